@@ -1,0 +1,71 @@
+"""Time as an argument: aware UTC, whole seconds, one written form.
+
+Whole seconds are deliberate: the log and the certificate carry no finer time, because durations of work on private
+rows are a channel (`docs/GUARANTEES.md`, timing).
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from kernel.errors import InvalidError
+
+_WRITTEN = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+
+
+class Clock(Protocol):
+    """Where a service learns what time it is."""
+
+    def now(self) -> datetime:
+        """Return the present instant: aware, UTC, whole seconds."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> datetime:
+        """Return the machine's time, cut to the second."""
+        return datetime.now(UTC).replace(microsecond=0)
+
+
+class ManualClock:
+    """A clock that moves when told to; for tests and simulations."""
+
+    def __init__(self, start: datetime) -> None:
+        self._now = check_time(start)
+
+    def now(self) -> datetime:
+        """Return the time that was last set."""
+        return self._now
+
+    def advance(self, seconds: int) -> datetime:
+        """Move forward by `seconds` and return the new time."""
+        self._now += timedelta(seconds=seconds)
+        return self._now
+
+
+def check_time(value: datetime, field: str = "time") -> datetime:
+    """Return `value` if it is aware, UTC and in whole seconds; raise `InvalidError` otherwise."""
+    if value.tzinfo is not UTC and (value.tzinfo is None or value.utcoffset() != timedelta(0)):
+        raise InvalidError(f"`{field}` must be in UTC", field=field)
+    if value.microsecond:
+        raise InvalidError(f"`{field}` must be in whole seconds", field=field)
+    return value.astimezone(UTC)
+
+
+def format_time(value: datetime) -> str:
+    """Write an instant as RFC 3339 in UTC, for example `2026-11-23T09:30:00Z`."""
+    return check_time(value).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def parse_time(value: str, field: str = "time") -> datetime:
+    """Read exactly the form that `format_time` writes; raise `InvalidError` for anything else."""
+    if not isinstance(value, str) or _WRITTEN.fullmatch(value) is None:
+        raise InvalidError(f"`{field}` must look like 2026-11-23T09:30:00Z", field=field)
+    try:
+        return datetime.strptime(value, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        raise InvalidError(f"`{field}` is not a date that exists", field=field) from None

@@ -1,0 +1,146 @@
+"""Typed identifiers: random, printable, one class per noun.
+
+Rules
+-----
+1. An identifier says what it names (`job_...`) and nothing else: 128 random bits, never a count, a time or a name.
+2. It is safe as a file name, a URL segment, a Casbin token and a log field: `[a-z]{3}_[a-z2-7]{26}`.
+3. Randomness comes in as an argument.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable
+from typing import ClassVar, Self
+
+from kernel.errors import InvalidError
+
+Entropy = Callable[[int], bytes]
+"""A source of `n` random bytes. In production `os.urandom`; no request can reach or seed it."""
+
+_BODY = re.compile(r"[a-z2-7]{26}")
+_SLUG = re.compile(r"[a-z0-9](?:[a-z0-9_.-]{0,62}[a-z0-9])?(?:/[a-z0-9](?:[a-z0-9_.-]{0,62}[a-z0-9])?){0,4}")
+_SLUG_LONGEST = 64
+
+
+class Identifier(str):
+    """Base of all identifiers; build one with `new`, read one with the constructor, which validates."""
+
+    PREFIX: ClassVar[str] = ""
+    __slots__ = ()
+
+    def __new__(cls, value: str) -> Self:
+        """Validate the written form."""
+        head, _, body = value.partition("_") if isinstance(value, str) else ("", "", "")
+        if not cls.PREFIX or head != cls.PREFIX or _BODY.fullmatch(body) is None:
+            raise InvalidError(f"not a {cls.__name__}: expected `{cls.PREFIX}_` and 26 characters of a-z and 2-7")
+        return super().__new__(cls, value)
+
+    @classmethod
+    def new(cls, entropy: Entropy) -> Self:
+        """Draw a fresh identifier from 128 bits of `entropy`."""
+        body = base64.b32encode(entropy(16)).decode("ascii").rstrip("=").lower()
+        return cls(f"{cls.PREFIX}_{body}")
+
+
+class TenantId(Identifier):
+    """An organisation whose data is governed here."""
+
+    PREFIX = "ten"
+
+
+class PrincipalId(Identifier):
+    """An authenticated actor; the map to a person is kept apart and can be erased."""
+
+    PREFIX = "prn"
+
+
+class CredentialId(Identifier):
+    """The public part of an access token."""
+
+    PREFIX = "tok"
+
+
+class PopulationId(Identifier):
+    """The people (or records) that one privacy budget protects."""
+
+    PREFIX = "pop"
+
+
+class DatasetId(Identifier):
+    """A governed dataset."""
+
+    PREFIX = "dst"
+
+
+class VersionId(Identifier):
+    """One sealed upload of a dataset."""
+
+    PREFIX = "ver"
+
+
+class DekId(Identifier):
+    """A data encryption key."""
+
+    PREFIX = "dek"
+
+
+class GrantId(Identifier):
+    """An owner's permission for one principal."""
+
+    PREFIX = "grt"
+
+
+class DecisionId(Identifier):
+    """One answer of the policy, allow or deny."""
+
+    PREFIX = "dec"
+
+
+class ApprovalId(Identifier):
+    """A person's yes or no to one exact request."""
+
+    PREFIX = "apv"
+
+
+class JobId(Identifier):
+    """What a trainer asked for; also the idempotency key of its reservation."""
+
+    PREFIX = "job"
+
+
+class TaskId(Identifier):
+    """A leased unit of work."""
+
+    PREFIX = "tsk"
+
+
+class ReleaseId(Identifier):
+    """What leaves, with its certificate."""
+
+    PREFIX = "rel"
+
+
+class EntryId(Identifier):
+    """One entry of the log."""
+
+    PREFIX = "ent"
+
+
+class ReportId(Identifier):
+    """A compliance report."""
+
+    PREFIX = "rpt"
+
+
+class Slug(str):
+    """A short public name that people choose: a purpose, a rule, a column. At most 64 of `a-z 0-9 _ . - /`."""
+
+    __slots__ = ()
+
+    def __new__(cls, value: str) -> Self:
+        """Validate the written form."""
+        if not isinstance(value, str) or len(value) > _SLUG_LONGEST or _SLUG.fullmatch(value) is None:
+            raise InvalidError("a name has at most 64 of a-z, 0-9, `_`, `.`, `-`, with `/` between parts")
+        return super().__new__(cls, value)
