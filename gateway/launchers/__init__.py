@@ -1,0 +1,1 @@
+"""Launchers: where a task's confined child runs. They execute; they never decide, charge or sign."""

@@ -1,0 +1,1 @@
+"""Storage adapters: SQL for what governs, blobs for sealed bytes."""
