@@ -13,7 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, insert, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, Table, and_, insert, select, update
 
 from kernel import canonical
 from kernel.clock import format_time, parse_time
@@ -41,8 +41,8 @@ class Rows(Generic[R]):
     def find(self, *, lock: bool = False, **keys: object) -> R | None:
         """Return the one record with these column values, or nothing; `lock` holds it until commit."""
         statement = select(self._table).where(self._matching(keys))
-        row = self._connection.execute(statement.with_for_update() if lock else statement).one_or_none()
-        return None if row is None else self._decoded(row._mapping)
+        row = self._connection.execute(statement.with_for_update() if lock else statement).mappings().one_or_none()
+        return None if row is None else self._decoded(row)
 
     def get(self, *, lock: bool = False, **keys: object) -> R:
         """Return the one record with these column values; raise `NotFoundError` if there is none."""
@@ -56,13 +56,13 @@ class Rows(Generic[R]):
         statement = select(self._table).where(self._matching(keys), *conditions)
         if after is not None:
             statement = statement.where(self._table.c.id > after)
-        rows = self._connection.execute(statement.order_by(self._table.c.id).limit(limit))
-        return [self._decoded(row._mapping) for row in rows]
+        rows = self._connection.execute(statement.order_by(self._table.c.id).limit(limit)).mappings()
+        return [self._decoded(row) for row in rows]
 
     def all(self, *conditions: ColumnElement[bool], **keys: object) -> list[R]:
         """Return every record with these column values."""
-        rows = self._connection.execute(select(self._table).where(self._matching(keys), *conditions))
-        return [self._decoded(row._mapping) for row in rows]
+        rows = self._connection.execute(select(self._table).where(self._matching(keys), *conditions)).mappings()
+        return [self._decoded(row) for row in rows]
 
     def change(self, keys: Mapping[str, object], **changes: object) -> None:
         """Change columns of the one record with these keys.
@@ -89,7 +89,7 @@ class Rows(Generic[R]):
     def _encoded(self, values: Mapping[str, object]) -> dict[str, Any]:
         return {name: None if value is None else self._codecs[name][0](value) for name, value in values.items()}
 
-    def _decoded(self, row: Mapping[str, Any]) -> R:
+    def _decoded(self, row: RowMapping) -> R:
         values = {n: None if row[n] is None else decode(row[n]) for n, (_, decode) in self._codecs.items()}
         return self._record(**values)
 
