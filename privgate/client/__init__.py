@@ -1,0 +1,1 @@
+"""The wire: HTTPS with a pinned authority, problem documents as typed errors, event streams that resume."""

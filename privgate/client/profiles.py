@@ -1,0 +1,75 @@
+"""Where a person's sign-ins are kept: one JSON file per profile, readable by its owner alone.
+
+Rules
+-----
+1. A profile holds address, token, and the certificate authority that was pinned at sign-in.
+2. The file has mode 0600 in a directory of mode 0700; looser permissions are refused with the command that mends them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from kernel.checks import text
+from kernel.errors import InvalidError, NotFoundError
+from kernel.ids import Slug
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """How to reach one gateway as one principal."""
+
+    url: str
+    token: str
+    authority: str | None = None
+    """PEM of the certificate authority to trust; absent means the system's."""
+
+    def __post_init__(self) -> None:
+        text(2048, url=self.url)
+        if not self.url.startswith("https://"):
+            raise InvalidError("`url` must begin with https://", field="url")
+
+    def __repr__(self) -> str:
+        return f"Profile({self.url}, ***)"
+
+
+def profile_directory() -> Path:
+    """`$PRIVGATE_CONFIG`, or `~/.config/privgate`."""
+    chosen = os.environ.get("PRIVGATE_CONFIG")
+    return Path(chosen) if chosen else Path.home() / ".config" / "privgate"
+
+
+def save(name: str, profile: Profile) -> Path:
+    """Write a profile, replacing one of the same name."""
+    directory = profile_directory()
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = directory / f"{Slug(name)}.json"
+    fresh = path.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(asdict(profile), file)
+    fresh.replace(path)
+    return path
+
+
+def load(name: str) -> Profile:
+    """Read a profile.
+
+    Raises:
+        NotFoundError: There is none of that name; the message says how to sign in.
+        InvalidError: Others can read the file, or it is damaged.
+    """
+    path = profile_directory() / f"{Slug(name)}.json"
+    if not path.exists():
+        raise NotFoundError(f"no profile `{name}`: run `privgate login --profile {name}`")
+    if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise InvalidError(f"others can read the profile: run `chmod 600 {path}`")
+    try:
+        return Profile(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError):
+        raise InvalidError(f"the profile is damaged: run `privgate login --profile {name}` again") from None
