@@ -87,15 +87,16 @@ class Connection:
         last, failures = after, 0
         while True:
             try:
-                for last, data in self._event_stream(path, last):
-                    failures = 0
-                    yield last, data
-                return
+                for identifier, data in self._event_stream(path, last):
+                    last, failures = identifier, 0
+                    yield identifier, data
             except httpx2.TransportError:
                 failures += 1
                 if failures > RETRIES:
                     raise _unreachable() from None
                 time.sleep(failures)
+            else:
+                return
 
     def _event_stream(self, path: str, last: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last} if last else {})

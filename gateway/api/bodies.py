@@ -1,0 +1,153 @@
+"""What clients send: strict shapes with limits, turned into domain values by the routes.
+
+Rules
+-----
+1. Unknown members are refused; every text has a longest length; numbers that become amounts are decimal text.
+2. A body checks form only. What a value means is checked by the domain type that it becomes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Amount = Annotated[str, Field(pattern=r"^(0|[1-9]\d{0,11})(\.\d{1,18})?$", examples=["3"])]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_./-]{0,63}$", examples=["research/oncology"])]
+Moment = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$", examples=["2027-06-30T00:00:00Z"])]
+Line = Annotated[str, Field(min_length=1, max_length=200)]
+Prose = Annotated[str, Field(max_length=4000)]
+
+
+def _id(prefix: str) -> Any:
+    return Annotated[str, Field(pattern=rf"^{prefix}_[a-z2-7]{{26}}$", examples=[f"{prefix}_" + "a" * 26])]
+
+
+PrincipalRef = _id("prn")
+PopulationRef = _id("pop")
+DatasetRef = _id("dst")
+ReleaseRef = _id("rel")
+JobRef = _id("job")
+
+
+class Body(BaseModel):
+    """Base of all bodies."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class EnrolPrincipal(Body):
+    """A person or service to let in."""
+
+    name: Line
+    roles: Annotated[list[str], Field(max_length=5)] = []
+    token_days: Annotated[int, Field(ge=1, le=366)] = 90
+
+
+class AssignRole(Body):
+    """A role to give to a principal."""
+
+    role: Annotated[str, Field(max_length=20)]
+
+
+class DefinePurpose(Body):
+    """A purpose and the purposes that it is part of."""
+
+    purpose: Name
+    within: Annotated[list[Name], Field(max_length=8)] = []
+
+
+class SetPolicy(Body):
+    """The tenant's policy: who must approve, who may check, what may leave by itself."""
+
+    approvals: Annotated[list[dict[str, str]], Field(max_length=16)] = []
+    ceilings: Annotated[list[dict[str, str]], Field(max_length=8)] = []
+    checked_by: Annotated[list[str], Field(max_length=4)] = ["owner", "checker"]
+
+
+class CreatePopulation(Body):
+    """The people (or records) that one budget protects. `public_size` is coarse, public and need not be true."""
+
+    unit: Annotated[dict[str, Any], Field(examples=[{"kind": "record", "noun": "patient"}])]
+    unit_domain: Name
+    public_size: Annotated[int, Field(ge=10, le=10**10)]
+    holdout_share: Amount = "0.2"
+    epsilon: Amount
+    delta: Amount
+    larger_delta_reason: Prose | None = None
+
+
+class ChangeBudget(Body):
+    """A new epsilon for a population; order, delta, adjacency and unit never change."""
+
+    epsilon: Amount
+
+
+class CapTrainer(Body):
+    """The most of a population's budget that one trainer may hold and spend."""
+
+    principal: PrincipalRef
+    share: Amount
+
+
+class RegisterDataset(Body):
+    """A dataset's public face, its schema and its governance."""
+
+    title: Line
+    description: Prose = ""
+    population: PopulationRef
+    table: Annotated[dict[str, Any], Field(alias="schema")]
+    unit: dict[str, Any]
+    sensitivity: Annotated[str, Field(max_length=20)]
+    purposes: Annotated[list[Name], Field(min_length=1, max_length=32)]
+    legal_basis: Annotated[str, Field(max_length=64)]
+    special_condition: Annotated[str, Field(max_length=64)] | None = None
+    basis_until: Moment | None = None
+    retention_until: Moment
+
+
+class GrantObligations(Body):
+    """What the grant binds its holder to."""
+
+    trainer_share: Amount = "1"
+    approval_required: bool = False
+    max_epsilon: Amount | None = None
+    auto_release_epsilon: Amount | None = None
+
+
+class CreateGrant(Body):
+    """Permission for one principal, one dataset, one purpose, until a date."""
+
+    principal: PrincipalRef
+    dataset: DatasetRef
+    purpose: Name
+    until: Moment
+    job_kinds: Annotated[list[str], Field(min_length=1, max_length=8)]
+    obligations: GrantObligations = GrantObligations()
+
+
+class JobRequest(Body):
+    """A job, as data. See docs/formats/job-spec.md."""
+
+    spec: dict[str, Any]
+
+
+class AnswerApproval(Body):
+    """The owner's answer to one exact request."""
+
+    verdict: Annotated[str, Field(pattern="^(approved|refused)$")]
+    request_digest: Annotated[str, Field(pattern="^sha256:[0-9a-f]{64}$")]
+
+
+class CheckRelease(Body):
+    """The door-keeper's answer."""
+
+    verdict: Annotated[str, Field(pattern="^(release|refuse)$")]
+
+
+class IssueReport(Body):
+    """A period in tree sizes; `until_size` absent means the newest checkpoint."""
+
+    from_size: Annotated[int, Field(ge=0)] = 0
+    until_size: Annotated[int, Field(ge=1)] | None = None
+    frameworks: Annotated[list[Name], Field(max_length=16)] = []
