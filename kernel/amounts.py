@@ -17,8 +17,10 @@ from typing import ClassVar, Self
 
 from kernel.errors import InvalidError
 
-_WRITTEN = re.compile(r"(?:0|[1-9]\d{0,11})(?:\.\d{1,18})?")
+_WRITTEN = re.compile(r"(?:0|[1-9][0-9]{0,11})(?:\.[0-9]{1,18})?")
 _EXACT = Context(prec=60, traps=[Inexact, InvalidOperation])
+# Nothing here may depend on the caller's context: a narrower one would round, or refuse, what is exact.
+_WIDE = Context(prec=60, traps=[])
 _LARGEST = Decimal(10) ** 12
 
 
@@ -30,7 +32,9 @@ class Amount:
     QUANTUM: ClassVar[Decimal] = Decimal("1e-9")
 
     def __post_init__(self) -> None:
-        on_grid = self.value.is_finite() and 0 <= self.value < _LARGEST and self.value % self.QUANTUM == 0
+        on_grid = (
+            self.value.is_finite() and 0 <= self.value < _LARGEST and _WIDE.remainder(self.value, self.QUANTUM) == 0
+        )
         if not on_grid:
             name = type(self).__name__
             raise InvalidError(f"{name} must be from 0 to 1e12 in steps of {self.QUANTUM}", field=name.lower())

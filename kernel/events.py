@@ -19,7 +19,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal, DecimalException
+from decimal import Context, Decimal, DecimalException
 from enum import StrEnum
 from typing import Any, ClassVar, Self
 
@@ -29,6 +29,8 @@ from kernel.checks import finite
 from kernel.clock import format_time, parse_time
 from kernel.errors import InvalidError
 from kernel.ids import Identifier, Slug
+
+_EXACT = Context(prec=40)  # the caller's context might round
 
 Encoder = Callable[[Any], Any]
 Decoder = Callable[[Any], Any]
@@ -53,7 +55,7 @@ class Parameter(str):
             number = Decimal("NaN")
         if not number.is_finite() or len(number.as_tuple().digits) > 34 or abs(number.adjusted()) > 34:
             raise InvalidError("a parameter is a finite decimal of at most 34 digits, written as text")
-        plain = format(number.normalize(), "f")
+        plain = format(number.normalize(_EXACT), "f")
         return super().__new__(cls, "0" if plain == "-0" else plain)
 
     @property

@@ -97,12 +97,12 @@ def largest_epsilon(shape: Shape, held: Shape, available: Rdp, order: int, delta
             return None
         if price(*held(noise), order=order) <= available:
             return candidate
-        candidate = _significant(Epsilon(candidate.value - Epsilon.QUANTUM))
+        candidate = _significant(candidate - Epsilon(Epsilon.QUANTUM))
     return None
 
 
 def _noise(step: int) -> Parameter:
-    return Parameter(step * NOISE_QUANTUM)
+    return Parameter(EXACT.multiply(Decimal(step), NOISE_QUANTUM))
 
 
 def _significant(epsilon: Epsilon) -> Epsilon:
@@ -110,7 +110,7 @@ def _significant(epsilon: Epsilon) -> Epsilon:
     if not epsilon.value:
         return epsilon
     unit = max(Decimal(1).scaleb(epsilon.value.adjusted() - _SIGNIFICANT + 1), Epsilon.QUANTUM)
-    return Epsilon(epsilon.value.quantize(unit, rounding=decimal.ROUND_FLOOR))
+    return Epsilon(epsilon.value.quantize(unit, decimal.ROUND_FLOOR, EXACT))
 
 
 def _least_step(excess: Callable[[int], Decimal], start: int) -> int:
