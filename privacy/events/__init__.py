@@ -1,0 +1,11 @@
+"""Everything that privacy says in the log: budgets, sealing, jobs, releases. Each noun keeps its own module."""
+
+from __future__ import annotations
+
+from kernel.events import Event
+from privacy.events.budget import BUDGET_EVENTS
+from privacy.events.jobs import JOB_EVENTS
+from privacy.events.releases import RELEASE_EVENTS
+from privacy.events.sealing import SEALING_EVENTS
+
+EVENTS: tuple[type[Event], ...] = (*BUDGET_EVENTS, *SEALING_EVENTS, *JOB_EVENTS, *RELEASE_EVENTS)
