@@ -17,7 +17,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from casbin.constant.constants import ALLOW_AND_DENY_EFFECT
 from casbin.model import Model
@@ -31,8 +31,7 @@ Match = Callable[[Row, Row, Reaches], bool]
 ANY = "*"
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(NamedTuple):
     """One use of a link function: `name(request[child], row[parent], request[domain])`."""
 
     name: str
@@ -65,7 +64,8 @@ class Matcher:
     Attributes:
         request_fields, row_fields: Field names, in order.
         links: The link calls; `match` expects their reaches in this order.
-        indexed: The row fields to index by, the coarsest first.
+        equal: The row fields to index by that plain equality pins.
+        spread: The row fields to index by that a link pins, or equality with a wildcard.
         match: Whether a row applies to a request.
         effect: Position of the effect in a row.
     """
@@ -73,7 +73,8 @@ class Matcher:
     request_fields: tuple[str, ...]
     row_fields: tuple[str, ...]
     links: tuple[Link, ...]
-    indexed: tuple[Pin, ...]
+    equal: tuple[Pin, ...]
+    spread: tuple[Pin, ...]
     match: Match
     effect: int
 
@@ -83,8 +84,8 @@ def load_matcher(model_text: str, index_by: Sequence[str]) -> Matcher:
 
     Args:
         model_text: The text of a `model.conf`.
-        index_by: Row fields to index by, the coarsest first. Each adds its number of candidates as a factor to the
-            probes of a question, so a field with few different values is better left to `match`.
+        index_by: Row fields to index by. One that a link pins multiplies the probes of a question by the names that
+            the link reaches, so a field with few different values is better left to `match`.
 
     Raises:
         InvalidError: The model is not of the allowed shape, or the matcher does not pin a field of `index_by`.
@@ -97,8 +98,10 @@ def load_matcher(model_text: str, index_by: Sequence[str]) -> Matcher:
     pinned = {row[field.row]: field for field in reader.pinned(tree)}
     if not index_by or not pinned.keys() >= set(index_by):
         raise InvalidError("the matcher must pin each indexed field by equality or a link", field="m")
-    indexed = tuple(pinned[name] for name in index_by)
-    return Matcher(request, row, tuple(reader.links), indexed, _function(compiled), row.index("eft"))
+    pins = [pinned[name] for name in index_by]
+    equal = tuple(pin for pin in pins if pin.link is None and not pin.wildcard)
+    spread = tuple(pin for pin in pins if pin not in equal)
+    return Matcher(request, row, tuple(reader.links), equal, spread, _function(compiled), row.index("eft"))
 
 
 def _casbin_model(text: str) -> Model:
@@ -217,11 +220,3 @@ def _function(expression: ast.expr) -> Match:
     # The tree was built above from allow-listed nodes alone: no name but r, p and reach, no call, no attribute.
     scope: dict[str, Any] = {"__builtins__": {}}
     return cast(Match, eval(code, scope))  # noqa: S307
-
-
-def reaches(matcher: Matcher, request: Row, links: Sequence[Any]) -> Reaches:
-    """What each link of the matcher reaches for this request; `links` in the order of `matcher.links`."""
-    return tuple(
-        held.reach(request[link.child], "" if link.domain is None else request[link.domain])
-        for link, held in zip(matcher.links, links, strict=True)
-    )

@@ -101,5 +101,7 @@ def _role_row(line: dict[str, str], number: int) -> Row:
     for column, words in _ALLOWED.items():
         if line[column] not in words:
             raise InvalidError(f"line {number}: `{column}` is not one of the known words", field="roles")
+    if line["effect"] == DENY and line["layer"] != ROLE:
+        raise InvalidError(f"line {number}: a deny row stands in the layer `role`, which is asked first", field="roles")
     order = ("layer", "role", ANY, "object", "action", "relation", ANY, "sensitivity", "effect")
     return (*(ANY if column == ANY else line[column] for column in order), Slug(line["rule"]))
