@@ -12,7 +12,7 @@ from typing import Protocol
 
 from kernel.errors import InvalidError
 
-_WRITTEN = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+_WRITTEN = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z")
 
 
 class Clock(Protocol):
@@ -58,7 +58,7 @@ def check_time(value: datetime, field: str = "time") -> datetime:
 
 def format_time(value: datetime) -> str:
     """Write an instant as RFC 3339 in UTC, for example `2026-11-23T09:30:00Z`."""
-    return check_time(value).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return check_time(value).replace(tzinfo=None).isoformat() + "Z"
 
 
 def parse_time(value: str, field: str = "time") -> datetime:
@@ -66,6 +66,6 @@ def parse_time(value: str, field: str = "time") -> datetime:
     if not isinstance(value, str) or _WRITTEN.fullmatch(value) is None:
         raise InvalidError(f"`{field}` must look like 2026-11-23T09:30:00Z", field=field)
     try:
-        return datetime.strptime(value, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        return datetime.fromisoformat(value[:-1]).replace(tzinfo=UTC)
     except ValueError:
         raise InvalidError(f"`{field}` is not a date that exists", field=field) from None
