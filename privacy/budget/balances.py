@@ -4,8 +4,8 @@ Rules
 -----
 1. A population's balance is the maximum over its blocks; a trainer's likewise.
 2. `committed` = charged + held. Available is what the capacity leaves beside it, never below 0.
-3. A verb sees a `Standing`: the account, at most one trainer and at most one reservation. It depends on nothing else, so
-   an adapter reads and writes a fixed number of rows, however many jobs there are.
+3. A verb sees a `Standing`: the account, at most one trainer and at most one reservation. It depends on nothing else,
+   so an adapter reads and writes a fixed number of rows, however many jobs there are.
 """
 
 from __future__ import annotations

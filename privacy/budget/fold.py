@@ -11,7 +11,7 @@ Rules
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, MutableMapping
 from typing import TypeVar, cast
 
 from kernel.errors import ConflictError, CorruptError
@@ -34,6 +34,7 @@ from privacy.events.budget import (
 )
 
 E = TypeVar("E", bound=BudgetEvent)
+_Step = Callable[[Standing, BudgetEvent], Standing]
 
 
 def opened(event: PopulationCreated) -> Standing:
@@ -203,7 +204,6 @@ def _step(kind: type[E], step: Callable[[Standing, E], Standing]) -> tuple[type[
     return kind, cast(_Step, step)
 
 
-_Step = Callable[[Standing, BudgetEvent], Standing]
 _STEPS: dict[type[BudgetEvent], _Step] = dict(
     (
         _step(BudgetChanged, _changed),
@@ -224,8 +224,8 @@ class LedgerState:
 
     def __init__(self, event: PopulationCreated) -> None:
         self.account = opened(event).account
-        self.trainers: dict[PrincipalId, TrainerAccount] = {}
-        self.reservations: dict[JobId, Reservation] = {}
+        self.trainers: MutableMapping[PrincipalId, TrainerAccount] = {}
+        self.reservations: MutableMapping[JobId, Reservation] = {}
 
     @property
     def population(self) -> PopulationId:

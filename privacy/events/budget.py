@@ -160,6 +160,7 @@ class BudgetRefused(Event):
     job: JobId
     principal: PrincipalId
     request: Digest
+    trainer_share: Share
     retired: bool
     limits: tuple[Limit, ...]
 
