@@ -19,15 +19,9 @@ Line = Annotated[str, Field(min_length=1, max_length=200)]
 Prose = Annotated[str, Field(max_length=4000)]
 
 
-def _id(prefix: str) -> Any:
-    return Annotated[str, Field(pattern=rf"^{prefix}_[a-z2-7]{{26}}$", examples=[f"{prefix}_" + "a" * 26])]
-
-
-PrincipalRef = _id("prn")
-PopulationRef = _id("pop")
-DatasetRef = _id("dst")
-ReleaseRef = _id("rel")
-JobRef = _id("job")
+PrincipalRef = Annotated[str, Field(pattern=r"^prn_[a-z2-7]{26}$", examples=["prn_aaaaaaaaaaaaaaaaaaaaaaaaaa"])]
+PopulationRef = Annotated[str, Field(pattern=r"^pop_[a-z2-7]{26}$", examples=["pop_aaaaaaaaaaaaaaaaaaaaaaaaaa"])]
+DatasetRef = Annotated[str, Field(pattern=r"^dst_[a-z2-7]{26}$", examples=["dst_aaaaaaaaaaaaaaaaaaaaaaaaaa"])]
 
 
 class Body(BaseModel):

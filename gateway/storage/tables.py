@@ -68,7 +68,6 @@ credential = Table(
     Column("tenant", Id, ForeignKey("tenant.id"), nullable=False),
     Column("principal", Id, nullable=False, index=True),
     Column("secret_hash", LargeBinary, nullable=False),
-    Column("created_at", When, nullable=False),
     Column("expires_at", When, nullable=False),
     Column("revoked", Boolean, nullable=False, default=False),
 )
@@ -216,6 +215,48 @@ task = Table(
 
 # --- budget ------------------------------------------------------------------------------------------------------
 
+budget_account = Table(
+    # The fold of a population's events, kept beside them; the row that every verb locks first.
+    "budget_account",
+    metadata,
+    Column("population", Id, primary_key=True),
+    Column("tenant", Id, ForeignKey("tenant.id"), nullable=False),
+    Column("ledger_seq", BigInteger, nullable=False),
+    Column("fields", Text, nullable=False),
+)
+
+budget_block = Table(
+    # The second lock: the database itself refuses an overdraft. Units of 1e-9.
+    "budget_block",
+    metadata,
+    Column("population", Id, ForeignKey("budget_account.population"), nullable=False),
+    Column("block", String(16), nullable=False),
+    Column("committed", BigInteger, nullable=False),
+    Column("capacity", BigInteger, nullable=False),
+    PrimaryKeyConstraint("population", "block"),
+    CheckConstraint("committed >= 0 AND committed <= capacity", name="within_capacity"),
+)
+
+budget_trainer = Table(
+    "budget_trainer",
+    metadata,
+    Column("population", Id, ForeignKey("budget_account.population"), nullable=False),
+    Column("principal", Id, nullable=False),
+    Column("fields", Text, nullable=False),
+    PrimaryKeyConstraint("population", "principal"),
+)
+
+reservation = Table(
+    "reservation",
+    metadata,
+    Column("job", Id, primary_key=True),
+    Column("population", Id, ForeignKey("budget_account.population"), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("expires_at", When, nullable=False),
+    Column("fields", Text, nullable=False),
+    Index("ix_reservation_state_expires_at", "state", "expires_at"),
+)
+
 budget_event = Table(
     "budget_event",
     metadata,
@@ -299,6 +340,13 @@ log_entry = Table(
     Column("idx", BigInteger, unique=True),
     UniqueConstraint("tenant", "seq"),
     sqlite_autoincrement=True,
+)
+
+Index(
+    "ix_log_entry_pending",
+    log_entry.c.row_id,
+    sqlite_where=log_entry.c.idx.is_(None),
+    postgresql_where=log_entry.c.idx.is_(None),
 )
 
 log_tree = Table(

@@ -1,0 +1,175 @@
+"""The log in SQL: entries inside the action's transaction, integration in transactions of its own.
+
+Rules
+-----
+1. A tenant's counter is locked when the first entry of a transaction asks for it, and its rows are written at once at
+   the end (`flush`), so that the lock is short and a batch of entries costs two statements.
+2. Entries are never updated but for their index, and never deleted (a trigger refuses it).
+3. Within a tenant, insertion order is commit order, because the counter's lock is held until the commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Any, Protocol
+
+from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from audit.archive import Opening
+from audit.entry import Entry
+from audit.merkle import Frontier
+from audit.sequencer import Pending
+from gateway.storage.engine import is_sqlite
+from gateway.storage.tables import log_checkpoint, log_entry, log_tenant, log_tree
+from kernel.errors import ConflictError, StaleError
+from kernel.ids import EntryId, TenantId
+
+
+class SqlLog:
+    """The log within one transaction; implements `audit.log.LogStore`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._next: dict[TenantId, int] = {}
+        self._waiting: list[dict[str, Any]] = []
+
+    def next_seq(self, tenant: TenantId) -> int:
+        """Lock the tenant's counter on the first call, and count on from there."""
+        if tenant not in self._next:
+            self._next[tenant] = self._locked_counter(tenant)
+        self._next[tenant] += 1
+        return self._next[tenant] - 1
+
+    def insert(self, entry: Entry, time: datetime) -> None:  # noqa: ARG002 - the payload holds the time
+        """Keep the entry for `flush`."""
+        self._waiting.append(
+            {
+                "id": str(entry.id),
+                "tenant": str(entry.tenant),
+                "seq": entry.seq,
+                "type": entry.type,
+                "payload": entry.payload,
+                "salt": entry.salt,
+                "leaf": entry.leaf,
+                "leaf_hash": entry.leaf_hash.raw,
+            }
+        )
+
+    @property
+    def waiting(self) -> int:
+        """How many entries `flush` will write."""
+        return len(self._waiting)
+
+    def flush(self) -> None:
+        """Write the entries and the counters; call it once, last before the commit."""
+        if self._waiting:
+            self._connection.execute(insert(log_entry), self._waiting)
+        for tenant, value in self._next.items():
+            self._connection.execute(update(log_tenant).where(log_tenant.c.tenant == tenant).values(next_seq=value))
+        self._waiting = []
+
+    def _locked_counter(self, tenant: TenantId) -> int:
+        query = select(log_tenant.c.next_seq).where(log_tenant.c.tenant == tenant).with_for_update()
+        value = self._connection.execute(query).scalar_one_or_none()
+        if value is None:
+            fresh = sqlite_insert if is_sqlite(self._connection) else postgres_insert
+            self._connection.execute(fresh(log_tenant).values(tenant=tenant, next_seq=0).on_conflict_do_nothing())
+            value = self._connection.execute(query).scalar_one()
+        return int(value)
+
+
+class Transactions(Protocol):
+    """Where the integration store gets its transactions from."""
+
+    def reading(self) -> AbstractContextManager[Connection]:
+        """Open a reading transaction."""
+        ...
+
+    def writing(self) -> AbstractContextManager[Connection]:
+        """Open a writing transaction that commits at its end."""
+        ...
+
+
+class SqlIntegration:
+    """The log as sequencer, readers and export see it; implements `IntegrationStore` and `ExportStore`."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
+
+    def tree(self) -> Frontier:
+        """Return the stored tree state."""
+        with self._transactions.reading() as connection:
+            return _tree(connection)
+
+    def pending(self, limit: int) -> Sequence[Pending]:
+        """Return entries without an index, in the order of their insertion."""
+        query = (
+            select(log_entry.c.row_id, log_entry.c.leaf)
+            .where(log_entry.c.idx.is_(None))
+            .order_by(log_entry.c.row_id)
+            .limit(limit)
+        )
+        with self._transactions.reading() as connection:
+            return [Pending(row, bytes(leaf)) for row, leaf in connection.execute(query)]
+
+    def integrate(self, before: Frontier, rows: Sequence[int], after: Frontier) -> None:
+        """Give indices and replace the tree state, if it is still `before`."""
+        with self._transactions.writing() as connection:
+            if _tree(connection, lock=True) != before:
+                raise StaleError("another sequencer integrated meanwhile")
+            placed = [{"row": row, "place": index} for index, row in enumerate(rows, before.size)]
+            change = update(log_entry).where(log_entry.c.row_id == bindparam("row")).values(idx=bindparam("place"))
+            connection.execute(change, placed)
+            state = {"size": after.size, "frontier": after.to_bytes()}
+            connection.execute(update(log_tree).where(log_tree.c.id == 1).values(**state))
+
+    def leaves(self, start: int, end: int) -> Sequence[bytes]:
+        """Return integrated leaves by index."""
+        query = select(log_entry.c.leaf).where(log_entry.c.idx >= start, log_entry.c.idx < end)
+        with self._transactions.reading() as connection:
+            return [bytes(leaf) for leaf in connection.execute(query.order_by(log_entry.c.idx)).scalars()]
+
+    def newest_checkpoint(self) -> bytes | None:
+        """Return the note of the largest size."""
+        query = select(log_checkpoint.c.note).order_by(log_checkpoint.c.size.desc()).limit(1)
+        with self._transactions.reading() as connection:
+            note = connection.execute(query).scalar_one_or_none()
+        return None if note is None else bytes(note)
+
+    def insert_checkpoint(self, size: int, note: bytes) -> None:
+        """Add a checkpoint; the same again is accepted, another of that size is a conflict."""
+        with self._transactions.writing() as connection:
+            query = select(log_checkpoint.c.note).where(log_checkpoint.c.size == size)
+            known = connection.execute(query).scalar_one_or_none()
+            if known is None:
+                connection.execute(insert(log_checkpoint).values(size=size, note=note))
+            elif bytes(known) != note:
+                raise ConflictError("the log has another checkpoint of that size")
+
+    def openings(self, tenant: TenantId, first: int, count: int, size: int) -> Sequence[Opening]:
+        """Return a tenant's payloads and salts from counter `first` on."""
+        query = (
+            select(log_entry.c.idx, log_entry.c.payload, log_entry.c.salt)
+            .where(log_entry.c.tenant == tenant, log_entry.c.seq >= first, log_entry.c.idx < size)
+            .order_by(log_entry.c.seq)
+            .limit(count)
+        )
+        with self._transactions.reading() as connection:
+            return [Opening(index, bytes(payload), bytes(salt)) for index, payload, salt in connection.execute(query)]
+
+    def opening_of(self, entry: EntryId) -> Opening | None:
+        """Return one entry's opening once it is integrated."""
+        query = select(log_entry.c.idx, log_entry.c.payload, log_entry.c.salt).where(log_entry.c.id == entry)
+        with self._transactions.reading() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None or row.idx is None else Opening(row.idx, bytes(row.payload), bytes(row.salt))
+
+
+def _tree(connection: Connection, *, lock: bool = False) -> Frontier:
+    query = select(log_tree.c.size, log_tree.c.frontier).where(log_tree.c.id == 1)
+    row = connection.execute(query.with_for_update() if lock else query).one()
+    return Frontier.from_bytes(row.size, bytes(row.frontier))
