@@ -103,7 +103,7 @@ class DekRecord:
     id: DekId
     tenant: TenantId
     context: Mapping[str, Any]
-    wrapped: Mapping[str, Any] | None
+    wrapped: bytes | None
     destroyed_at: datetime | None = None
 
 

@@ -39,6 +39,7 @@ from gateway.storage.sql.policy import SqlPolicy
 from gateway.storage.sql.progress import SqlProgress
 from gateway.storage.sql.rows import Rows
 from gateway.storage.sql.tasks import SqlTasks
+from gateway.storage.sql.tenants import SqlTenants
 from kernel.clock import Clock
 from kernel.events import Event
 from kernel.ids import Entropy, TenantId
@@ -73,6 +74,7 @@ class Reading:
         self.credentials = SqlCredentials(connection)
         self.tasks = SqlTasks(connection)
         self.progress = SqlProgress(connection)
+        self.tenants = SqlTenants(connection)
         self.people = Rows(connection, tables.person, PersonRecord)
         self.datasets = Rows(connection, tables.dataset, DatasetRecord)
         self.versions = Rows(connection, tables.dataset_version, VersionRecord)

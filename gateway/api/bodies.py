@@ -31,10 +31,9 @@ class Body(BaseModel):
 
 
 class EnrolPrincipal(Body):
-    """A person or service to let in."""
+    """A person or service to let in, without any role yet."""
 
     name: Line
-    roles: Annotated[list[str], Field(max_length=5)] = []
     token_days: Annotated[int, Field(ge=1, le=366)] = 90
 
 

@@ -9,6 +9,7 @@ Rules
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,10 +36,23 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A decision and the entry that logs it."""
+    """A decision, the entry that logs it, and the policy and actor it was made with."""
 
     decision: Decision
     entry: Entry
+    snapshot: PolicySnapshot
+    actor: Actor
+
+    @property
+    def denial(self) -> Deny | None:
+        """The denial, if that is what the answer is."""
+        return self.decision if isinstance(self.decision, Deny) else None
+
+    @property
+    def permission(self) -> Allow:
+        """The permission; only ask for it after `denial` was nothing."""
+        assert isinstance(self.decision, Allow)
+        return self.decision
 
 
 class Decider:
@@ -60,33 +74,38 @@ class Decider:
         )
         return decide(self._cache.snapshot(caller.tenant), request, DecisionId.new(self._entropy))
 
-    def decide_in(self, work: Work, caller: Caller | None, action: Action, **facts: Any) -> Answer:
+    def decide_in(
+        self, work: Work, caller: Caller | None, action: Action, *, enacts: bool = False, **facts: Any
+    ) -> Answer:
         """Decide on the epoch that `work` holds from here on, and log the answer in it.
 
         Args:
             work: The open work; its tenant's policy head is held until it ends.
             caller: Who asks; nobody for the gateway itself.
             action: What for.
+            enacts: Whether the work will change the policy if it may: then it takes the head for itself at once,
+                because two works that both share it and both want it would wait for each other.
             facts: The members of `AccessRequest` that the action needs.
         """
-        snapshot = self._cache.at_head(work, work.tenant, work.policy.hold(work.tenant))
+        epoch = work.policy.lock(work.tenant) if enacts else work.policy.hold(work.tenant)
+        snapshot = self._cache.at_head(work, work.tenant, epoch)
         principal = caller.principal if caller is not None else None
         request = AccessRequest(tenant=work.tenant, action=action, at=work.now, principal=principal, **facts)
         decision = decide(snapshot, request, DecisionId.new(self._entropy))
-        return Answer(decision, work.record(recorded(decision), actor=self.actor(snapshot, principal)))
+        actor = actor_of(snapshot, principal)
+        return Answer(decision, work.record(recorded(decision), actor=actor), snapshot, actor)
 
-    def actor(self, snapshot: PolicySnapshot, principal: PrincipalId | None) -> Actor:
-        """The log's frozen view of who acts: the random id and the roles held now."""
-        return actor_of(snapshot, principal)
+    def enact(self, work: Work, make: Callable[[int], PolicyEvent], actor: Actor) -> PolicySnapshot:
+        """Make an event policy: fold it (which checks it), store it, log it; cached once the commit stands.
 
-    def next_epoch(self, work: Work) -> int:
-        """Lock the policy for writing and return the epoch that its next event must carry."""
-        return work.policy.lock(work.tenant) + 1
-
-    def enact(self, work: Work, event: PolicyEvent, actor: Actor) -> PolicySnapshot:
-        """Make an event policy: fold it (which checks it), store it, log it; cached once the commit stands."""
-        before = self._cache.at_head(work, work.tenant, event.epoch - 1)
-        after = before.apply(event)
+        Args:
+            work: A work that decided with `enacts`, or that is the gateway's own.
+            make: Builds the event for the epoch that it is given.
+            actor: Who changes the policy.
+        """
+        epoch = work.policy.lock(work.tenant)
+        event = make(epoch + 1)
+        after = self._cache.at_head(work, work.tenant, epoch).apply(event)
         work.policy.append(work.tenant, event)
         work.record(event, actor=actor)
         work.after_commit(lambda: self._cache.keep(after))
@@ -99,14 +118,3 @@ def actor_of(snapshot: PolicySnapshot, principal: PrincipalId | None) -> Actor:
         return Actor()
     known = snapshot.principals.get(principal)
     return Actor(principal, tuple(sorted(role.value for role in known.roles)) if known is not None else ())
-
-
-def refused(answer: Answer) -> Deny | None:
-    """The denial, if that is what the answer is."""
-    return answer.decision if isinstance(answer.decision, Deny) else None
-
-
-def allowed(answer: Answer) -> Allow:
-    """The permission; only call it after `refused` returned nothing."""
-    assert isinstance(answer.decision, Allow)
-    return answer.decision

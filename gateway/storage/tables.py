@@ -137,7 +137,7 @@ dek = Table(
     Column("id", Id, primary_key=True),
     Column("tenant", Id, ForeignKey("tenant.id"), nullable=False),
     Column("context", Text, nullable=False),
-    Column("wrapped", Text),
+    Column("wrapped", LargeBinary),
     Column("destroyed_at", When),
 )
 

@@ -1,0 +1,261 @@
+"""The privacy certificate: an in-toto statement whose every number a stranger can recompute.
+
+Rules
+-----
+1. A certificate is built from a settlement, never beside one, and its fields have closed kinds: no free text.
+2. Two epsilons, both labelled: `guarantee` is the headline (everything that ever leaves this population, together);
+   `this_job_alone` is information.
+3. `not_covered` is mandatory: a certificate that covers everything is refused.
+4. Its time is the charge entry's, so that a redo after a crash gives the same bytes.
+
+Format: docs/formats/certificate.md. Reference: in-toto Statement v1; DSSE 1.0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from kernel import canonical
+from kernel.amounts import Delta, Epsilon, Rdp, Share
+from kernel.canonical import Digest
+from kernel.errors import InvalidError
+from kernel.events import Parameter, Record
+from kernel.ids import ApprovalId, DatasetId, DecisionId, JobId, PopulationId, ReleaseId, Slug, TenantId, VersionId
+from kernel.signing import Envelope, PublicKey, Signer, open_envelope, sign_envelope
+from privacy.accounting.mechanisms import MechanismUse
+from privacy.budget.reservations import Block
+from privacy.release.settlement import Settlement
+from privacy.units import Adjacency
+
+STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+PREDICATE_TYPE = "urn:privgate:privacy-certificate:v1"
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
+LIMIT = 1 << 20
+
+
+class NotCovered(StrEnum):
+    """What a certificate does not say. The values are the sentences that people read."""
+
+    OTHER_OWNERS = "The same person's rows at another owner, or in a population the owner did not join with this one."
+    OPERATOR = (
+        "An operator, worker host or key holder who breaks the rules: they are trusted, and their acts are logged."
+    )
+    FLOATING_POINT = "Floating-point effects of the noise: it is rounded to a grid, which is not proven to be safe."
+    TIMING = "Durations: denormals are flushed and ends are quantised, and what then remains is not measured."
+    GROUPS = "Facts about groups: a model may tell truths about many people alike, including people who are not in it."
+    UTILITY = "Whether the model is right, fair or fit for a purpose."
+    SELF_TEST = "An empirical test of the mechanism: this version runs none."
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetFacts(Record):
+    """Which sealed rows were read."""
+
+    id: DatasetId
+    version: VersionId
+    manifest: Digest
+
+
+@dataclass(frozen=True, kw_only=True)
+class PopulationFacts(Record):
+    """Who is protected, and what neighbouring means."""
+
+    id: PopulationId
+    unit: Slug
+    unit_domain: Slug
+    adjacency: Adjacency
+    rows_per_unit: int
+    public_size: int
+    holdout_share: Share
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFacts(Record):
+    """What ran: a model graph on declared features, or the release that was evaluated."""
+
+    graph: Digest | None = None
+    template: Slug | None = None
+    features: Digest | None = None
+    loss: Slug | None = None
+    release: ReleaseId | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChargedMechanism(Record):
+    """One mechanism use, with the number of times that was charged, and whose rows it read."""
+
+    block: Block
+    mechanism: MechanismUse
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineFacts(Record):
+    """What ran beside the numbers that enter the price."""
+
+    name: Slug
+    clip: Parameter | None = None
+    normaliser: Parameter | None = None
+    sensitivity: Parameter | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guarantee(Record):
+    """The headline: adaptive, cumulative, over everything that leaves this population."""
+
+    epsilon: Epsilon
+    delta: Delta
+    order: int
+    before: Rdp
+    charge: Rdp
+    capacity: Rdp
+    ledger_seq: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThisJobAlone(Record):
+    """Information about this job by itself at the population's delta."""
+
+    epsilon: Epsilon
+    delta: Delta
+    order: int
+    unamplified_epsilon: Epsilon
+    pld_epsilon: Epsilon
+    pld_library: Slug
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgreementFacts(Record):
+    """What the second accountant said before this was signed."""
+
+    library: Slug
+    version: Slug
+    rdp: Parameter
+    pld_epsilon: Parameter
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvidenceFacts(Record):
+    """Where the log entries stand: back by leaf hash, which is known before the log integrates them."""
+
+    origin: Slug
+    decision: Digest
+    reserve: Digest
+    charge: Digest
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoftwareFacts(Record):
+    """What signed it."""
+
+    version: Slug
+    digest: Digest
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelfTestFacts(Record):
+    """The mechanism's own test, or that there was none."""
+
+    ran: bool
+    checks: tuple[Slug, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predicate(Record):
+    """Everything the certificate states; see docs/formats/certificate.md."""
+
+    tenant: TenantId
+    release: ReleaseId
+    job: JobId
+    kind: Slug
+    decision: DecisionId
+    dataset: DatasetFacts
+    population: PopulationFacts
+    request: Digest
+    model: ModelFacts
+    mechanisms: tuple[ChargedMechanism, ...]
+    engine: EngineFacts
+    guarantee: Guarantee
+    this_job_alone: ThisJobAlone
+    agreement: AgreementFacts
+    evidence: EvidenceFacts
+    approvals: tuple[ApprovalId, ...]
+    policy_epoch: int
+    uncovered_since: int | None = None
+    software: SoftwareFacts
+    self_test: SelfTestFacts
+    not_covered: tuple[NotCovered, ...]
+    issued_at: datetime
+
+    def __post_init__(self) -> None:
+        if not self.not_covered:
+            raise InvalidError("a certificate must say what it does not cover", field="not_covered")
+        if not self.mechanisms:
+            raise InvalidError("a certificate needs at least one mechanism", field="mechanisms")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrivacyCertificate:
+    """A predicate about one artefact that leaves.
+
+    Attributes:
+        artifact_name: `model.safetensors` or `evaluation.json`.
+        artifact: Its digest.
+    """
+
+    artifact_name: str
+    artifact: Digest
+    predicate: Predicate
+
+    @classmethod
+    def of(cls, settlement: Settlement, artifact_name: str, predicate: Predicate) -> PrivacyCertificate:
+        """Certify a settled outcome; the settlement and the predicate must tell the same charge.
+
+        Raises:
+            InvalidError: They do not.
+        """
+        settlement.require_agreement(predicate.job, predicate.guarantee.charge, predicate.guarantee.ledger_seq)
+        return cls(artifact_name=artifact_name, artifact=settlement.artifact, predicate=predicate)
+
+    def statement(self) -> bytes:
+        """The canonical bytes that are signed."""
+        return canonical.encode(
+            {
+                "_type": STATEMENT_TYPE,
+                "predicate": self.predicate.to_fields(),
+                "predicateType": PREDICATE_TYPE,
+                "subject": [{"digest": {"sha256": self.artifact.hex}, "name": self.artifact_name}],
+            }
+        )
+
+    def sign(self, signer: Signer) -> Envelope:
+        """Sign the statement."""
+        return sign_envelope(PAYLOAD_TYPE, self.statement(), signer)
+
+    @classmethod
+    def open(cls, envelope: Envelope, trusted: Iterable[PublicKey]) -> PrivacyCertificate:
+        """Return the certificate that a trusted key signed.
+
+        Raises:
+            CorruptError: No trusted signature matches.
+            InvalidError: The statement is not complete, canonical and of this version.
+        """
+        return cls.parse(open_envelope(envelope, PAYLOAD_TYPE, trusted))
+
+    @classmethod
+    def parse(cls, statement: bytes) -> PrivacyCertificate:
+        """Read a statement strictly; raise `InvalidError` otherwise."""
+        body = canonical.decode(statement, limit=LIMIT, canonical=True)
+        try:
+            (subject,) = body["subject"]
+            kinds = (body["_type"], body["predicateType"])
+            name, digest = subject["name"], Digest("sha256:" + subject["digest"]["sha256"])
+            predicate = Predicate.from_fields(body["predicate"])
+        except (KeyError, TypeError, ValueError):
+            raise InvalidError("not a privacy certificate: a member is missing or of the wrong kind") from None
+        certificate = cls(artifact_name=name, artifact=digest, predicate=predicate)
+        if kinds != (STATEMENT_TYPE, PREDICATE_TYPE) or certificate.statement() != statement:
+            raise InvalidError("not a privacy certificate of a known version")
+        return certificate
