@@ -122,7 +122,7 @@ class ThisJobAlone(Record):
     delta: Delta
     order: int
     unamplified_epsilon: Epsilon
-    pld_epsilon: Epsilon
+    pld_epsilon: Parameter
     pld_library: Slug
 
 
@@ -132,8 +132,8 @@ class AgreementFacts(Record):
 
     library: Slug
     version: Slug
+    order: int
     rdp: Parameter
-    pld_epsilon: Parameter
 
 
 @dataclass(frozen=True, kw_only=True)

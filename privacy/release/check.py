@@ -1,0 +1,88 @@
+"""Checking a certificate by itself: every number that follows from other numbers in it.
+
+Rules
+-----
+1. Standard library and the kernel only: an auditor's laptop recomputes every price.
+2. A stated figure must be at least ours and at most 1.01 of ours (RULES 24): never too small, never padded.
+3. Problems are collected, not raised, so that one run shows all of them. What needs the log is asked by the bundle
+   verifier (`privgate.verify`), which has it.
+
+Format: docs/formats/certificate.md, "What a checker demands".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from decimal import Decimal
+
+from kernel.amounts import Amount, Rdp
+from kernel.errors import PrivgateError
+from kernel.events import Parameter
+from privacy.accounting.mechanisms import MechanismUse, PoissonSampledGaussian
+from privacy.accounting.price import price
+from privacy.accounting.rdp import capacity, epsilon_at, job_epsilon
+from privacy.budget.reservations import Block
+from privacy.release.certificate import Predicate
+
+MOST = Decimal("1.01")
+
+
+def check(predicate: Predicate) -> tuple[str, ...]:
+    """Return every problem of a certificate's numbers; none means that they follow from each other."""
+    return tuple(_problems(predicate))
+
+
+def charged_by_block(predicate: Predicate) -> dict[Block, Rdp]:
+    """Our own price of what was charged, for each block, at the certificate's order; `InvalidError` if it has none."""
+    sums: dict[Block, Rdp] = {}
+    for part in predicate.mechanisms:
+        ours = price(part.mechanism, order=predicate.guarantee.order)
+        sums[part.block] = sums.get(part.block, Rdp.zero()) + ours
+    return sums
+
+
+def unamplified(uses: tuple[MechanismUse, ...]) -> tuple[MechanismUse, ...]:
+    """The same uses for whoever could see which units were sampled: at rate 1."""
+    return tuple(
+        dataclasses.replace(use, sampling_rate=Parameter(1)) if isinstance(use, PoissonSampledGaussian) else use
+        for use in uses
+    )
+
+
+def _problems(predicate: Predicate) -> Iterator[str]:
+    try:
+        yield from _price_problems(predicate)
+        yield from _alone_problems(predicate)
+        yield from _budget_problems(predicate)
+    except PrivgateError as error:
+        yield f"a figure cannot be recomputed: {error.message}"
+
+
+def _price_problems(predicate: Predicate) -> Iterator[str]:
+    stated = predicate.guarantee.charge
+    if not any(_agrees(stated, ours) for ours in charged_by_block(predicate).values()):
+        yield "the stated charge is not the price of the mechanisms in any block"
+
+
+def _alone_problems(predicate: Predicate) -> Iterator[str]:
+    alone, uses = predicate.this_job_alone, tuple(part.mechanism for part in predicate.mechanisms)
+    if alone.delta != predicate.guarantee.delta:
+        yield "this job's epsilon is not stated at the population's delta"
+    if not _agrees(alone.epsilon, epsilon_at(*uses, order=alone.order, delta=alone.delta)):
+        yield "this job's epsilon does not follow from its mechanisms"
+    ours = job_epsilon(*unamplified(uses), delta=predicate.guarantee.delta).epsilon
+    if not _agrees(alone.unamplified_epsilon, ours):
+        yield "the epsilon without secrecy of the sample does not follow from the mechanisms"
+
+
+def _budget_problems(predicate: Predicate) -> Iterator[str]:
+    stated = predicate.guarantee
+    if capacity(stated.epsilon, stated.delta, stated.order) != stated.capacity:
+        yield "the capacity does not follow from epsilon, delta and order"
+    if stated.before + stated.charge > stated.capacity:
+        yield "the population was overdrawn"
+
+
+def _agrees(stated: Amount, ours: Amount) -> bool:
+    return ours.value <= stated.value <= ours.value * MOST
