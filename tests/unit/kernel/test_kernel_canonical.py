@@ -75,12 +75,32 @@ def test_what_has_no_canonical_form_is_refused(value: object) -> None:
 @pytest.mark.parametrize(
     "written",
     [
-        b"0.5", b"1e3", b"NaN", b"Infinity", b"-Infinity", b"9007199254740992", b"-9007199254740992", b"9" * 5000,
-        b'{"a":1,"a":1}', b'{"a":1,"a":2}', b'{"x":{"a":1,"a":1}}', b'"\\ud800"', b"\xff", b"", b"{", b"[1,]", b"01",
-        b"[" * 40 + b"]" * 40, b"[" * 20_000, b"tru", b'"\x01"', b"1 2", b"\xef\xbb\xbf1",
+        b"0.5",
+        b"1e3",
+        b"NaN",
+        b"Infinity",
+        b"-Infinity",
+        b"9007199254740992",
+        b"-9007199254740992",
+        b"9" * 5000,
+        b'{"a":1,"a":1}',
+        b'{"a":1,"a":2}',
+        b'{"x":{"a":1,"a":1}}',
+        b'"\\ud800"',
+        b"\xff",
+        b"",
+        b"{",
+        b"[1,]",
+        b"01",
+        b"[" * 40 + b"]" * 40,
+        b"[" * 20_000,
+        b"tru",
+        b'"\x01"',
+        b"1 2",
+        b"\xef\xbb\xbf1",
     ],
     ids=lambda b: repr(b[:24]),
-)  # fmt: skip
+)
 @pytest.mark.parametrize("canonically", [False, True])
 def test_what_could_be_read_in_two_ways_is_refused(written: bytes, canonically: bool) -> None:
     """Duplicates, floats, large integers, depth, bad UTF-8 and broken text are refused when reading."""
