@@ -23,11 +23,11 @@ from kernel.amounts import Delta, Epsilon, Rdp
 from kernel.errors import PrivgateError
 from kernel.events import Event
 from kernel.ids import JobId, PopulationId
-from privacy.accounting.price import EXACT, price
+from privacy.accounting.price import EXACT
 from privacy.accounting.rdp import best_order, capacity
 from privacy.budget.fold import LedgerState
 from privacy.budget.ledger import limits
-from privacy.budget.reservations import Reservation, ReservationState, by_block
+from privacy.budget.reservations import BlockCharge, BlockHold, Reservation, ReservationState, by_block
 from privacy.events.budget import (
     BudgetChanged,
     BudgetCharged,
@@ -202,7 +202,7 @@ class _Reader:
                     self._report(Fault.TWO_HOMES, entry)
                 standing = state.standing(event.principal)
                 met = limits(standing, by_block(event.holds), event.trainer_share)
-                if any(limit.short and limit.scope is Scope.TRAINER for limit in met):
+                if not account.retired and any(limit.short and limit.scope is Scope.TRAINER for limit in met):
                     self._report(Fault.OVER_CAP, entry)
             case BudgetChanged():
                 budget = account.population.budget
@@ -225,12 +225,19 @@ class _Reader:
         order, event = state.account.population.budget.order, entry.event
         if isinstance(event, BudgetReserved):
             for hold in event.holds:
-                self._price(price(hold.mechanism, order=order), hold.price, entry)
+                self._price(hold, hold.charge_in_full(), order, entry)
         elif isinstance(event, BudgetCharged):
             for hold, charge in zip(state.reservations[event.job].holds, event.charges, strict=True):
-                self._price(hold.charge(charge.times, order).price, charge.price, entry)
+                self._price(hold, charge, order, entry)
 
-    def _price(self, ours: Rdp, stated: Rdp, entry: Posted) -> None:
+    def _price(self, hold: BlockHold, charge: BlockCharge, order: int, entry: Posted) -> None:
+        stated = charge.price
+        try:
+            ours = hold.charge(charge.times, order).price
+        except PrivgateError:
+            # What nobody can price costs more than anything stated.
+            self._report(Fault.UNDERPRICED, entry)
+            return
         if stated < ours:
             self._report(Fault.UNDERPRICED, entry)
         elif stated.value > EXACT.multiply(ours.value, MOST_OVERSTATED):

@@ -33,7 +33,7 @@ from privacy.accounting.rdp import job_epsilon
 LIBRARY = Slug("dp-accounting")
 RELATIVE = Decimal("1e-9")
 # Error of ln A in doubles for one time and each unit of the order; measured at most a third of it up to order 4096.
-_FLOAT_ERROR = Decimal("1e-14")
+_FLOAT_ERROR = Decimal("3e-15")
 _GRIDS = (1e-4, 1e-5, 1e-6)
 
 

@@ -37,7 +37,7 @@ class MechanismUse(Record):
     TIMES: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
-        if type(self).TAG not in _BY_TAG:
+        if _BY_TAG.get(self.TAG) is not type(self):
             raise InvalidError("this mechanism has no price here", field="mechanism")
         whole(1, MOST_TIMES, **{self.TIMES: self.times})
 
