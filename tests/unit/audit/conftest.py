@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from audit.archive import Archive
-from audit.checkpoint import Checkpoint
+from audit.checkpoint import Checkpoint, read_unverified
 from audit.entry import Actor, Entry
 from audit.events import LogRead, ReadScope
 from audit.export import write_archive
@@ -81,15 +81,16 @@ class World:
     def sequencer(self, **changes: object) -> Sequencer:
         """Build a sequencer over this log."""
         settings = {"store": self.log, "tiles": self.tiles, "origin": ORIGIN, "signers": [self.signer]}
-        return Sequencer(**(settings | changes))  # type: ignore[arg-type]
+        return Sequencer(**(settings | changes))
 
     def publish(self) -> Checkpoint:
         """Run the sequencer until it stands still; return the newest checkpoint."""
-        sequencer, newest = self.sequencer(), None
-        while (checkpoint := sequencer.step()) is not None:
-            newest = checkpoint
-        assert newest is not None
-        return newest
+        sequencer = self.sequencer()
+        while sequencer.step() is not None:
+            pass
+        note = self.log.newest_checkpoint()
+        assert note is not None
+        return read_unverified(note)
 
     def trust(self, pinned: Checkpoint | None = None, tenant: int = 0) -> TrustFile:
         """What an auditor of the tenant pinned."""

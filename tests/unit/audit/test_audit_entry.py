@@ -39,7 +39,7 @@ SALT = bytes(32)
 def make(**changes: Any) -> Entry:
     """The example of the format page, with changes."""
     parts = {"entry_id": ID, "tenant": TENANT, "seq": 0, "time": AT, "actor": Actor(WHO, ("auditor",)), "salt": SALT}
-    return compose(changes.pop("event", READ), **(parts | changes))  # type: ignore[arg-type]
+    return compose(changes.pop("event", READ), **(parts | changes))
 
 
 def test_the_example_of_the_format_page() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -12,7 +12,7 @@ from kernel.canonical import Digest
 from kernel.errors import ConflictError, StaleError
 
 
-def test_a_tenants_counter_has_no_gap(world) -> None:  # type: ignore[no-untyped-def]
+def test_a_tenants_counter_has_no_gap(world: Any) -> None:
     """Each tenant counts 0, 1, 2, ... whatever the others do."""
     for tenant in (0, 1, 1, 0, 1):
         world.write(tenant)
@@ -20,7 +20,7 @@ def test_a_tenants_counter_has_no_gap(world) -> None:  # type: ignore[no-untyped
     assert [entry.seq for entry in world.log.entries(world.ids[1])] == [0, 1, 2]
 
 
-def test_salts_and_ids_are_fresh(world) -> None:  # type: ignore[no-untyped-def]
+def test_salts_and_ids_are_fresh(world: Any) -> None:
     """Equal events never give equal leaves: 32 bytes and an identifier are drawn for each entry."""
     world.write(0, 50)
     entries = world.log.entries()
@@ -28,7 +28,7 @@ def test_salts_and_ids_are_fresh(world) -> None:  # type: ignore[no-untyped-def]
     assert all(len(entry.salt) == 32 for entry in entries)
 
 
-def test_the_leaf_hash_is_known_before_integration_and_stays(world) -> None:  # type: ignore[no-untyped-def]
+def test_the_leaf_hash_is_known_before_integration_and_stays(world: Any) -> None:
     """What a permit cites is what the tree later holds."""
     entry = world.write()
     cited = entry.leaf_hash
@@ -40,7 +40,7 @@ def test_the_leaf_hash_is_known_before_integration_and_stays(world) -> None:  # 
     assert opens(parse_leaf(leaf), entry.payload, entry.salt).id == entry.id
 
 
-def test_a_rolled_back_transaction_leaves_no_trace(world) -> None:  # type: ignore[no-untyped-def]
+def test_a_rolled_back_transaction_leaves_no_trace(world: Any) -> None:
     """Neither an entry nor a gap in the counter."""
     kept = world.write()
     mark = world.log.mark()
@@ -53,7 +53,7 @@ def test_a_rolled_back_transaction_leaves_no_trace(world) -> None:  # type: igno
     assert [entry.seq for entry in world.log.entries()] == [0, 1]
 
 
-def test_an_integrated_entry_cannot_be_rolled_back(world) -> None:  # type: ignore[no-untyped-def]
+def test_an_integrated_entry_cannot_be_rolled_back(world: Any) -> None:
     """What is in the tree stays."""
     mark = world.log.mark()
     world.write()
@@ -62,7 +62,7 @@ def test_an_integrated_entry_cannot_be_rolled_back(world) -> None:  # type: igno
         world.log.rollback(mark)
 
 
-def test_nothing_is_stored_twice(world) -> None:  # type: ignore[no-untyped-def]
+def test_nothing_is_stored_twice(world: Any) -> None:
     """The same entry, another tile at a path, another checkpoint of a size: each is a conflict."""
     entry = world.write()
     with pytest.raises(ConflictError):
@@ -78,7 +78,7 @@ def test_nothing_is_stored_twice(world) -> None:  # type: ignore[no-untyped-def]
         world.tiles.put("tile/0/000", b"b")
 
 
-def test_integration_needs_the_state_it_read(world) -> None:  # type: ignore[no-untyped-def]
+def test_integration_needs_the_state_it_read(world: Any) -> None:
     """A second sequencer with an older state changes nothing."""
     world.write()
     world.publish()
@@ -89,10 +89,10 @@ def test_integration_needs_the_state_it_read(world) -> None:  # type: ignore[no-
     assert world.log.tree().size == 1
 
 
-def test_two_worlds_from_one_seed_are_equal(make_world: Callable[..., object]) -> None:
+def test_two_worlds_from_one_seed_are_equal(make_world: Any) -> None:
     """Entropy is an argument: the same entropy gives the same log, byte for byte."""
     roots = set()
     for _ in range(2):
         made = make_world(tenants=2, seed="equal")
-        roots.add(made.fill(40).root)  # type: ignore[attr-defined]
+        roots.add(made.fill(40).root)
     assert len(roots) == 1

@@ -140,7 +140,7 @@ def test_a_note_is_bounded() -> None:
 def test_what_is_not_a_verifier_key_is_refused(written: object) -> None:
     """A wrong id, another algorithm, stray text: each is refused."""
     with pytest.raises(InvalidError):
-        NoteKey.parse(written)  # type: ignore[arg-type]
+        NoteKey.parse(written)
 
 
 def test_a_cosignature_binds_text_and_time() -> None:

@@ -62,7 +62,7 @@ def _split(width: int) -> int:
 
 def _raw(vector: dict[str, object]) -> dict[str, object]:
     decoded = {n: base64.b64decode(v) if isinstance(v, str) else v for n, v in vector.items()}
-    return decoded | {"proof": [base64.b64decode(h) for h in vector["proof"] or []]}  # type: ignore[union-attr, attr-defined]
+    return decoded | {"proof": [base64.b64decode(h) for h in vector["proof"] or []]}
 
 
 def _changed_proofs(proof: list[bytes], *roots: bytes) -> Iterator[list[bytes]]:
@@ -87,16 +87,16 @@ def test_published_inclusion_proofs_hold_and_their_variants_do_not(vector: dict[
     """The published proof is accepted; each change of index, size, leaf, root or proof is refused."""
     v = _raw(vector)
     index, size, leaf, root, proof = v["leafIdx"], v["treeSize"], v["leafHash"], v["root"], v["proof"]
-    verify_inclusion(leaf, index, size, proof, root)  # type: ignore[arg-type]
-    variants = [(leaf, i, size, proof, root) for i in (index - 1, index + 1, index ^ 2, size, -1, 2**60)]  # type: ignore[operator]
-    variants += [(leaf, index, s, proof, root) for s in (size * 2, size // 2, 0, -1, 2**60)]  # type: ignore[operator]
-    variants += [(h, index, size, proof, root) for h in (GARBAGE, b"", root + b"\x00")]  # type: ignore[operator]
+    verify_inclusion(leaf, index, size, proof, root)
+    variants = [(leaf, i, size, proof, root) for i in (index - 1, index + 1, index ^ 2, size, -1, 2**60)]
+    variants += [(leaf, index, s, proof, root) for s in (size * 2, size // 2, 0, -1, 2**60)]
+    variants += [(h, index, size, proof, root) for h in (GARBAGE, b"", root + b"\x00")]
     variants += [(leaf, index, size, proof, r) for r in (GARBAGE, b"", EMPTY_ROOT)]
-    variants += [(leaf, index, size, p, root) for p in _changed_proofs(proof, root)]  # type: ignore[arg-type]
+    variants += [(leaf, index, size, p, root) for p in _changed_proofs(proof, root)]
     assert len(variants) >= 18
     for variant in variants:
         with pytest.raises(CorruptError):
-            verify_inclusion(*variant)  # type: ignore[arg-type]
+            verify_inclusion(*variant)
 
 
 @pytest.mark.parametrize("vector", VECTORS["consistency"], ids=lambda v: f"{v['size1']} in {v['size2']}")
@@ -104,18 +104,18 @@ def test_published_consistency_proofs_hold_and_their_variants_do_not(vector: dic
     """The published proof is accepted; each change of a size, a root or the proof is refused."""
     v = _raw(vector)
     old, new, old_root, new_root, proof = v["size1"], v["size2"], v["root1"], v["root2"], v["proof"]
-    verify_consistency(old, new, proof, old_root, new_root)  # type: ignore[arg-type]
-    variants = [(s, new, proof, old_root, new_root) for s in (old - 1, old + 1, old ^ 2, 0, -1, 2**60)]  # type: ignore[operator]
-    variants += [(old, s, proof, old_root, new_root) for s in (new * 2, new // 2, 0, -1, 2**60) if s != new]  # type: ignore[operator]
+    verify_consistency(old, new, proof, old_root, new_root)
+    variants = [(s, new, proof, old_root, new_root) for s in (old - 1, old + 1, old ^ 2, 0, -1, 2**60)]
+    variants += [(old, s, proof, old_root, new_root) for s in (new * 2, new // 2, 0, -1, 2**60) if s != new]
     variants += [(old, new, proof, r, new_root) for r in (GARBAGE, b"", EMPTY_ROOT)]
     variants += [(old, new, proof, old_root, r) for r in (GARBAGE, b"", EMPTY_ROOT)]
-    variants += [(old, new, p, old_root, new_root) for p in _changed_proofs(proof, old_root, new_root)]  # type: ignore[arg-type]
+    variants += [(old, new, p, old_root, new_root) for p in _changed_proofs(proof, old_root, new_root)]
     if old_root != new_root:
         variants.append((old, new, proof, new_root, old_root))
     assert len(variants) >= 18
     for variant in variants:
         with pytest.raises(CorruptError):
-            verify_consistency(*variant)  # type: ignore[arg-type]
+            verify_consistency(*variant)
 
 
 def test_every_inclusion_proof_up_to_size_70_is_the_recursive_one_and_verifies() -> None:
