@@ -150,6 +150,8 @@ class Archive:
     def documents(self, folder: str) -> tuple[str, ...]:
         """The names of the plain files in a folder beside `audit/`, sorted; none if there is no such folder."""
         path = self._path(folder)
+        if path.is_symlink():
+            return ()
         try:
             names = [f"{folder}/{entry.name}" for entry in os.scandir(path) if entry.is_file(follow_symlinks=False)]
         except OSError:
