@@ -54,6 +54,7 @@ class DatasetRecord:
     title: str
     description: str
     schema: Mapping[str, Any]
+    unit: Mapping[str, Any]
     current_version: VersionId | None = None
     row_version: int = 1
     created_at: datetime
@@ -75,7 +76,6 @@ class VersionRecord:
     Attributes:
         format: How the file is written (`UploadFormat`).
         staged_blob, staged_dek: The raw upload, encrypted; gone once it is sealed or refused.
-        manifest_salt: Keys the logged digest, so that the digest confirms no guess of the counts.
         problems: What was wrong with the file: for the owner only, and transient.
     """
 
@@ -89,22 +89,10 @@ class VersionRecord:
     dek: DekId | None = None
     manifest_blob: str | None = None
     manifest_digest: Digest | None = None
-    manifest_salt: bytes | None = None
     fingerprints_blob: str | None = None
     problems: Mapping[str, Any] | None = None
     created_by: PrincipalId
     created_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DekRecord:
-    """A wrapped data key. `wrapped` is gone once the key is destroyed; the row stays as a tombstone."""
-
-    id: DekId
-    tenant: TenantId
-    context: Mapping[str, Any]
-    wrapped: bytes | None
-    destroyed_at: datetime | None = None
 
 
 class JobState(StrEnum):

@@ -60,8 +60,6 @@ class Settings(BaseSettings):
 
     tick_seconds: int = Field(default=5, ge=1, le=3600)
     """Progress and ends of jobs become visible only at multiples of this after their start (a timing channel)."""
-    resumes: int = Field(default=1, ge=0, le=8)
-    """Infrastructure deaths that a reservation covers before a job ends as failed."""
     faults_per_trainer: int = Field(default=5, ge=1, le=100)
     """Failed jobs of one trainer on one population after which the owner must enable it again."""
     lease_seconds: int = Field(default=30, ge=3, le=3600)

@@ -4,7 +4,8 @@ Rules
 -----
 1. One work, one tenant, one commit, made by the service that opened it. Leaving without a commit rolls back.
 2. A commit that changes governed state without a log entry is refused (`UnloggedChangeError`): no change is silent.
-3. Locks are taken in one order: policy head, population, log counter. The log's is taken by the first entry.
+3. Locks are taken in one order: population (RULES 9), task or job row, policy head, log counter. The last is taken by
+   the first entry, so whoever needs a population locks it before he decides.
 4. Upkeep (leases, progress, staging) is not governed state; it has a door of its own without entries.
 """
 
@@ -22,7 +23,6 @@ from audit.entry import Actor, Entry
 from gateway.records import (
     ApprovalRecord,
     DatasetRecord,
-    DekRecord,
     JobRecord,
     PersonRecord,
     ReleaseRecord,
@@ -33,6 +33,8 @@ from gateway.records import (
 from gateway.storage import tables
 from gateway.storage.engine import begin_reading, begin_writing
 from gateway.storage.sql.credentials import SqlCredentials
+from gateway.storage.sql.deks import SqlDeks
+from gateway.storage.sql.kept_texts import SqlKeptTexts
 from gateway.storage.sql.ledger import SqlLedger
 from gateway.storage.sql.log import SqlLog
 from gateway.storage.sql.policy import SqlPolicy
@@ -75,10 +77,11 @@ class Reading:
         self.tasks = SqlTasks(connection)
         self.progress = SqlProgress(connection)
         self.tenants = SqlTenants(connection)
+        self.texts = SqlKeptTexts(connection)
         self.people = Rows(connection, tables.person, PersonRecord)
         self.datasets = Rows(connection, tables.dataset, DatasetRecord)
         self.versions = Rows(connection, tables.dataset_version, VersionRecord)
-        self.deks = Rows(connection, tables.dek, DekRecord)
+        self.deks = SqlDeks(connection)
         self.jobs = Rows(connection, tables.job, JobRecord)
         self.approvals = Rows(connection, tables.approval, ApprovalRecord)
         self.releases = Rows(connection, tables.release, ReleaseRecord)

@@ -23,7 +23,6 @@ class Limits:
     hold_seconds: int
     lease_seconds: int
     tick_seconds: int
-    resumes: int
     faults_per_trainer: int
     token_days: int
 

@@ -67,6 +67,14 @@ class Decider:
         """The cached policy of a tenant, for reading."""
         return self._cache.snapshot(tenant)
 
+    def at_head(self, work: Work, epoch: int) -> PolicySnapshot:
+        """The policy at an epoch that `work` holds."""
+        return self._cache.at_head(work, work.tenant, epoch)
+
+    def actor(self, snapshot: PolicySnapshot, principal: PrincipalId | None) -> Actor:
+        """The log's frozen view of who acts: the random id and the roles held now."""
+        return actor_of(snapshot, principal)
+
     def ask(self, caller: Caller, action: Action, **facts: Any) -> Decision:
         """Decide on the cached policy; the caller of this logs the answer (`gateway.journal`)."""
         request = AccessRequest(

@@ -51,7 +51,7 @@ def found_tenant(on: Collaborators, *, tenant_name: str, admin_name: str) -> tup
     with on.database.work(tenant) as work:
         work.tenants.add(tenant, work.now)
         work.policy.create(tenant)
-        name = commit_text(on.entropy(32), "tenant-name", text(200, tenant_name=tenant_name))
+        name = work.texts.keep(tenant, "tenant-name", text(200, tenant_name=tenant_name), on.entropy(32))
         on.decider.enact(work, lambda epoch: TenantCreated(epoch=epoch, tenant=tenant, name=name), SYSTEM)
         admin = _enrol(on, work, admin_name)
         on.decider.enact(work, lambda e: RoleAssigned(epoch=e, principal=admin, role=Role.ADMIN), SYSTEM)

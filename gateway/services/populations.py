@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from audit.commitments import commit as commit_text
 from gateway.services.collaborators import Collaborators
 from gateway.services.deciding import Caller
+from gateway.unit_of_work import Work
 from kernel.amounts import Delta, Epsilon, Share
 from kernel.ids import PopulationId, PrincipalId, Slug
 from policies.decisions import Deny
@@ -39,18 +39,18 @@ class NewPopulation:
 
 def population_key(population: PopulationId) -> Slug:
     """The name under which the keyring keeps a population's key for unit ids and the split."""
-    return Slug(f"population/{population.replace('_', '-')}")
+    return Slug(f"population/{population}")
 
 
 def create_population(on: Collaborators, caller: Caller, declared: NewPopulation) -> Account | Deny:
     """Open a ledger for the people (or records) that the caller answers for."""
-    population = _population(on, caller, declared)
-    on.keyring.secret(population_key(population.id))
     with on.database.work(caller.tenant) as work:
         answer = on.decider.decide_in(work, caller, Action.POPULATION_CREATE)
         if (denial := answer.denial) is not None:
             work.commit("population-denied")
             return denial
+        population = _population(on, work, caller, declared)
+        on.keyring.secret(population_key(population.id))
         change = ledger.create(population)
         work.ledger.append(change)
         work.record(change.event, actor=answer.actor)
@@ -61,12 +61,12 @@ def create_population(on: Collaborators, caller: Caller, declared: NewPopulation
 def change_budget(on: Collaborators, caller: Caller, population: PopulationId, epsilon: Epsilon) -> Account | Deny:
     """Raise or lower a population's epsilon, at the order that was fixed with it."""
     with on.database.work(caller.tenant) as work:
-        holder = _holder(work.ledger.read(population).account, caller)
+        standing = work.ledger.lock(population)
+        holder = holder_of(standing.account.population, caller)
         answer = on.decider.decide_in(work, caller, Action.BUDGET_CHANGE, population=population, holder=holder)
         if (denial := answer.denial) is not None:
             work.commit("budget-denied")
             return denial
-        standing = work.ledger.lock(population)
         change = ledger.change_budget(standing, epsilon)
         if change is not None:
             work.ledger.append(change)
@@ -80,10 +80,11 @@ def cap_trainer(
 ) -> Deny | None:
     """Cap what one trainer may hold and spend of a population. Access policy, not privacy: trainers may collude."""
     with on.database.work(caller.tenant) as work:
-        holder = _holder(work.ledger.read(population).account, caller)
+        standing = work.ledger.lock(population, principal=principal)
+        holder = holder_of(standing.account.population, caller)
         answer = on.decider.decide_in(work, caller, Action.BUDGET_CHANGE, population=population, holder=holder)
         if answer.denial is None:
-            change = ledger.cap_trainer(work.ledger.lock(population, principal=principal), share)
+            change = ledger.cap_trainer(standing, share)
             if change is not None:
                 work.ledger.append(change)
                 work.record(change.event, actor=answer.actor)
@@ -91,13 +92,14 @@ def cap_trainer(
     return answer.denial
 
 
-def _holder(account: Account, caller: Caller) -> PrincipalId | None:
+def holder_of(population: Population, caller: Caller) -> PrincipalId | None:
     """The owner, if the population is the caller's tenant's; else nobody, which the policy refuses."""
-    return account.population.owner if account.population.tenant == caller.tenant else None
+    return population.owner if population.tenant == caller.tenant else None
 
 
-def _population(on: Collaborators, caller: Caller, declared: NewPopulation) -> Population:
+def _population(on: Collaborators, work: Work, caller: Caller, declared: NewPopulation) -> Population:
     reason = declared.larger_delta_reason
+    kept = None if reason is None else work.texts.keep(work.tenant, "larger-delta-reason", reason, on.entropy(32))
     return Population(
         id=PopulationId.new(on.entropy),
         tenant=caller.tenant,
@@ -109,5 +111,5 @@ def _population(on: Collaborators, caller: Caller, declared: NewPopulation) -> P
         public_size=declared.public_size,
         holdout_share=declared.holdout_share,
         budget=Budget.allot(declared.epsilon, declared.delta),
-        larger_delta_reason=None if reason is None else commit_text(on.entropy(32), "larger-delta-reason", reason),
+        larger_delta_reason=kept,
     )

@@ -4,8 +4,8 @@ Rules
 -----
 1. SQLite: WAL, `synchronous=FULL`, foreign keys, and every writing transaction begins IMMEDIATE, because a deferred one
    that turns into a writer fails with "database is locked" regardless of any timeout.
-2. PostgreSQL: READ COMMITTED with explicit row locks taken in one documented order (policy head, population, log
-   tenant); `synchronous_commit=on`.
+2. PostgreSQL: READ COMMITTED with explicit row locks taken in one order (`gateway.unit_of_work`, rule 3);
+   `synchronous_commit=on`.
 3. A connection is either a reader or a writer for its whole life in a transaction.
 """
 

@@ -61,6 +61,16 @@ person = Table(
     Column("salt", LargeBinary, nullable=False),
 )
 
+kept_text = Table(
+    "kept_text",
+    metadata,
+    Column("commitment", DigestText, primary_key=True),
+    Column("tenant", Id, ForeignKey("tenant.id"), nullable=False),
+    Column("label", String(64), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("key", LargeBinary, nullable=False),
+)
+
 credential = Table(
     "credential",
     metadata,
@@ -104,6 +114,7 @@ dataset = Table(
     Column("title", Text, nullable=False),
     Column("description", Text, nullable=False),
     Column("schema", Text, nullable=False),
+    Column("unit", Text, nullable=False),
     Column("current_version", Id),
     Column("row_version", Integer, nullable=False, default=1),
     Column("created_at", When, nullable=False),
@@ -123,7 +134,6 @@ dataset_version = Table(
     Column("dek", Id),
     Column("manifest_blob", Text),
     Column("manifest_digest", DigestText),
-    Column("manifest_salt", LargeBinary),
     Column("fingerprints_blob", Text),
     # Owner-only and transient (RULES 18): what was wrong with the file.
     Column("problems", Text),

@@ -68,7 +68,10 @@ class JobEnded(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainerHalted(Event):
-    """Too many of this trainer's jobs on this population failed; the owner must enable it again (RULES 11)."""
+    """Too many of this trainer's jobs on this population failed (RULES 11).
+
+    Its cap falls to 0 in the same commit (`budget:capped`); the owner enables it again by setting another cap.
+    """
 
     TYPE: ClassVar[str] = "trainer:halted"
     principal: PrincipalId
@@ -76,13 +79,4 @@ class TrainerHalted(Event):
     failures: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrainerEnabled(Event):
-    """The owner lets a halted trainer submit again."""
-
-    TYPE: ClassVar[str] = "trainer:enabled"
-    principal: PrincipalId
-    population: PopulationId
-
-
-JOB_EVENTS: tuple[type[Event], ...] = (JobRequested, JobQueued, JobStarted, JobEnded, TrainerHalted, TrainerEnabled)
+JOB_EVENTS: tuple[type[Event], ...] = (JobRequested, JobQueued, JobStarted, JobEnded, TrainerHalted)

@@ -1,0 +1,93 @@
+"""What a job request is read against: the dataset's declarations and its population's facts, never its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.records import DatasetRecord, VersionRecord
+from gateway.unit_of_work import Reading
+from kernel.canonical import Digest
+from kernel.errors import ConflictError, InvalidError, NotFoundError
+from kernel.ids import DatasetId, ReleaseId, TenantId
+from privacy.budget.balances import Account
+from privacy.jobs.facts import DeclaredFacts
+from privacy.jobs.plan import EvaluationPlan, Plan, TrainingPlan, plan_evaluation, plan_training
+from privacy.jobs.spec import EvaluationSpec, JobKind, JobSpec, TrainingSpec, complete_training
+from privacy.schema import TableSchema
+from privacy.units import PrivacyUnit
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A dataset with everything its owner declared."""
+
+    dataset: DatasetRecord
+    account: Account
+    schema: TableSchema
+    facts: DeclaredFacts
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedJob:
+    """A request in its final form with its calibrated plan."""
+
+    spec: JobSpec
+    plan: Plan
+    declared: Declared
+
+
+def declared_facts(reading: Reading, tenant: TenantId, dataset: DatasetId) -> Declared:
+    """Collect what was declared about a dataset; raise `NotFoundError` if the tenant has none of that id."""
+    record = reading.datasets.get(id=dataset, tenant=tenant)
+    account = reading.ledger.read(record.population).account
+    facts = DeclaredFacts.of(account.population, PrivacyUnit.from_json(record.unit))
+    return Declared(record, account, TableSchema.from_json(record.schema), facts)
+
+
+def plan_job(reading: Reading, tenant: TenantId, body: Mapping[str, Any]) -> PlannedJob:
+    """Complete and calibrate a request.
+
+    Raises:
+        InvalidError, TooLargeError: The request breaks a rule of its form or does not fit the schema.
+        NotFoundError: No such dataset or release.
+    """
+    declared = declared_facts(reading, tenant, _dataset_of(body))
+    if body.get("kind") == JobKind.EVALUATION.value:
+        evaluation = EvaluationSpec.from_json(body)
+        training_spec_of(reading, tenant, evaluation.release).features.check(declared.schema)
+        return PlannedJob(evaluation, plan_evaluation(evaluation, declared.facts), declared)
+    training = complete_training(body, declared.schema, declared.facts)
+    return PlannedJob(training, plan_training(training, declared.schema, declared.facts), declared)
+
+
+def training_spec_of(reading: Reading, tenant: TenantId, release: ReleaseId) -> TrainingSpec:
+    """Return the request that made a released model; raise `NotFoundError` if it is no model of this tenant."""
+    found = reading.releases.get(id=release, tenant=tenant)
+    job = reading.jobs.get(id=found.job)
+    if job.kind != JobKind.TRAINING.value:
+        raise NotFoundError("this release is not a model", field="release")
+    return TrainingSpec.from_json(job.spec)
+
+
+def read_plan(kind: str, fields: Mapping[str, Any]) -> Plan:
+    """Read a stored plan."""
+    return TrainingPlan.from_fields(fields) if kind == JobKind.TRAINING.value else EvaluationPlan.from_fields(fields)
+
+
+def sealed_version(reading: Reading, dataset: DatasetRecord) -> tuple[VersionRecord, Digest]:
+    """Return the dataset's current version and its manifest digest; raise `ConflictError` if it has none."""
+    if dataset.current_version is None:
+        raise ConflictError("the dataset has no sealed rows yet: its owner must upload them", field="dataset")
+    version = reading.versions.get(id=dataset.current_version)
+    if version.manifest_digest is None:
+        raise ConflictError("the dataset's version is not sealed", field="dataset")
+    return version, version.manifest_digest
+
+
+def _dataset_of(body: Mapping[str, Any]) -> DatasetId:
+    value = body.get("dataset") if isinstance(body, Mapping) else None
+    if not isinstance(value, str):
+        raise InvalidError("a request needs `dataset`", field="dataset")
+    return DatasetId(value)

@@ -1,0 +1,272 @@
+"""Use case: quote a job, request it, approve it.
+
+Rules
+-----
+1. decide, plan, then one work: lock the population, decide again on the epoch that the work holds, reserve, enqueue, log.
+2. A job that needs its owner's yes waits without a hold; the yes binds the digest of the exact request, and the request is
+   decided anew with the yes among its facts.
+3. A refusal for lack of budget is logged and tells the largest job of this shape that would still fit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from gateway.records import ApprovalRecord, JobRecord, JobState, TaskKind, TaskRecord, TaskState
+from gateway.services.collaborators import Collaborators
+from gateway.services.deciding import Answer, Caller
+from gateway.services.job_facts import PlannedJob, plan_job, read_plan, sealed_version
+from gateway.unit_of_work import Work
+from kernel.amounts import Epsilon, Share
+from kernel.canonical import Digest
+from kernel.errors import ConflictError, InvalidError
+from kernel.ids import ApprovalId, JobId, Slug, TaskId
+from policies.approvals import Approval
+from policies.decisions import Allow, Deny
+from policies.events import ApprovalGiven
+from policies.vocabulary import Action, ApprovalVerdict, JobKind
+from privacy.budget import ledger
+from privacy.budget.balances import Standing
+from privacy.budget.ledger import Exhausted
+from privacy.events.jobs import JobEnd, JobEnded, JobQueued, JobRequested
+from privacy.jobs.plan import Plan
+from privacy.jobs.quote import Quote, largest_epsilon_of, quote
+
+APPROVAL_DAYS = 30
+Alongside = Callable[[Work, JobRecord], None]
+"""What else is stored in the same commit, such as the answer to an Idempotency-Key."""
+
+
+@dataclass(frozen=True, slots=True)
+class OverBudget:
+    """The job does not fit; nothing was held."""
+
+    exhausted: Exhausted
+    largest_epsilon: Epsilon | None
+
+
+@dataclass(frozen=True, slots=True)
+class Quoted:
+    """A quote and the final form of the request that it is for."""
+
+    planned: PlannedJob
+    quote: Quote
+
+
+def quote_job(on: Collaborators, caller: Caller, body: Mapping[str, Any]) -> Quoted | Deny:
+    """Say what a job would cost; nothing is held."""
+    with on.database.read() as reading:
+        planned = plan_job(reading, caller.tenant, body)
+    facts = _facts(planned)
+    with on.database.work(caller.tenant) as work:
+        answer = on.decider.decide_in(work, caller, Action.JOB_QUOTE, **facts)
+        standing = work.ledger.read(planned.declared.dataset.population, principal=caller.principal)
+        work.commit("quote")
+    if isinstance(answer.decision, Deny):
+        return answer.decision
+    obligations = answer.decision.obligations
+    share = Share.parse("1") if obligations is None else obligations.trainer_share
+    return Quoted(planned, quote(planned.plan, standing, share))
+
+
+def request_job(
+    on: Collaborators, caller: Caller, body: Mapping[str, Any], alongside: Alongside
+) -> JobRecord | Deny | OverBudget:
+    """Request a job: it is queued with its reservation, parked for approval, or refused."""
+    with on.database.read() as reading:
+        planned = plan_job(reading, caller.tenant, body)
+    job = JobId.new(on.entropy)
+    with on.database.work(caller.tenant) as work:
+        population = planned.declared.dataset.population
+        standing = work.ledger.lock(population, principal=caller.principal, job=job)
+        answer = on.decider.decide_in(
+            work, caller, Action.JOB_SUBMIT, **_facts(planned), request_digest=planned.spec.digest, job=job
+        )
+        if isinstance(answer.decision, Deny):
+            work.commit("job-denied")
+            return answer.decision
+        record = _record(job, caller, planned, work)
+        work.record(_requested(record, answer.decision), actor=answer.actor, correlation=job)
+        if answer.decision.awaits_approval:
+            work.jobs.insert(record)
+        else:
+            queued = _reserve(on, work, record, planned.plan, standing, answer)
+            if isinstance(queued, OverBudget):
+                work.commit("job-over-budget")
+                return queued
+            work.jobs.insert(queued)
+            record = queued
+        alongside(work, record)
+        work.commit("job")
+    return record
+
+
+def answer_approval(
+    on: Collaborators, caller: Caller, job: JobId, verdict: ApprovalVerdict, request: Digest
+) -> JobRecord | Deny | OverBudget:
+    """Say yes or no to a parked job; a yes decides and reserves it anew."""
+    with on.database.work(caller.tenant) as work:
+        found = work.jobs.get(id=job, tenant=caller.tenant)
+        standing = work.ledger.lock(found.population, principal=found.principal, job=job)
+        record = work.jobs.get(lock=True, id=job)
+        answer = on.decider.decide_in(
+            work, caller, Action.JOB_APPROVE, dataset=record.dataset, requester=record.principal,
+            request_digest=request, job=job,
+        )  # fmt: skip
+        if isinstance(answer.decision, Deny):
+            work.commit("approval-denied")
+            return answer.decision
+        if record.state is not JobState.AWAITING_APPROVAL:
+            raise ConflictError("this job does not wait for an approval", field="job")
+        if request != record.request_digest:
+            raise InvalidError("`request_digest` is not that of this job's request", field="request_digest")
+        approval = _approve(on, work, caller, record, verdict, answer)
+        result = _after_approval(on, work, record, standing, approval, answer)
+        work.commit("approval")
+    return result
+
+
+def _after_approval(
+    on: Collaborators, work: Work, record: JobRecord, standing: Standing, approval: Approval, answer: Answer
+) -> JobRecord | Deny | OverBudget:
+    if approval.verdict is ApprovalVerdict.REFUSED:
+        return _ended(work, record, JobState.REFUSED, answer)
+    trainer = Caller(record.tenant, record.principal)
+    plan = read_plan(record.kind, record.plan)
+    again = on.decider.decide_in(
+        work, trainer, Action.JOB_SUBMIT, dataset=record.dataset, purpose=record.purpose,
+        job_kind=JobKind(record.kind), epsilon=Epsilon.parse(record.epsilon), request_digest=record.request_digest,
+        job=record.id, approvals=(approval,),
+    )  # fmt: skip
+    if isinstance(again.decision, Deny):
+        _ended(work, record, JobState.REFUSED, answer)
+        return again.decision
+    queued = _reserve(on, work, record, plan, standing, again)
+    if isinstance(queued, OverBudget):
+        _ended(work, record, JobState.REFUSED, answer)
+        return queued
+    changed = {"state": queued.state, "decision_leaf": queued.decision_leaf, "reserve_leaf": queued.reserve_leaf}
+    work.jobs.change({"id": record.id, "row_version": record.row_version}, **changed)
+    return queued
+
+
+def _reserve(
+    on: Collaborators, work: Work, record: JobRecord, plan: Plan, standing: Standing, answer: Answer
+) -> JobRecord | OverBudget:
+    """Hold the budget, enqueue the task and log both; the caller stores the job's row."""
+    version, manifest = sealed_version(work, work.datasets.get(id=record.dataset))
+    permit = answer.permission.permit(answer.entry.leaf_hash, record.id, record.request_digest)
+    expires = work.now + timedelta(seconds=on.limits.hold_seconds)
+    held = ledger.reserve(standing, permit, uses=plan.holds(), manifest=manifest, expires_at=expires)
+    if isinstance(held, Exhausted):
+        work.record(held.refusal, actor=answer.actor, correlation=record.id)
+        return OverBudget(held, _largest(plan, held, standing))
+    assert held.change is not None  # the job's id is fresh, or it was parked without a hold
+    work.ledger.append(held.change)
+    entry = work.record(held.change.event, actor=answer.actor, correlation=record.id)
+    work.record(JobQueued(job=record.id, version=version.id, manifest=manifest), correlation=record.id)
+    work.tasks.enqueue(_task(on, record, work))
+    return _queued(record, answer.entry.leaf_hash, entry.leaf_hash)
+
+
+def _largest(plan: Plan, held: Exhausted, standing: Standing) -> Epsilon | None:
+    limits = held.refusal.limits
+    if held.refusal.retired or not limits:
+        return None
+    return largest_epsilon_of(plan, min(limit.available for limit in limits), standing.account.population.budget.order)
+
+
+def _approve(
+    on: Collaborators, work: Work, caller: Caller, record: JobRecord, verdict: ApprovalVerdict, answer: Answer
+) -> Approval:
+    approval = Approval(
+        approval=ApprovalId.new(on.entropy),
+        approver=caller.principal,
+        verdict=verdict,
+        request_digest=record.request_digest,
+        until=work.now + timedelta(days=APPROVAL_DAYS),
+    )
+    work.approvals.insert(
+        ApprovalRecord(
+            id=approval.approval,
+            tenant=record.tenant,
+            job=record.id,
+            request_digest=record.request_digest,
+            approver=caller.principal,
+            verdict=verdict.value,
+            until=approval.until,
+        )
+    )
+    given = ApprovalGiven(approval=approval, dataset=record.dataset, job=record.id)
+    work.record(given, actor=answer.actor, correlation=record.id)
+    return approval
+
+
+def _ended(work: Work, record: JobRecord, state: JobState, answer: Answer) -> JobRecord:
+    work.jobs.change({"id": record.id, "row_version": record.row_version}, state=state, ended_at=work.now)
+    ended = JobEnded(job=record.id, end=JobEnd.CANCELLED, attempts=0, steps_started=0)
+    work.record(ended, actor=answer.actor, correlation=record.id)
+    return work.jobs.get(id=record.id)
+
+
+def _facts(planned: PlannedJob) -> dict[str, Any]:
+    spec = planned.spec
+    return {
+        "dataset": spec.dataset,
+        "purpose": Slug(spec.purpose),
+        "job_kind": JobKind(spec.kind.value),
+        "epsilon": spec.epsilon,
+    }
+
+
+def _requested(record: JobRecord, allow: Allow) -> JobRequested:
+    return JobRequested(
+        job=record.id,
+        kind=Slug(record.kind),
+        dataset=record.dataset,
+        population=record.population,
+        purpose=record.purpose,
+        request=record.request_digest,
+        epsilon=Epsilon.parse(record.epsilon),
+        decision=allow.decision,
+        awaits_approval=allow.awaits_approval,
+    )
+
+
+def _record(job: JobId, caller: Caller, planned: PlannedJob, work: Work) -> JobRecord:
+    spec = planned.spec
+    return JobRecord(
+        id=job,
+        tenant=caller.tenant,
+        principal=caller.principal,
+        dataset=spec.dataset,
+        population=planned.declared.dataset.population,
+        kind=spec.kind.value,
+        state=JobState.AWAITING_APPROVAL,
+        purpose=Slug(spec.purpose),
+        spec=spec.to_json(),
+        plan=planned.plan.to_fields(),
+        request_digest=spec.digest,
+        epsilon=str(spec.epsilon),
+        created_at=work.now,
+    )
+
+
+def _queued(record: JobRecord, decision: Digest, reserve: Digest) -> JobRecord:
+    return dataclasses.replace(record, state=JobState.QUEUED, decision_leaf=decision, reserve_leaf=reserve)
+
+
+def _task(on: Collaborators, record: JobRecord, work: Work) -> TaskRecord:
+    kind = TaskKind.TRAIN if record.kind == JobKind.TRAINING.value else TaskKind.EVALUATE
+    return TaskRecord(
+        id=TaskId.new(on.entropy),
+        tenant=record.tenant,
+        kind=kind,
+        subject=str(record.id),
+        state=TaskState.QUEUED,
+        created_at=work.now,
+    )

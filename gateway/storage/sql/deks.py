@@ -1,0 +1,56 @@
+"""Data keys in SQL: wrapped, or a tombstone."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, insert, select, update
+
+from gateway.storage.tables import dek
+from kernel import canonical
+from kernel.clock import format_time, parse_time
+from kernel.errors import NotFoundError
+from kernel.ids import DekId
+from privacy.sealing.lifecycle import DekRecord
+from privacy.sealing.wrapping import WRAPPED_LIMIT, KeyContext, WrappedKey
+
+
+class SqlDeks:
+    """Wrapped data keys within one transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def add(self, record: DekRecord) -> None:
+        """Store a freshly wrapped key."""
+        context = record.context
+        self._connection.execute(
+            insert(dek).values(
+                id=context.dek,
+                tenant=context.tenant,
+                context=canonical.encode(context.to_json()).decode("utf-8"),
+                wrapped=None if record.wrapped is None else record.wrapped.to_bytes(),
+            )
+        )
+
+    def get(self, dek_id: DekId) -> DekRecord:
+        """Return a key's row; raise `NotFoundError` if there never was one."""
+        row = self._connection.execute(select(dek).where(dek.c.id == dek_id)).one_or_none()
+        if row is None:
+            raise NotFoundError("no such data key")
+        context = canonical.decode(row.context.encode("utf-8"), limit=WRAPPED_LIMIT)
+        return DekRecord(
+            context=KeyContext.from_json(context),
+            wrapped=None if row.wrapped is None else WrappedKey.from_bytes(bytes(row.wrapped)),
+            destroyed_at=None if row.destroyed_at is None else parse_time(row.destroyed_at),
+        )
+
+    def replace(self, record: DekRecord) -> None:
+        """Store a rewrapped key or a tombstone in place of the row."""
+        gone = record.destroyed_at
+        self._connection.execute(
+            update(dek)
+            .where(dek.c.id == record.context.dek)
+            .values(
+                wrapped=None if record.wrapped is None else record.wrapped.to_bytes(),
+                destroyed_at=None if gone is None else format_time(gone),
+            )
+        )
