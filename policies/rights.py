@@ -58,9 +58,9 @@ def may_approve(case: Case, approver: PrincipalId) -> bool:
 def _why_no_row(case: Case, question: Question) -> Reason:
     principal, tenant, thing, action, owner, requester, purpose, level = question.fields
     otherwise = (
+        (Reason.SENSITIVITY_TOO_HIGH, (principal, tenant, thing, action, owner, requester, purpose, "public")),
         (Reason.NOT_OWNER, (principal, tenant, thing, action, principal, requester, purpose, level)),
         (Reason.NOT_REQUESTER, (principal, tenant, thing, action, owner, principal, purpose, level)),
-        (Reason.SENSITIVITY_TOO_HIGH, (principal, tenant, thing, action, owner, requester, purpose, "public")),
     )
     for reason, fields in otherwise:
         other = case.asked(fields)

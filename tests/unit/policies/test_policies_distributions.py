@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 import tomllib
 from importlib import metadata
 from pathlib import Path
@@ -51,7 +52,5 @@ def test_casbin_is_imported_by_one_module() -> None:
 
 def test_the_package_imports_kernel_and_casbin_only() -> None:
     """The offline verifier decides with the base install."""
-    import sys
-
     foreign = {name for module in MODULES for name in imported(module)} - sys.stdlib_module_names
     assert foreign == {"casbin", "kernel", "policies"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -203,8 +204,6 @@ def test_admins_are_the_enabled_ones(world: Any) -> None:
 
 def test_ten_thousand_grants_fold_and_change_fast(empty_world: Any) -> None:
     """A fold of ten thousand grants takes seconds at worst, a further change milliseconds: no quadratic step."""
-    import time
-
     world = empty_world
     world.purpose("research")
     world.enrol("otto", Role.OWNER)
