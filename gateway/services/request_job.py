@@ -2,8 +2,9 @@
 
 Rules
 -----
-1. decide, plan, then one work: lock the population, decide again on the epoch that the work holds, reserve, enqueue, log.
-2. A job that needs its owner's yes waits without a hold; the yes binds the digest of the exact request, and the request is
+1. decide, plan, then one work: lock the population, decide again on the epoch that the work holds, reserve, enqueue,
+   log.
+2. A job that needs its owner's yes waits without a hold; the yes binds the digest of the exact request, which is
    decided anew with the yes among its facts.
 3. A refusal for lack of budget is logged and tells the largest job of this shape that would still fit.
 """

@@ -1,0 +1,159 @@
+"""Build the certificate of a settled job from what is stored; nothing in it is typed here by hand.
+
+Rules
+-----
+1. The second accountant agreed before the envelope was opened; its figures are handed in, never asked for afterwards.
+2. The certificate is made inside the transaction that charges, because it cites the charge's entry.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.records import JobRecord, VersionRecord
+from gateway.services.collaborators import Collaborators
+from gateway.unit_of_work import Work
+from kernel.amounts import Delta
+from kernel.canonical import Digest
+from kernel.events import Parameter
+from kernel.ids import ApprovalId, DecisionId, ReleaseId, Slug
+from privacy.accounting.mechanisms import MechanismUse
+from privacy.accounting.rdp import job_epsilon
+from privacy.budget.balances import Account
+from privacy.budget.reservations import Reservation
+from privacy.jobs.plan import Plan, TrainingPlan
+from privacy.jobs.spec import TrainingSpec
+from privacy.release import certificate as c
+from privacy.release.check import unamplified
+from privacy.release.settlement import Settlement
+from privacy.units import PrivacyUnit
+
+MODEL = "model.safetensors"
+EVALUATION = "evaluation.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecondOpinion:
+    """What dp-accounting said before the envelope was opened."""
+
+    library: Slug
+    version: Slug
+    order: int
+    rdp: Parameter
+    pld_epsilon: Parameter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateFacts:
+    """What the certificate of one job rests on."""
+
+    job: JobRecord
+    plan: Plan
+    version: VersionRecord
+    release: ReleaseId
+    account: Account
+    reservation: Reservation
+    charge_leaf: Digest
+    policy_epoch: int
+    opinion: SecondOpinion
+
+
+def certify(
+    on: Collaborators, work: Work, settlement: Settlement, facts: CertificateFacts
+) -> tuple[c.PrivacyCertificate, bytes]:
+    """Return the certificate and its signed envelope."""
+    training = isinstance(facts.plan, TrainingPlan)
+    certificate = c.PrivacyCertificate.of(
+        settlement, MODEL if training else EVALUATION, _predicate(on, work, settlement, facts)
+    )
+    return certificate, certificate.sign(on.certificate_signer).to_bytes()
+
+
+def _predicate(on: Collaborators, work: Work, settlement: Settlement, facts: CertificateFacts) -> c.Predicate:
+    job, account = facts.job, facts.account
+    population, budget = account.population, account.population.budget
+    mechanisms = tuple(
+        c.ChargedMechanism(block=hold.block, mechanism=hold.mechanism.repeated(charge.times))
+        for hold, charge in zip(settlement.holds, settlement.charges, strict=True)
+        if charge.times
+    )
+    uses = tuple(part.mechanism for part in mechanisms)
+    reservation = facts.reservation
+    unit = PrivacyUnit.from_json(work.datasets.get(id=job.dataset).unit)
+    return c.Predicate(
+        tenant=job.tenant,
+        release=facts.release,
+        job=job.id,
+        kind=Slug(job.kind),
+        decision=DecisionId(reservation.decision),
+        dataset=c.DatasetFacts(id=job.dataset, version=facts.version.id, manifest=reservation.manifest),
+        population=c.PopulationFacts(
+            id=population.id,
+            unit=population.unit_noun,
+            unit_domain=population.unit_domain,
+            adjacency=population.adjacency,
+            rows_per_unit=unit.rows_per_unit,
+            public_size=population.public_size,
+            holdout_share=population.holdout_share,
+        ),
+        request=job.request_digest,
+        model=_model(job, facts.plan),
+        mechanisms=mechanisms,
+        engine=_engine(facts.plan),
+        guarantee=c.Guarantee(
+            epsilon=budget.epsilon,
+            delta=budget.delta,
+            order=budget.order,
+            before=settlement.settled.before,
+            charge=settlement.settled.charge,
+            capacity=budget.capacity,
+            ledger_seq=settlement.settled.ledger_seq,
+        ),
+        this_job_alone=_alone(uses, budget.delta, facts.opinion),
+        agreement=c.AgreementFacts(
+            library=facts.opinion.library,
+            version=facts.opinion.version,
+            order=facts.opinion.order,
+            rdp=facts.opinion.rdp,
+        ),
+        evidence=c.EvidenceFacts(
+            origin=Slug(on.origin),
+            decision=reservation.decision_leaf,
+            reserve=job.reserve_leaf or reservation.decision_leaf,
+            charge=facts.charge_leaf,
+        ),
+        approvals=tuple(ApprovalId(a.id) for a in work.approvals.all(job=job.id)),
+        policy_epoch=facts.policy_epoch,
+        uncovered_since=account.uncovered_since,
+        software=on.software,
+        self_test=c.SelfTestFacts(ran=False),
+        not_covered=tuple(c.NotCovered),
+        issued_at=work.now,
+    )
+
+
+def _alone(uses: tuple[MechanismUse, ...], delta: Delta, opinion: SecondOpinion) -> c.ThisJobAlone:
+    alone = job_epsilon(*uses, delta=delta)
+    return c.ThisJobAlone(
+        epsilon=alone.epsilon,
+        delta=alone.delta,
+        order=alone.order,
+        unamplified_epsilon=job_epsilon(*unamplified(uses), delta=delta).epsilon,
+        pld_epsilon=opinion.pld_epsilon,
+        pld_library=Slug(f"{opinion.library}-{opinion.version}"),
+    )
+
+
+def _model(job: JobRecord, plan: Plan) -> c.ModelFacts:
+    if not isinstance(plan, TrainingPlan):
+        return c.ModelFacts(release=plan.release)
+    spec = TrainingSpec.from_json(job.spec)
+    return c.ModelFacts(
+        graph=plan.graph, template=Slug(spec.model.template.value), features=plan.features, loss=Slug(plan.loss.value)
+    )
+
+
+def _engine(plan: Plan) -> c.EngineFacts:
+    if isinstance(plan, TrainingPlan):
+        return c.EngineFacts(name=Slug("opacus"), clip=plan.recipe.clip, normaliser=plan.normaliser)
+    return c.EngineFacts(name=Slug("discrete-gaussian"), sensitivity=Parameter(plan.rows_per_unit))

@@ -1,0 +1,300 @@
+"""Use case: run a job, from the point of no return to its charge.
+
+Rules
+-----
+1. `open_envelope` is one transaction: fencing token, hold -> touched, the wrapped key read. After it only a charge ends
+   the hold.
+2. `start_steps` makes the high-water mark durable before the child runs a step; every step of every attempt counts.
+3. `finish` is one transaction: charge, certificate, held release, entries. The sealed artefact is stored before it.
+4. A death is retried while the hold covers it; then the job fails, is charged in full, and counts against its trainer.
+5. Ends become visible at ticks (RULES 14): the worker waits for `next_tick` before it calls `finish`, `fail` or `cancel`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from gateway.records import JobRecord, JobState, ReleaseRecord, TaskRecord, VersionRecord
+from gateway.services.certify import CertificateFacts, SecondOpinion, certify
+from gateway.services.collaborators import Collaborators
+from gateway.services.job_facts import read_plan
+from gateway.unit_of_work import Work
+from kernel.amounts import Share
+from kernel.canonical import Digest
+from kernel.errors import ConflictError
+from kernel.ids import DekId, JobId, ReleaseId, Slug
+from privacy.budget import ledger
+from privacy.budget.balances import Standing
+from privacy.budget.ledger import Change
+from privacy.budget.reservations import Reservation, ReservationState
+from privacy.events.jobs import JobEnd, JobEnded, JobStarted, TrainerHalted
+from privacy.events.releases import ReleaseHeld
+from privacy.events.sealing import DekCreated, KeyPurpose
+from privacy.jobs.outcome import Outcome
+from privacy.jobs.plan import Plan
+from privacy.release.desk import ReleaseState
+from privacy.release.settlement import Charge
+from privacy.sealing.chunked import BlobKind, blob_context, encrypt_bytes
+from privacy.sealing.deks import Label, new_dek, subkey
+from privacy.sealing.lifecycle import DekRecord, open_dek, wrap_dek
+from privacy.sealing.secret import SecretBytes
+from privacy.sealing.stores import BlobPath
+from privacy.sealing.wrapping import KeyContext
+
+END_STATES = {
+    JobEnd.FINISHED: JobState.FINISHED,
+    JobEnd.CANCELLED: JobState.CANCELLED,
+    JobEnd.FAILED: JobState.FAILED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A job whose envelope is open: what its child needs.
+
+    Attributes:
+        manifest: The digest that the version's manifest must have; pinned by the reservation.
+        key: The data key of the version.
+        attempt: This attempt's number, from 1.
+    """
+
+    job: JobRecord
+    plan: Plan
+    version: VersionRecord
+    manifest: Digest
+    key: SecretBytes
+    attempt: int
+
+
+def next_tick(on: Collaborators, started: datetime, now: datetime) -> datetime:
+    """The first tick after a job's start that is not before `now`: when anything about it may become visible."""
+    tick = on.limits.tick_seconds
+    elapsed = max(int((now - started).total_seconds()), 0)
+    return started + timedelta(seconds=tick * (elapsed // tick + 1))
+
+
+def open_envelope(on: Collaborators, task: TaskRecord) -> Opened | None:
+    """Pass the point of no return; nothing if the job was cancelled before, or has ended.
+
+    Raises:
+        StaleError: Another worker took the task over.
+        ConflictError: The hold expired.
+    """
+    with on.database.work(task.tenant) as work:
+        job, standing = _locked(work, task)
+        if job.cancel_requested or job.state.ended:
+            return None
+        attempt, started = job.attempts + 1, job.started_at or work.now
+        change = ledger.touch(standing, attempt=attempt, now=work.now)
+        reservation = _reservation(standing)
+        version = work.versions.get(dataset=job.dataset, manifest_digest=reservation.manifest)
+        wrapped = work.deks.get(version.dek or DekId(""))
+        if change is not None:
+            work.ledger.append(change)
+            work.record(change.event, correlation=job.id)
+        work.record(JobStarted(job=job.id, attempt=attempt), correlation=job.id)
+        work.jobs.change({"id": job.id}, state=JobState.RUNNING, attempts=attempt, started_at=started)
+        work.progress.add(job.id, JobState.RUNNING, 0, next_tick(on, started, work.now))
+        opened = work.jobs.get(id=job.id)
+        work.commit("touch")
+    key = open_dek(wrapped, on.keyring)
+    return Opened(opened, read_plan(job.kind, job.plan), version, reservation.manifest, key, attempt)
+
+
+def start_steps(on: Collaborators, task: TaskRecord, job: JobId, more: int, percent: int) -> bool:
+    """Record that `more` steps start, before they run.
+
+    Returns:
+        Whether they may run; not if a cancellation was asked for or the hold does not cover them.
+
+    Raises:
+        StaleError: Another worker took the task over.
+    """
+    with on.database.work(task.tenant) as work:
+        record, standing = _locked(work, task)
+        covered = min(hold.mechanism.times for hold in _reservation(standing).holds)
+        total = record.steps_started + more
+        if record.cancel_requested or total > covered:
+            return False
+        work.jobs.change({"id": job}, steps_started=total)
+        started = record.started_at or work.now
+        work.progress.add(job, JobState.RUNNING, percent, next_tick(on, started, work.now))
+        work.tasks.extend(task, work.now, on.limits.lease_seconds)
+        work.commit_upkeep("steps")
+    return True
+
+
+def keep_savepoint(on: Collaborators, task: TaskRecord, job: JobId, step: int, sealed: bytes, attempt: int) -> None:
+    """Store a savepoint that the child encrypted; the next attempt goes on from it."""
+    path = BlobPath.of("savepoints", job, f"{attempt}-{step}")
+    on.blobs.put_new(path, sealed)
+    with on.database.work(task.tenant) as work:
+        work.tasks.require_fence(task)
+        work.jobs.change({"id": job}, savepoint_blob=str(path), savepoint_step=step)
+        work.commit_upkeep("savepoint")
+
+
+def finish(
+    on: Collaborators, task: TaskRecord, opened: Opened, artifact: bytes, opinion: SecondOpinion
+) -> ReleaseRecord:
+    """Charge what was started, certify, and hold the release for its door-keeper."""
+    release = ReleaseId.new(on.entropy)
+    path, dek = _seal_artifact(on, task, release, artifact)
+    with on.database.work(task.tenant) as work:
+        job, standing = _locked(work, task)
+        started = _started(job, _reservation(standing))
+        change = ledger.charge(standing, started)
+        if change is None:
+            raise ConflictError("this job was charged before", field="job")
+        charge_leaf = _append(work, change, job)
+        outcome = Outcome(job=job.id, artifact=Digest.of(artifact), started=started)
+        reservation = _reservation(change.after)
+        settlement = Charge.of(outcome, reservation)
+        facts = CertificateFacts(
+            job=job, plan=opened.plan, version=opened.version, release=release, account=change.after.account,
+            reservation=reservation, charge_leaf=charge_leaf, policy_epoch=work.policy.hold(task.tenant),
+            opinion=opinion,
+        )  # fmt: skip
+        _, signed = certify(on, work, settlement, facts)
+        record = _held(work, job, release, path, dek, outcome.artifact, signed)
+        _end(on, work, task, job, JobEnd.FINISHED, release)
+        work.commit("finish")
+    return record
+
+
+def cancel(on: Collaborators, task: TaskRecord) -> None:
+    """End a job that was cancelled: every step that was started is charged; nothing leaves."""
+    with on.database.work(task.tenant) as work:
+        job, standing = _locked(work, task)
+        reservation = _reservation(standing)
+        if reservation.state is ReservationState.HELD:
+            change = ledger.void(standing)
+        else:
+            change = ledger.charge(standing, _started(job, reservation))
+        if change is not None:
+            _append(work, change, job)
+        _end(on, work, task, job, JobEnd.CANCELLED)
+        work.commit("cancel")
+
+
+def fail(on: Collaborators, task: TaskRecord) -> JobState:
+    """After a death: put the job back if the hold covers another attempt, else end it as failed.
+
+    Returns:
+        `queued` or `failed`.
+    """
+    with on.database.work(task.tenant) as work:
+        job, standing = _locked(work, task)
+        reservation = _reservation(standing)
+        if job.attempts <= read_plan(job.kind, job.plan).resumes and not job.cancel_requested:
+            work.tasks.give_back(task)
+            work.commit_upkeep("retry")
+            return JobState.QUEUED
+        if reservation.state is ReservationState.HELD:
+            change = ledger.void(standing)
+        else:
+            change = ledger.charge_in_full(standing)
+        if change is not None:
+            _append(work, change, job)
+            standing = change.after
+        _end(on, work, task, job, JobEnd.FAILED)
+        _count_failure(on, work, job, standing)
+        work.commit("fail")
+    return JobState.FAILED
+
+
+def _count_failure(on: Collaborators, work: Work, job: JobRecord, standing: Standing) -> None:
+    """After too many failures of one trainer on one population its cap falls to 0, until the owner sets another."""
+    failed = work.jobs.all(population=job.population, principal=job.principal, state=JobState.FAILED)
+    if len(failed) % on.limits.faults_per_trainer:
+        return
+    change = ledger.cap_trainer(standing, Share.zero())
+    if change is not None:
+        _append(work, change, job)
+        halted = TrainerHalted(principal=job.principal, population=job.population, failures=len(failed))
+        work.record(halted, correlation=job.id)
+
+
+def _locked(work: Work, task: TaskRecord) -> tuple[JobRecord, Standing]:
+    """Lock population, task and job, in this order, and check the fence."""
+    found = work.jobs.get(id=JobId(task.subject))
+    standing = work.ledger.lock(found.population, job=found.id)
+    work.tasks.require_fence(task)
+    return work.jobs.get(lock=True, id=found.id), standing
+
+
+def _reservation(standing: Standing) -> Reservation:
+    if standing.reservation is None:
+        raise ConflictError("this job has no reservation", field="job")
+    return standing.reservation
+
+
+def _started(job: JobRecord, reservation: Reservation) -> Sequence[int]:
+    """How often each held mechanism was started: the steps of a training run, or the attempts of an evaluation."""
+    return tuple(max(job.steps_started, 0) for _ in reservation.holds)
+
+
+def _append(work: Work, change: Change, job: JobRecord) -> Digest:
+    work.ledger.append(change)
+    return work.record(change.event, correlation=job.id).leaf_hash
+
+
+def _end(
+    on: Collaborators, work: Work, task: TaskRecord, job: JobRecord, end: JobEnd, release: ReleaseId | None = None
+) -> None:
+    state = END_STATES[end]
+    work.jobs.change({"id": job.id}, state=state, ended_at=work.now, release=release)
+    work.progress.add(job.id, state, 100 if end is JobEnd.FINISHED else 0, work.now)
+    ended = JobEnded(job=job.id, end=end, attempts=job.attempts, steps_started=job.steps_started)
+    work.record(ended, correlation=job.id)
+    work.tasks.finish(task)
+
+
+def _seal_artifact(
+    on: Collaborators, task: TaskRecord, release: ReleaseId, artifact: bytes
+) -> tuple[BlobPath, DekRecord]:
+    context = KeyContext(tenant=task.tenant, dek=DekId.new(on.entropy), purpose=KeyPurpose.RELEASE, release=release)
+    path = BlobPath.of("releases", release)
+    with new_dek(on.entropy) as key:
+        place = blob_context(BlobKind.RELEASE, task.tenant, release)
+        on.blobs.put_new(path, encrypt_bytes(artifact, subkey(key, Label.BLOB), place))
+        return path, wrap_dek(context, key, on.keyring)
+
+
+def _held(
+    work: Work, job: JobRecord, release: ReleaseId, path: BlobPath, dek: DekRecord, artifact: Digest, signed: bytes
+) -> ReleaseRecord:
+    assert dek.wrapped is not None
+    record = ReleaseRecord(
+        id=release,
+        tenant=job.tenant,
+        job=job.id,
+        principal=job.principal,
+        dataset=job.dataset,
+        kind=job.kind,
+        state=ReleaseState.HELD.value,
+        epsilon=job.epsilon,
+        artifact_blob=str(path),
+        artifact_dek=dek.context.dek,
+        artifact_digest=artifact,
+        certificate=signed,
+        certificate_digest=Digest.of(signed),
+        created_at=work.now,
+    )
+    work.deks.add(dek)
+    work.releases.insert(record)
+    created = DekCreated(
+        dek=dek.context.dek, purpose=KeyPurpose.RELEASE, kek_version=dek.wrapped.kek_version, release=release
+    )
+    work.record(created, correlation=job.id)
+    held = ReleaseHeld(
+        release=release,
+        job=job.id,
+        kind=Slug(job.kind),
+        artifact=artifact,
+        certificate=record.certificate_digest,
+    )
+    work.record(held, correlation=job.id)
+    return record
