@@ -88,19 +88,24 @@ class TenantHistory:
     def _parsed(self, file: str, lines: list[bytes]) -> tuple[dict[int, Opening], set[int]]:
         openings: dict[int, Opening] = {}
         damaged: set[int] = set()
-        for place, line in enumerate(lines):
-            # What should stand in this line, if the lines before it are whole.
-            expected = self._pending[place][0] if place < len(self._pending) else None
+        places = {index: place for place, (index, _) in enumerate(self._pending)}
+        # `place` is where the next whole line should be; `run` counts damaged lines since the last whole one.
+        place = run = 0
+        for number, line in enumerate(lines, 1):
             try:
                 opening = Opening.parse(line)
             except PrivgateError as error:
-                self._payloads.wrong(file, f"line {place + 1}: {error.message}", expected)
+                expected = self._pending[place + run][0] if place + run < len(self._pending) else None
+                self._payloads.wrong(file, f"line {number}: {error.message}", expected)
                 damaged.update(() if expected is None else (expected,))
+                run += 1
                 continue
+            found = places.get(opening.index)
             if openings.setdefault(opening.index, opening) is not opening:
-                self._payloads.wrong(file, f"line {place + 1}: a second line for this entry", opening.index)
-            elif opening.index != expected:
-                self._payloads.wrong(file, f"line {place + 1}: out of order", opening.index)
+                self._payloads.wrong(file, f"line {number}: a second line for this entry", opening.index)
+            elif found is not None and found < place:
+                self._payloads.wrong(file, f"line {number}: out of order", opening.index)
+            place, run = place if found is None else max(place, found + 1), 0
         return openings, damaged
 
     def _open(self, file: str, index: int, leaf: Leaf, opening: Opening) -> None:
