@@ -19,7 +19,7 @@ from privacy.budget.balances import Standing
 from privacy.budget.fold import LedgerState
 from privacy.budget.populations import Budget, Population
 from privacy.budget.reservations import Block, BlockUse
-from privacy.events.budget import BudgetEvent
+from privacy.events.budget import BudgetEvent, BudgetExpired
 from privacy.replay import Posted
 from privacy.units import Adjacency, UnitKind
 
@@ -146,6 +146,7 @@ class Book:
         return job
 
 
-def posted(events: Sequence[Any], at: datetime = NOW) -> list[Posted]:
-    """Events as log entries in the given order."""
-    return [Posted(index=index, at=at, event=event) for index, event in enumerate(events)]
+def posted(events: Sequence[Any], at: datetime | None = None) -> list[Posted]:
+    """Events as log entries in the given order, all at one time, or each when the builders say it happened."""
+    times = [at or (SOON if event.TYPE == BudgetExpired.TYPE else NOW) for event in events]
+    return [Posted(index=i, at=time, event=event) for i, (time, event) in enumerate(zip(times, events, strict=True))]
