@@ -135,6 +135,7 @@ class JobRecord:
     epsilon: str
     decision_leaf: Digest | None = None
     reserve_leaf: Digest | None = None
+    policy_epoch: int = 0
     release: ReleaseId | None = None
     created_at: datetime
     started_at: datetime | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from audit.published import TileStore
 from gateway.services.deciding import Decider
 from gateway.storage.sql.log import SqlIntegration
 from gateway.unit_of_work import Database
@@ -32,7 +33,7 @@ class Collaborators:
     """Everything a use case may touch.
 
     Attributes:
-        integration: The log as its readers see it.
+        integration, tiles: The log as its readers see it.
         origin: The log's name.
         certificate_signer, report_signer: Keys of their own, so that one statement never passes for the other.
     """
@@ -44,6 +45,7 @@ class Collaborators:
     keyring: Keyring
     blobs: BlobStore
     integration: SqlIntegration
+    tiles: TileStore
     origin: str
     certificate_signer: Signer
     report_signer: Signer

@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from datetime import datetime
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from privacy.ingest.formats import UploadFormat
 
@@ -111,7 +111,8 @@ def stage_upload(
     with new_dek(on.entropy) as dek:
         wrapped = wrap_dek(context, dek, on.keyring)
         place = blob_context(BlobKind.UPLOAD, caller.tenant, version)
-        on.blobs.put_new(path, EncryptedBody(source, subkey(dek, Label.BLOB), place, on.limits.upload_bytes))
+        body = EncryptedBody(source, subkey(dek, Label.BLOB), place, on.limits.upload_bytes)
+        on.blobs.put_new(path, cast(BinaryIO, body))
     return _queue_sealing(on, caller, dataset, form, path, wrapped)
 
 

@@ -24,8 +24,9 @@ from gateway.services.job_facts import PlannedJob, plan_job, read_plan, sealed_v
 from gateway.unit_of_work import Work
 from kernel.amounts import Epsilon, Share
 from kernel.canonical import Digest
+from kernel.checks import text
 from kernel.errors import ConflictError, InvalidError
-from kernel.ids import ApprovalId, JobId, Slug, TaskId
+from kernel.ids import ApprovalId, DatasetId, JobId, Slug, TaskId
 from policies.approvals import Approval
 from policies.decisions import Allow, Deny
 from policies.events import ApprovalGiven
@@ -60,6 +61,8 @@ class Quoted:
 
 def quote_job(on: Collaborators, caller: Caller, body: Mapping[str, Any]) -> Quoted | Deny:
     """Say what a job would cost; nothing is held."""
+    if (denial := _refused_early(on, caller, body)) is not None:
+        return denial
     with on.database.read() as reading:
         planned = plan_job(reading, caller.tenant, body)
     facts = _facts(planned)
@@ -78,6 +81,8 @@ def request_job(
     on: Collaborators, caller: Caller, body: Mapping[str, Any], alongside: Alongside
 ) -> JobRecord | Deny | OverBudget:
     """Request a job: it is queued with its reservation, parked for approval, or refused."""
+    if (denial := _refused_early(on, caller, body)) is not None:
+        return denial
     with on.database.read() as reading:
         planned = plan_job(reading, caller.tenant, body)
     job = JobId.new(on.entropy)
@@ -131,6 +136,21 @@ def answer_approval(
     return result
 
 
+def _refused_early(on: Collaborators, caller: Caller, body: Mapping[str, Any]) -> Deny | None:
+    """Refuse whoever has no grant before the request is looked at any closer; nothing of the plan is told to him."""
+    facts: dict[str, Any] = {
+        "dataset": DatasetId(text(64, dataset=body.get("dataset", ""))),
+        "purpose": Slug(text(64, purpose=body.get("purpose", ""))),
+        "job_kind": JobKind.EVALUATION if body.get("kind") == JobKind.EVALUATION.value else JobKind.TRAINING,
+    }
+    if not isinstance(on.decider.ask(caller, Action.JOB_QUOTE, **facts), Deny):
+        return None
+    with on.database.work(caller.tenant) as work:
+        answer = on.decider.decide_in(work, caller, Action.JOB_QUOTE, **facts)
+        work.commit("job-denied-early")
+    return answer.denial
+
+
 def _after_approval(
     on: Collaborators, work: Work, record: JobRecord, standing: Standing, approval: Approval, answer: Answer
 ) -> JobRecord | Deny | OverBudget:
@@ -150,8 +170,9 @@ def _after_approval(
     if isinstance(queued, OverBudget):
         _ended(work, record, JobState.REFUSED, answer)
         return queued
-    changed = {"state": queued.state, "decision_leaf": queued.decision_leaf, "reserve_leaf": queued.reserve_leaf}
-    work.jobs.change({"id": record.id, "row_version": record.row_version}, **changed)
+    names = ("state", "decision_leaf", "reserve_leaf", "policy_epoch")
+    changes = {name: getattr(queued, name) for name in names}
+    work.jobs.change({"id": record.id, "row_version": record.row_version}, **changes)
     return queued
 
 
@@ -171,7 +192,13 @@ def _reserve(
     entry = work.record(held.change.event, actor=answer.actor, correlation=record.id)
     work.record(JobQueued(job=record.id, version=version.id, manifest=manifest), correlation=record.id)
     work.tasks.enqueue(_task(on, record, work))
-    return _queued(record, answer.entry.leaf_hash, entry.leaf_hash)
+    return dataclasses.replace(
+        record,
+        state=JobState.QUEUED,
+        decision_leaf=answer.entry.leaf_hash,
+        reserve_leaf=entry.leaf_hash,
+        policy_epoch=answer.decision.epoch,
+    )
 
 
 def _largest(plan: Plan, held: Exhausted, standing: Standing) -> Epsilon | None:
@@ -255,10 +282,6 @@ def _record(job: JobId, caller: Caller, planned: PlannedJob, work: Work) -> JobR
         epsilon=str(spec.epsilon),
         created_at=work.now,
     )
-
-
-def _queued(record: JobRecord, decision: Digest, reserve: Digest) -> JobRecord:
-    return dataclasses.replace(record, state=JobState.QUEUED, decision_leaf=decision, reserve_leaf=reserve)
 
 
 def _task(on: Collaborators, record: JobRecord, work: Work) -> TaskRecord:

@@ -7,12 +7,11 @@ Rules
 2. `start_steps` makes the high-water mark durable before the child runs a step; every step of every attempt counts.
 3. `finish` is one transaction: charge, certificate, held release, entries. The sealed artefact is stored before it.
 4. A death is retried while the hold covers it; then the job fails, is charged in full, and counts against its trainer.
-5. Ends become visible at ticks (RULES 14): the worker waits for `next_tick` before it calls `finish`, `fail` or `cancel`.
+5. Ends become visible at ticks (RULES 14): the worker waits for `next_tick` before `finish`, `fail` or `cancel`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -154,12 +153,12 @@ def finish(
         settlement = Charge.of(outcome, reservation)
         facts = CertificateFacts(
             job=job, plan=opened.plan, version=opened.version, release=release, account=change.after.account,
-            reservation=reservation, charge_leaf=charge_leaf, policy_epoch=work.policy.hold(task.tenant),
+            reservation=reservation, charge_leaf=charge_leaf, policy_epoch=job.policy_epoch,
             opinion=opinion,
         )  # fmt: skip
         _, signed = certify(on, work, settlement, facts)
         record = _held(work, job, release, path, dek, outcome.artifact, signed)
-        _end(on, work, task, job, JobEnd.FINISHED, release)
+        _end(work, task, job, JobEnd.FINISHED, release)
         work.commit("finish")
     return record
 
@@ -175,7 +174,7 @@ def cancel(on: Collaborators, task: TaskRecord) -> None:
             change = ledger.charge(standing, _started(job, reservation))
         if change is not None:
             _append(work, change, job)
-        _end(on, work, task, job, JobEnd.CANCELLED)
+        _end(work, task, job, JobEnd.CANCELLED)
         work.commit("cancel")
 
 
@@ -199,7 +198,7 @@ def fail(on: Collaborators, task: TaskRecord) -> JobState:
         if change is not None:
             _append(work, change, job)
             standing = change.after
-        _end(on, work, task, job, JobEnd.FAILED)
+        _end(work, task, job, JobEnd.FAILED)
         _count_failure(on, work, job, standing)
         work.commit("fail")
     return JobState.FAILED
@@ -231,7 +230,7 @@ def _reservation(standing: Standing) -> Reservation:
     return standing.reservation
 
 
-def _started(job: JobRecord, reservation: Reservation) -> Sequence[int]:
+def _started(job: JobRecord, reservation: Reservation) -> tuple[int, ...]:
     """How often each held mechanism was started: the steps of a training run, or the attempts of an evaluation."""
     return tuple(max(job.steps_started, 0) for _ in reservation.holds)
 
@@ -241,9 +240,7 @@ def _append(work: Work, change: Change, job: JobRecord) -> Digest:
     return work.record(change.event, correlation=job.id).leaf_hash
 
 
-def _end(
-    on: Collaborators, work: Work, task: TaskRecord, job: JobRecord, end: JobEnd, release: ReleaseId | None = None
-) -> None:
+def _end(work: Work, task: TaskRecord, job: JobRecord, end: JobEnd, release: ReleaseId | None = None) -> None:
     state = END_STATES[end]
     work.jobs.change({"id": job.id}, state=state, ended_at=work.now, release=release)
     work.progress.add(job.id, state, 100 if end is JobEnd.FINISHED else 0, work.now)

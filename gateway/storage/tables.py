@@ -170,6 +170,7 @@ job = Table(
     Column("epsilon", String(32), nullable=False),
     Column("decision_leaf", DigestText),
     Column("reserve_leaf", DigestText),
+    Column("policy_epoch", BigInteger, nullable=False, default=0),
     Column("release", Id),
     Column("created_at", When, nullable=False),
     Column("started_at", When),
