@@ -110,6 +110,12 @@ def make_world() -> Callable[..., World]:
     return World
 
 
+@pytest.fixture(scope="module")
+def make_world_once() -> Callable[..., World]:
+    """The same, for a world that a module shares."""
+    return World
+
+
 @pytest.fixture
 def world() -> World:
     """A log with two tenants and nothing in it."""
