@@ -1,0 +1,27 @@
+"""What the routes share: built once with the app, reached through `deps`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.api.offload import Offload
+from gateway.journal import Journal
+from gateway.services.authenticating import Authenticator
+from gateway.services.collaborators import Collaborators
+
+
+@dataclass(frozen=True, slots=True)
+class ApiState:
+    """The API's collaborators.
+
+    Attributes:
+        on: What use cases work with.
+        writes: Where use cases that write run.
+        reads: Where readings run.
+    """
+
+    on: Collaborators
+    authenticator: Authenticator
+    journal: Journal
+    writes: Offload
+    reads: Offload

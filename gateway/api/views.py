@@ -1,0 +1,208 @@
+"""What the gateway answers with: public shapes, one per noun. Nothing derived from rows has a place here.
+
+The exact counts of a dataset and what was wrong with an upload are in `VersionView` alone, which its owner may read.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+
+class View(BaseModel):
+    """Base of all answers."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem document; further members carry figures such as what remains."""
+
+    model_config = ConfigDict(extra="allow")
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    correlation: str
+    decision: str | None = None
+    field: str | None = None
+
+
+class SelfView(View):
+    """Who you are here."""
+
+    tenant: str
+    principal: str
+    roles: list[str]
+
+
+class PrincipalView(View):
+    """A principal and its roles; the name is shown to whoever may list principals."""
+
+    principal: str
+    name: str | None
+    roles: list[str]
+    enabled: bool
+
+
+class TokenView(View):
+    """A fresh access token; it is shown this once."""
+
+    principal: str
+    credential: str
+    token: str
+
+
+class Done(View):
+    """It is done."""
+
+    done: bool = True
+
+
+class PurposeView(View):
+    """A purpose and what it is part of."""
+
+    purpose: str
+    within: list[str]
+
+
+class PolicyView(View):
+    """The tenant's policy at an epoch."""
+
+    epoch: int
+    digest: str
+    policy: dict[str, Any]
+
+
+class BlockView(View):
+    """What is charged and held in one block."""
+
+    block: str
+    charged: str
+    held: str
+
+
+class PopulationView(View):
+    """A population's budget: what one unit may lose in total, what is held, what is spent."""
+
+    population: str
+    owner: str
+    unit_kind: str
+    unit_noun: str
+    unit_domain: str
+    adjacency: str
+    public_size: int
+    holdout_share: str
+    epsilon: str
+    delta: str
+    order: int
+    capacity: str
+    committed: str
+    blocks: list[BlockView]
+    retired: bool
+    uncovered_since: int | None
+    ledger_seq: int
+
+
+class DatasetView(View):
+    """A dataset's card: what anybody who may see it sees."""
+
+    dataset: str
+    title: str
+    description: str
+    owner: str
+    population: str
+    unit_noun: str
+    public_size: int
+    state: str
+    sensitivity: str
+    purposes: list[str]
+    legal_basis: str
+    retention_until: str
+    table: dict[str, Any]
+    unit: dict[str, Any]
+
+
+class VersionView(View):
+    """An upload, for its owner alone: where it stands, and what was wrong with it or how much it holds."""
+
+    version: str
+    dataset: str
+    state: str
+    created_at: str
+    problems: dict[str, Any] | None
+    rows: dict[str, int] | None
+
+
+class GrantView(View):
+    """A grant."""
+
+    grant: str
+    principal: str
+    dataset: str
+    purpose: str
+    until: str
+    job_kinds: list[str]
+    obligations: dict[str, Any]
+    state: str
+
+
+class QuoteView(View):
+    """What a job would cost, and its request in final form."""
+
+    quote: dict[str, Any]
+    spec: dict[str, Any]
+    request_digest: str
+
+
+class JobView(View):
+    """A job as its requester and owner see it: coarse, and only at ticks."""
+
+    job: str
+    kind: str
+    state: str
+    percent: int
+    dataset: str
+    purpose: str
+    epsilon: str
+    request_digest: str
+    created_at: str
+    release: str | None
+    principal: str
+
+
+class ReleaseView(View):
+    """A release and where it stands."""
+
+    release: str
+    job: str
+    kind: str
+    state: str
+    dataset: str
+    epsilon: str
+    artifact_digest: str
+    certificate_digest: str
+    principal: str
+
+
+class ReportView(View):
+    """A compliance report that was issued."""
+
+    report: str
+    digest: str
+    created_at: str
+
+
+class TrustView(View):
+    """What a reader pins at enrolment; compare it over a second channel."""
+
+    trust: dict[str, Any]
+
+
+class Health(View):
+    """How the gateway feels."""
+
+    status: str
+    parts: dict[str, bool]
