@@ -104,15 +104,9 @@ class World:
         return Archive.open(directory)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_world() -> Callable[..., World]:
     """Build a world: `make_world(tenants=3, seed="...")`."""
-    return World
-
-
-@pytest.fixture(scope="module")
-def make_world_once() -> Callable[..., World]:
-    """The same, for a world that a module shares."""
     return World
 
 

@@ -60,9 +60,9 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def bench(make_world_once: Any, tmp_path_factory: pytest.TempPathFactory) -> Bench:
+def bench(make_world: Any, tmp_path_factory: pytest.TempPathFactory) -> Bench:
     """An archive shared by this module; each case restores what it changed."""
-    made, root = make_world_once(tenants=TENANTS), tmp_path_factory.mktemp("tamper")
+    made, root = make_world(tenants=TENANTS), tmp_path_factory.mktemp("tamper")
     made.fill(ENTRIES)
     made.export(root)
     return Bench(made, root)
