@@ -1,0 +1,292 @@
+"""Plans: what will run, in one frozen value from which the price is derived, so that they cannot disagree.
+
+Rules
+-----
+1. A plan derives from a request and declared facts. It holds sampling, clipping, noise, steps and normaliser together
+   and yields its own mechanism uses; nobody writes a mechanism use by hand.
+2. The normaliser is the expected batch, declared; it is never a number of rows.
+3. Noise is calibrated so that the job alone, run once through, stays within the requested epsilon at the population's
+   delta. What is held covers every replay that a resume may need.
+4. The engine clips to `clip x (1 - 2^-10)`; the price is that of `clip`. The margin pays for floating-point error and
+   for rounding sums to a grid (`privacy.training.noise`).
+5. How fast it runs is another type, `Performance`: no value of it can change what is released or what it costs.
+
+Form: docs/formats/job-spec.md.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+from typing import Final, TypeAlias
+
+from kernel.amounts import Delta, Epsilon, Share
+from kernel.canonical import Digest, digest_of
+from kernel.checks import positive, whole
+from kernel.errors import TooLargeError
+from kernel.events import Parameter, Record
+from kernel.ids import ReleaseId
+from privacy.accounting.calibration import NOISE_QUANTUM, Shape, calibrate
+from privacy.accounting.mechanisms import Gaussian, MechanismUse, PoissonSampledGaussian
+from privacy.budget.reservations import Block, BlockUse, steps_covered
+from privacy.graph.check import CheckedGraph
+from privacy.jobs.facts import DeclaredFacts
+from privacy.jobs.recipe import Recipe
+from privacy.jobs.spec import EvaluationSpec, Loss, TrainingSpec
+from privacy.schema import TableSchema
+from privacy.units import LARGEST_ROWS_PER_UNIT
+
+RESUMES = 2
+MOST_CHUNKS = 10
+MOST_WORK = 10**15
+MOST_GRADIENT_ELEMENTS = 2**20
+LARGEST_UNIT_GRADIENT = 2**24
+MOST_UNITS_AT_ONCE = 1024
+CLIP_MARGIN = Decimal(1023) / 1024
+_ROUND_UP = Context(prec=34, rounding=ROUND_CEILING)
+_ROUND_DOWN = Context(prec=34, rounding=ROUND_FLOOR)
+_START: Final = Parameter(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingPlan(Record):
+    """A private training run.
+
+    Attributes:
+        request: Digest of the request that it belongs to.
+        graph, features: Digests of the model graph and of the feature spec.
+        loss: Of one row.
+        recipe: Sampling rate, steps, clip, learning rate and the rest, as requested.
+        noise_multiplier: Standard deviation of the noise on the sum, in units of `recipe.clip`.
+        normaliser: What the noisy sum is divided by: the expected batch.
+        rows_per_unit: The most rows of one unit; they are summed before clipping.
+        savepoint_interval: Steps from one savepoint to the next.
+        resumes: How many resumes the hold covers.
+        order: The population's order of prices.
+        epsilon, delta: What the job alone was calibrated to.
+    """
+
+    request: Digest
+    graph: Digest
+    features: Digest
+    loss: Loss
+    recipe: Recipe
+    noise_multiplier: Parameter
+    normaliser: Parameter
+    rows_per_unit: int
+    savepoint_interval: int
+    resumes: int
+    order: int
+    epsilon: Epsilon
+    delta: Delta
+
+    def __post_init__(self) -> None:
+        positive(normaliser=self.normaliser.number)
+        whole(1, LARGEST_ROWS_PER_UNIT, rows_per_unit=self.rows_per_unit)
+        whole(1, self.recipe.steps, savepoint_interval=self.savepoint_interval)
+        whole(0, 100, resumes=self.resumes)
+        self.uses()
+
+    @property
+    def digest(self) -> Digest:
+        """What savepoints are bound to."""
+        return digest_of("training-plan/v1", self.to_fields())
+
+    @property
+    def sigma(self) -> Decimal:
+        """The noise's standard deviation in every coordinate of the sum of gradients."""
+        return _ROUND_UP.multiply(self.noise_multiplier.number, self.recipe.clip.number)
+
+    @property
+    def engine_clip(self) -> Decimal:
+        """What the engine clips to: a hair below the clip that is priced."""
+        return _ROUND_DOWN.multiply(self.recipe.clip.number, CLIP_MARGIN)
+
+    def uses(self) -> tuple[MechanismUse, ...]:
+        """What it composes if it runs once through."""
+        return (self._use(self.recipe.steps),)
+
+    def holds(self) -> tuple[BlockUse, ...]:
+        """What must be held before it starts, replays included."""
+        recipe = self.recipe
+        steps = steps_covered(recipe.steps, resumes=self.resumes, savepoint_interval=self.savepoint_interval)
+        return (BlockUse(block=Block.TRAIN, mechanism=self._use(steps)),)
+
+    def with_noise(self, noise_multiplier: Parameter) -> TrainingPlan:
+        """The same run with other noise, for calibration; its `epsilon` is then no statement."""
+        return dataclasses.replace(self, noise_multiplier=noise_multiplier)
+
+    def _use(self, steps: int) -> PoissonSampledGaussian:
+        return PoissonSampledGaussian(
+            sampling_rate=self.recipe.sampling_rate, noise_multiplier=self.noise_multiplier, steps=steps
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationPlan(Record):
+    """A priced evaluation: two vectors of counts with discrete Gaussian noise.
+
+    Attributes:
+        request: Digest of the request that it belongs to.
+        release: The model that is evaluated.
+        bins: Cells per class of the histogram.
+        accuracy_share: The part of the privacy that the correct and wrong counts get.
+        noise_multiplier: Of both together; see `accuracy_noise` and `histogram_noise`.
+        rows_per_unit: The most rows of one unit: the sensitivity of each vector, reached when they all fall in one
+            cell.
+        resumes: How many repetitions the hold covers.
+        order: The population's order of prices.
+        epsilon, delta: What the job alone was calibrated to.
+    """
+
+    request: Digest
+    release: ReleaseId
+    bins: int
+    accuracy_share: Share
+    noise_multiplier: Parameter
+    rows_per_unit: int
+    resumes: int
+    order: int
+    epsilon: Epsilon
+    delta: Delta
+
+    def __post_init__(self) -> None:
+        whole(1, LARGEST_ROWS_PER_UNIT, rows_per_unit=self.rows_per_unit)
+        whole(0, 100, resumes=self.resumes)
+        self.uses()
+
+    @property
+    def digest(self) -> Digest:
+        """What identifies it in the child."""
+        return digest_of("evaluation-plan/v1", self.to_fields())
+
+    @property
+    def accuracy_noise(self) -> Parameter:
+        """Noise multiplier of the counts: their share of rho = 1/(2 z^2)."""
+        return self._part(self.accuracy_share.value)
+
+    @property
+    def histogram_noise(self) -> Parameter:
+        """Noise multiplier of the histogram: the rest of rho."""
+        return self._part(_ROUND_UP.subtract(Decimal(1), self.accuracy_share.value))
+
+    def uses(self) -> tuple[MechanismUse, ...]:
+        """What it composes if it runs once through."""
+        return self._uses(1)
+
+    def holds(self) -> tuple[BlockUse, ...]:
+        """What must be held before it starts, repetitions included."""
+        return tuple(BlockUse(block=Block.HOLDOUT, mechanism=use) for use in self._uses(1 + self.resumes))
+
+    def with_noise(self, noise_multiplier: Parameter) -> EvaluationPlan:
+        """The same evaluation with other noise, for calibration; its `epsilon` is then no statement."""
+        return dataclasses.replace(self, noise_multiplier=noise_multiplier)
+
+    def _part(self, share: Decimal) -> Parameter:
+        exact = _ROUND_UP.divide(self.noise_multiplier.number, _ROUND_UP.sqrt(share))
+        return Parameter(_ROUND_UP.quantize(exact, NOISE_QUANTUM))
+
+    def _uses(self, count: int) -> tuple[MechanismUse, ...]:
+        return tuple(Gaussian(noise_multiplier=z, count=count) for z in (self.accuracy_noise, self.histogram_noise))
+
+
+Plan: TypeAlias = TrainingPlan | EvaluationPlan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Performance(Record):
+    """How the work is cut. It follows from declared constants and changes neither the release nor its price.
+
+    Attributes:
+        units_at_once: Units in one micro-batch; missing ones are padded with rows of weight zero.
+        least_micro_batches: Micro-batches in a step; a larger sample takes a whole multiple of them.
+    """
+
+    units_at_once: int
+    least_micro_batches: int
+
+    def __post_init__(self) -> None:
+        whole(1, MOST_UNITS_AT_ONCE, units_at_once=self.units_at_once)
+        whole(1, 10**9, least_micro_batches=self.least_micro_batches)
+
+
+def plan_training(spec: TrainingSpec, schema: TableSchema, facts: DeclaredFacts) -> TrainingPlan:
+    """Calibrate a training request.
+
+    Raises:
+        InvalidError: The request does not fit the schema, or no noise reaches its epsilon.
+        TooLargeError: The model, one unit's gradients or the expected work are too large.
+    """
+    model = spec.model_graph(schema)
+    plan = TrainingPlan(
+        request=spec.digest,
+        graph=model.graph.digest,
+        features=spec.features.digest,
+        loss=spec.loss,
+        recipe=spec.recipe,
+        noise_multiplier=_START,
+        normaliser=facts.expected_batch(spec.recipe.sampling_rate),
+        rows_per_unit=facts.rows_per_unit,
+        savepoint_interval=math.ceil(spec.recipe.steps / MOST_CHUNKS),
+        resumes=RESUMES,
+        order=facts.order,
+        epsilon=spec.epsilon,
+        delta=facts.delta,
+    )
+    _check_work(plan, model)
+    return plan.with_noise(calibrate(shape(plan), spec.epsilon, facts.delta))
+
+
+def plan_evaluation(spec: EvaluationSpec, facts: DeclaredFacts) -> EvaluationPlan:
+    """Calibrate an evaluation request; raise `InvalidError` if no noise reaches its epsilon."""
+    plan = EvaluationPlan(
+        request=spec.digest,
+        release=spec.release,
+        bins=spec.bins,
+        accuracy_share=spec.accuracy_share,
+        noise_multiplier=_START,
+        rows_per_unit=facts.rows_per_unit,
+        resumes=RESUMES,
+        order=facts.order,
+        epsilon=spec.epsilon,
+        delta=facts.delta,
+    )
+    return plan.with_noise(calibrate(shape(plan), spec.epsilon, facts.delta))
+
+
+def shape(plan: Plan) -> Shape:
+    """What the job composes once through, as a function of its noise alone: for calibration."""
+    return lambda noise: plan.with_noise(noise).uses()
+
+
+def held_shape(plan: Plan) -> Shape:
+    """What is held for the job, as a function of its noise alone: for the largest job that fits."""
+    return lambda noise: [use.mechanism for use in plan.with_noise(noise).holds()]
+
+
+def performance_of(plan: TrainingPlan, model: CheckedGraph) -> Performance:
+    """Cut the work so that a micro-batch fits into memory and most steps need the least number of them.
+
+    A sample exceeds expected + 4 sqrt(expected) units about once in 30,000 steps if the declared size is true. It
+    then takes a whole multiple, which shows in the step's duration and is named in docs/LIMITS.
+    """
+    expected = float(plan.normaliser.number)
+    usual = math.ceil(expected + 4 * math.sqrt(expected))
+    per_unit = plan.rows_per_unit * max(model.graph.weight_elements, model.width)
+    most = max(1, min(MOST_UNITS_AT_ONCE, MOST_GRADIENT_ELEMENTS // per_unit))
+    batches = math.ceil(usual / most)
+    return Performance(units_at_once=math.ceil(usual / batches), least_micro_batches=batches)
+
+
+def _check_work(plan: TrainingPlan, model: CheckedGraph) -> None:
+    if plan.rows_per_unit * model.graph.weight_elements > LARGEST_UNIT_GRADIENT:
+        raise TooLargeError(
+            f"rows per unit x weights may be at most {LARGEST_UNIT_GRADIENT}: make the model smaller", field="model"
+        )
+    work = float(plan.normaliser.number) * plan.recipe.steps * plan.rows_per_unit * model.cost_per_row
+    if work > MOST_WORK:
+        raise TooLargeError(
+            "this is too much work: lower `steps`, `sampling_rate` or the size of the model", field="steps"
+        )
