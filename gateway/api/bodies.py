@@ -37,6 +37,12 @@ class EnrolPrincipal(Body):
     token_days: Annotated[int, Field(ge=1, le=366)] = 90
 
 
+class IssueCredential(Body):
+    """A further token."""
+
+    token_days: Annotated[int, Field(ge=1, le=366)] = 90
+
+
 class AssignRole(Body):
     """A role to give to a principal."""
 
@@ -58,10 +64,17 @@ class SetPolicy(Body):
     checked_by: Annotated[list[str], Field(max_length=4)] = ["owner", "checker"]
 
 
+class PopulationUnit(Body):
+    """What one unit is, and what to call it."""
+
+    kind: Annotated[str, Field(pattern="^(record|column)$")]
+    noun: Name
+
+
 class CreatePopulation(Body):
     """The people (or records) that one budget protects. `public_size` is coarse, public and need not be true."""
 
-    unit: Annotated[dict[str, Any], Field(examples=[{"kind": "record", "noun": "patient"}])]
+    unit: PopulationUnit
     unit_domain: Name
     public_size: Annotated[int, Field(ge=10, le=10**10)]
     holdout_share: Amount = "0.2"

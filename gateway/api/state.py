@@ -18,6 +18,7 @@ class ApiState:
         on: What use cases work with.
         writes: Where use cases that write run.
         reads: Where readings run.
+        uploads: Where uploads are encrypted as they arrive; apart, so that a slow sender holds up nobody else.
     """
 
     on: Collaborators
@@ -25,3 +26,4 @@ class ApiState:
     journal: Journal
     writes: Offload
     reads: Offload
+    uploads: Offload

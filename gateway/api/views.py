@@ -201,6 +201,14 @@ class TrustView(View):
     trust: dict[str, Any]
 
 
+class EntryView(View):
+    """An entry of the tenant: its index, its payload, and the salt that opens its leaf."""
+
+    index: int
+    payload: dict[str, Any]
+    salt: str
+
+
 class Health(View):
     """How the gateway feels."""
 

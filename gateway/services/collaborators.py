@@ -35,7 +35,7 @@ class Collaborators:
     Attributes:
         integration, tiles: The log as its readers see it.
         origin: The log's name.
-        certificate_signer, report_signer: Keys of their own, so that one statement never passes for the other.
+        log_signer, certificate_signer, report_signer: Keys of their own, so that one statement never passes for another.
     """
 
     database: Database
@@ -47,6 +47,7 @@ class Collaborators:
     integration: SqlIntegration
     tiles: TileStore
     origin: str
+    log_signer: Signer
     certificate_signer: Signer
     report_signer: Signer
     software: SoftwareFacts

@@ -19,6 +19,7 @@ from privacy.ingest.formats import UploadFormat
 from gateway.records import DatasetRecord, TaskKind, TaskRecord, TaskState, VersionRecord, VersionState
 from gateway.services.collaborators import Collaborators
 from gateway.services.deciding import Caller
+from gateway.services.idempotency import Alongside, nothing_else
 from gateway.services.populations import holder_of
 from kernel.checks import text
 from kernel.errors import InvalidError, TooLargeError
@@ -57,7 +58,9 @@ class NewDataset:
     retention_until: datetime
 
 
-def register_dataset(on: Collaborators, caller: Caller, declared: NewDataset) -> DatasetRecord | Deny:
+def register_dataset(
+    on: Collaborators, caller: Caller, declared: NewDataset, *, alongside: Alongside[DatasetRecord] = nothing_else
+) -> DatasetRecord | Deny:
     """Register a dataset on one of the caller's populations."""
     text(200, title=declared.title)
     with on.database.work(caller.tenant) as work:
@@ -83,6 +86,7 @@ def register_dataset(on: Collaborators, caller: Caller, declared: NewDataset) ->
             ),
             actor=answer.actor,
         )
+        alongside(work, record)
         work.commit("register")
     return record
 

@@ -3,7 +3,7 @@
 Rules
 -----
 1. The answer is stored in the same commit as the effect. A key whose effect rolled back is free again.
-2. The same key with another request is refused. Refusals (denials, an exhausted budget) are not remembered: asked again,
+2. The same key with another request is refused. Denials and an exhausted budget are not remembered: asked again,
    they are decided again.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from gateway.records import ReplayRecord
 from gateway.services.collaborators import Collaborators
@@ -21,6 +21,8 @@ from kernel.canonical import Digest
 from kernel.errors import ConflictError
 
 T = TypeVar("T")
+Alongside: TypeAlias = Callable[[Work, T], None]
+"""What a use case stores beside its effect, in the same commit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ def found_tenant(on: Collaborators, *, tenant_name: str, admin_name: str) -> tup
     return tenant, Enrolled(admin, token[1])
 
 
-def enrol(on: Collaborators, caller: Caller, *, name: str, token_days: int) -> Enrolled | Deny:
+def enrol(on: Collaborators, caller: Caller, name: str, token_days: int) -> Enrolled | Deny:
     """Let a principal in with a first token and no role; until it is given one it can do nothing."""
     with on.database.work(caller.tenant) as work:
         answer = on.decider.decide_in(work, caller, Action.PRINCIPAL_ENROL, enacts=True)

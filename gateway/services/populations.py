@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from gateway.services.collaborators import Collaborators
 from gateway.services.deciding import Caller
+from gateway.services.idempotency import Alongside, nothing_else
 from gateway.unit_of_work import Work
 from kernel.amounts import Delta, Epsilon, Share
 from kernel.ids import PopulationId, PrincipalId, Slug
@@ -42,7 +43,9 @@ def population_key(population: PopulationId) -> Slug:
     return Slug(f"population/{population}")
 
 
-def create_population(on: Collaborators, caller: Caller, declared: NewPopulation) -> Account | Deny:
+def create_population(
+    on: Collaborators, caller: Caller, declared: NewPopulation, *, alongside: Alongside[Account] = nothing_else
+) -> Account | Deny:
     """Open a ledger for the people (or records) that the caller answers for."""
     with on.database.work(caller.tenant) as work:
         answer = on.decider.decide_in(work, caller, Action.POPULATION_CREATE)
@@ -54,6 +57,7 @@ def create_population(on: Collaborators, caller: Caller, declared: NewPopulation
         change = ledger.create(population)
         work.ledger.append(change)
         work.record(change.event, actor=answer.actor)
+        alongside(work, change.after.account)
         work.commit("population")
     return change.after.account
 

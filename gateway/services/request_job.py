@@ -12,7 +12,7 @@ Rules
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -20,6 +20,7 @@ from typing import Any
 from gateway.records import ApprovalRecord, JobRecord, JobState, TaskKind, TaskRecord, TaskState
 from gateway.services.collaborators import Collaborators
 from gateway.services.deciding import Answer, Caller
+from gateway.services.idempotency import Alongside, nothing_else
 from gateway.services.job_facts import PlannedJob, plan_job, read_plan, sealed_version
 from gateway.unit_of_work import Work
 from kernel.amounts import Epsilon, Share
@@ -39,8 +40,6 @@ from privacy.jobs.plan import Plan
 from privacy.jobs.quote import Quote, largest_epsilon_of, quote
 
 APPROVAL_DAYS = 30
-Alongside = Callable[[Work, JobRecord], None]
-"""What else is stored in the same commit, such as the answer to an Idempotency-Key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,7 @@ def quote_job(on: Collaborators, caller: Caller, body: Mapping[str, Any]) -> Quo
 
 
 def request_job(
-    on: Collaborators, caller: Caller, body: Mapping[str, Any], alongside: Alongside
+    on: Collaborators, caller: Caller, body: Mapping[str, Any], *, alongside: Alongside[JobRecord] = nothing_else
 ) -> JobRecord | Deny | OverBudget:
     """Request a job: it is queued with its reservation, parked for approval, or refused."""
     if (denial := _refused_early(on, caller, body)) is not None:

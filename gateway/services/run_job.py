@@ -84,7 +84,7 @@ def open_envelope(on: Collaborators, task: TaskRecord) -> Opened | None:
     with on.database.work(task.tenant) as work:
         job, standing = _locked(work, task)
         if job.cancel_requested or job.state.ended:
-            return None
+            return None  # the caller ends it with `cancel`
         attempt, started = job.attempts + 1, job.started_at or work.now
         change = ledger.touch(standing, attempt=attempt, now=work.now)
         reservation = _reservation(standing)

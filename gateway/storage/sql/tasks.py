@@ -35,6 +35,10 @@ class SqlTasks:
         """Return the task that works on a subject."""
         return self._rows.find(subject=subject)
 
+    def hold(self, subject: str) -> TaskRecord | None:
+        """Return the task that works on a subject, and keep others from it until commit."""
+        return self._rows.find(lock=True, subject=subject)
+
     def claim(self, worker: str, now: datetime, lease_seconds: int) -> TaskRecord | None:
         """Lease the oldest task that is queued or whose lease ran out; nothing if there is none."""
         statement = (

@@ -1,0 +1,234 @@
+"""Routes: datasets, their cards, uploads and versions."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Annotated, Any, BinaryIO, cast
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse
+from privacy.ingest.formats import UploadFormat
+
+from gateway.api.answers import PROBLEM_RESPONSES, granted, once, page_links, shown
+from gateway.api.bodies import RegisterDataset
+from gateway.api.body_reader import BodyReader
+from gateway.api.deps import CurrentCaller, CurrentReader, Key, State
+from gateway.api.views import DatasetView, Done, VersionView
+from gateway.records import DatasetRecord, VersionRecord, VersionState
+from gateway.services import datasets
+from gateway.services.collaborators import Collaborators
+from gateway.services.datasets import NewDataset
+from gateway.services.owner_facts import sealed_rows
+from kernel.clock import format_time, parse_time
+from kernel.errors import InvalidError
+from kernel.ids import DatasetId, PopulationId, Slug, TenantId, VersionId
+from policies.datasets import GovernedDataset
+from policies.vocabulary import Action, LegalBasis, Sensitivity
+from privacy.budget.populations import Population
+from privacy.schema import TableSchema
+from privacy.units import PrivacyUnit
+
+router = APIRouter(prefix="/v1/datasets", tags=["datasets"], responses=PROBLEM_RESPONSES)
+PAGE = 50
+Found = tuple[DatasetRecord, Population]
+
+
+@router.post("", operation_id="registerDataset", status_code=201, response_model=DatasetView)
+async def register_dataset(body: RegisterDataset, caller: CurrentCaller, state: State, key: Key) -> JSONResponse:
+    """Declare a dataset: schema, unit, purposes, basis, retention. No row has been seen."""
+    request = {"route": "registerDataset", "body": body.model_dump(mode="json", by_alias=True)}
+    declared = _declared(body)
+    population = await state.reads(_population, state.on, declared.population)
+    register = datasets.register_dataset
+    return await once(
+        state,
+        caller,
+        key,
+        request,
+        201,
+        lambda record: _new_view(record, population, declared),
+        register,
+        state.on,
+        caller,
+        declared,
+    )
+
+
+@router.get("", operation_id="listDatasets", response_model=list[DatasetView])
+async def list_datasets(
+    reader: CurrentReader,
+    state: State,
+    after: Annotated[str | None, Query(max_length=30)] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = PAGE,
+) -> JSONResponse:
+    """The catalogue: cards of all datasets that you may know of."""
+    await reader.decide(Action.DATASET_LIST)
+    found = await state.reads(_page, state.on, reader.caller.tenant, after, limit)
+    known = state.on.decider.snapshot(reader.caller.tenant).datasets
+    views = [_view(record, population, known[record.id]) for record, population in found if record.id in known]
+    last = found[-1][0].id if len(found) == limit else None
+    body = [view.model_dump(mode="json") for view in views]
+    return JSONResponse(body, headers=page_links("/v1/datasets", last))
+
+
+@router.get("/{dataset}", operation_id="readDataset", response_model=DatasetView)
+async def read_dataset(dataset: str, reader: CurrentReader, state: State) -> JSONResponse:
+    """A dataset's card."""
+    identifier = DatasetId(dataset)
+    await reader.decide(Action.DATASET_READ, dataset=identifier)
+    record, population = await state.reads(_one, state.on, reader.caller.tenant, identifier)
+    governed = state.on.decider.snapshot(reader.caller.tenant).datasets[identifier]
+    return shown(_view(record, population, governed), ETag=f'"{record.row_version}"')
+
+
+@router.put("/{dataset}/content", operation_id="uploadDataset", status_code=202, response_model=VersionView)
+async def upload_dataset(
+    dataset: str,
+    request: Request,
+    caller: CurrentCaller,
+    state: State,
+    form: Annotated[str, Query(alias="format", pattern="^(csv|parquet|jsonl)$")] = "csv",
+    header: bool = True,
+    delimiter: Annotated[str, Query(min_length=1, max_length=1)] = ",",
+    gzip: bool = False,
+) -> JSONResponse:
+    """Send the rows as the raw body. They are encrypted as they arrive and sealed by a worker, all or nothing."""
+    identifier = DatasetId(dataset)
+    described = UploadFormat.of(form, header=header, delimiter=delimiter, gzip=gzip)
+    granted(await state.writes(datasets.may_upload, state.on, caller, identifier))
+    record = await _stage(state, caller, identifier, described, request)
+    return shown(version_view(record, None), 202, Location=f"/v1/datasets/{dataset}/versions/{record.id}")
+
+
+@router.get("/{dataset}/versions/{version}", operation_id="readVersion", response_model=VersionView)
+async def read_version(dataset: str, version: str, reader: CurrentReader, state: State) -> JSONResponse:
+    """For the owner alone: where an upload stands, what was wrong with it, how many rows each side of the split has."""
+    identifier = DatasetId(dataset)
+    await reader.decide(Action.DATASET_INSPECT, dataset=identifier)
+    record, rows = await state.reads(_version, state.on, reader.caller.tenant, identifier, VersionId(version))
+    return shown(version_view(record, rows))
+
+
+@router.delete("/{dataset}", operation_id="retireDataset", response_model=Done)
+async def retire_dataset(dataset: str, caller: CurrentCaller, state: State) -> JSONResponse:
+    """End a dataset's use. What was spent stays spent."""
+    granted(await state.writes(datasets.retire_dataset, state.on, caller, DatasetId(dataset)))
+    return shown(Done())
+
+
+async def _stage(
+    state: State, caller: CurrentCaller, dataset: DatasetId, form: UploadFormat, request: Request
+) -> VersionRecord:
+    reader = BodyReader()
+    feeding = asyncio.create_task(reader.feed(request))
+    try:
+        source = cast(BinaryIO, reader)
+        return await state.uploads(datasets.stage_upload, state.on, caller, dataset, form, source)
+    finally:
+        reader.abandon()
+        feeding.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await feeding
+
+
+def version_view(record: VersionRecord, rows: dict[str, int] | None) -> VersionView:
+    """Show an upload to its owner."""
+    return VersionView(
+        version=record.id,
+        dataset=record.dataset,
+        state=record.state.value,
+        created_at=format_time(record.created_at),
+        problems=None if record.problems is None else dict(record.problems),
+        rows=rows,
+    )
+
+
+def _view(record: DatasetRecord, population: Population, governed: GovernedDataset) -> DatasetView:
+    return DatasetView(
+        dataset=record.id,
+        title=record.title,
+        description=record.description,
+        owner=record.owner,
+        population=record.population,
+        unit_noun=population.unit_noun,
+        public_size=population.public_size,
+        state=governed.state.value,
+        sensitivity=governed.sensitivity.value,
+        purposes=list(governed.purposes),
+        legal_basis=governed.legal_basis.value,
+        retention_until=format_time(governed.retention_until),
+        table=dict(record.schema),
+        unit=dict(record.unit),
+    )
+
+
+def _new_view(record: DatasetRecord, population: Population, declared: NewDataset) -> DatasetView:
+    """Show a dataset whose registration has not committed yet."""
+    return _view(
+        record,
+        population,
+        GovernedDataset(
+            id=record.id,
+            tenant=record.tenant,
+            owner=record.owner,
+            population=record.population,
+            sensitivity=declared.sensitivity,
+            purposes=declared.purposes,
+            legal_basis=declared.legal_basis,
+            special_condition=declared.special_condition,
+            basis_until=declared.basis_until,
+            retention_until=declared.retention_until,
+        ),
+    )
+
+
+def _declared(body: RegisterDataset) -> NewDataset:
+    return NewDataset(
+        title=body.title,
+        description=body.description,
+        population=PopulationId(body.population),
+        schema=TableSchema.from_json(body.table),
+        unit=PrivacyUnit.from_json(body.unit),
+        sensitivity=_one_of(Sensitivity, body.sensitivity, "sensitivity"),
+        purposes=tuple(Slug(purpose) for purpose in body.purposes),
+        legal_basis=_one_of(LegalBasis, body.legal_basis, "legal_basis"),
+        special_condition=(
+            None if body.special_condition is None else _one_of(LegalBasis, body.special_condition, "special_condition")
+        ),
+        basis_until=None if body.basis_until is None else parse_time(body.basis_until, "basis_until"),
+        retention_until=parse_time(body.retention_until, "retention_until"),
+    )
+
+
+def _one_of(kind: Any, written: str, field: str) -> Any:
+    try:
+        return kind(written)
+    except ValueError:
+        raise InvalidError(f"`{field}` must be one of " + ", ".join(kind), field=field) from None
+
+
+def _one(on: Collaborators, tenant: TenantId, dataset: DatasetId) -> Found:
+    with on.database.read() as reading:
+        record = reading.datasets.get(id=dataset, tenant=tenant)
+        return record, reading.ledger.read(record.population).account.population
+
+
+def _population(on: Collaborators, population: PopulationId) -> Population:
+    with on.database.read() as reading:
+        return reading.ledger.read(population).account.population
+
+
+def _page(on: Collaborators, tenant: TenantId, after: str | None, limit: int) -> list[Found]:
+    with on.database.read() as reading:
+        records = reading.datasets.page(after=after, limit=limit, tenant=tenant)
+        known = {p: reading.ledger.read(p).account.population for p in {r.population for r in records}}
+        return [(record, known[record.population]) for record in records]
+
+
+def _version(
+    on: Collaborators, tenant: TenantId, dataset: DatasetId, version: VersionId
+) -> tuple[VersionRecord, dict[str, int] | None]:
+    with on.database.read() as reading:
+        record = reading.versions.get(id=version, dataset=dataset, tenant=tenant)
+    return record, sealed_rows(on, record) if record.state is VersionState.SEALED else None

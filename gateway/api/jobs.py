@@ -1,0 +1,147 @@
+"""Routes: quotes, jobs, approvals, progress."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query
+from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.sse import format_sse_event
+
+from gateway.api.answers import PROBLEM_RESPONSES, granted, once, page_links, shown
+from gateway.api.bodies import AnswerApproval, JobRequest
+from gateway.api.deps import CurrentCaller, CurrentReader, Key, State
+from gateway.api.views import JobView, QuoteView
+from gateway.records import JobRecord, JobState
+from gateway.services.cancel_job import cancel_job
+from gateway.services.job_views import VisibleJob, new_lines, visible_job, visible_jobs
+from gateway.services.request_job import Quoted, answer_approval, quote_job, request_job
+from kernel import canonical
+from kernel.canonical import Digest
+from kernel.clock import format_time
+from kernel.ids import JobId
+from policies.vocabulary import Action, ApprovalVerdict
+
+router = APIRouter(prefix="/v1", tags=["jobs"], responses=PROBLEM_RESPONSES)
+PAGE = 50
+POLL_SECONDS = 0.5
+KEEP_ALIVE_POLLS = 30
+
+
+@router.post("/quotes", operation_id="quoteJob", response_model=QuoteView)
+async def post_quote(body: JobRequest, caller: CurrentCaller, state: State) -> JSONResponse:
+    """What a job would cost, whether it fits, and the largest one of its shape that would. Nothing is held."""
+    quoted = granted(await state.writes(quote_job, state.on, caller, body.spec))
+    return shown(_quote_view(quoted))
+
+
+@router.post("/jobs", operation_id="requestJob", status_code=202, response_model=JobView)
+async def post_job(body: JobRequest, caller: CurrentCaller, state: State, key: Key) -> JSONResponse:
+    """Request a job. It is queued with its reservation, parked for approval, or refused with what would fit."""
+    request = {"route": "requestJob", "body": canonical.digest_of("job-body/v1", body.spec)}
+    return await once(state, caller, key, request, 202, job_view, request_job, state.on, caller, body.spec)
+
+
+@router.get("/jobs", operation_id="listJobs", response_model=list[JobView])
+async def list_jobs(
+    reader: CurrentReader,
+    state: State,
+    after: Annotated[str | None, Query(max_length=30)] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = PAGE,
+) -> JSONResponse:
+    """Jobs that you asked for or that read your data; all of them for an auditor."""
+    await reader.decide(Action.JOB_LIST)
+    snapshot = state.on.decider.snapshot(reader.caller.tenant)
+    found = await state.reads(visible_jobs, state.on, reader.caller, snapshot, after, limit)
+    last = found[-1].record.id if len(found) == limit else None
+    body = [_visible_view(job).model_dump(mode="json") for job in found]
+    return JSONResponse(body, headers=page_links("/v1/jobs", last))
+
+
+@router.get("/jobs/{job}", operation_id="readJob", response_model=JobView)
+async def read_job(job: str, reader: CurrentReader, state: State) -> JSONResponse:
+    """A job: its state and coarse progress, as of the last tick."""
+    found = await _decided(job, reader, state)
+    return shown(_visible_view(found))
+
+
+@router.get("/jobs/{job}/events", operation_id="followJob", response_class=StreamingResponse)
+async def follow_job(
+    job: str,
+    reader: CurrentReader,
+    state: State,
+    last: Annotated[int, Header(alias="Last-Event-ID", ge=0, le=10**9)] = 0,
+) -> StreamingResponse:
+    """Follow a job's progress as server-sent events; resume with Last-Event-ID. Lines appear at fixed ticks only."""
+    found = await _decided(job, reader, state)
+    return StreamingResponse(
+        _lines(state, found.record.id, last),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
+
+
+@router.post("/jobs/{job}/cancel", operation_id="cancelJob", response_model=JobView)
+async def post_cancel(job: str, caller: CurrentCaller, state: State) -> JSONResponse:
+    """Cancel a job. What was started is charged; a job that never touched data gives its hold back."""
+    record = granted(await state.writes(cancel_job, state.on, caller, JobId(job)))
+    return shown(_visible_view(await state.reads(visible_job, state.on, caller.tenant, record.id)))
+
+
+@router.post("/jobs/{job}/approval", operation_id="answerApproval", response_model=JobView)
+async def post_approval(job: str, body: AnswerApproval, caller: CurrentCaller, state: State) -> JSONResponse:
+    """Say yes or no to a job that waits for its owner; the answer binds the digest of the exact request."""
+    verdict, digest = ApprovalVerdict(body.verdict), Digest(body.request_digest)
+    record = granted(await state.writes(answer_approval, state.on, caller, JobId(job), verdict, digest))
+    return shown(job_view(record))
+
+
+async def _decided(job: str, reader: CurrentReader, state: State) -> VisibleJob:
+    found = await state.reads(visible_job, state.on, reader.caller.tenant, JobId(job))
+    record = found.record
+    await reader.decide(Action.JOB_READ, dataset=record.dataset, requester=record.principal, job=record.id)
+    return found
+
+
+async def _lines(state: State, job: JobId, last: int) -> AsyncIterator[bytes]:
+    silent = 0
+    while True:
+        for line in await state.reads(new_lines, state.on, job, last):
+            last, silent = line.seq, 0
+            data = {"state": line.state.value, "percent": line.percent}
+            yield format_sse_event(data_str=canonical.encode(data).decode("utf-8"), event="progress", id=str(line.seq))
+            if line.state.ended:
+                return
+        silent += 1
+        if silent % KEEP_ALIVE_POLLS == 0:
+            yield b": still here\n\n"
+        await asyncio.sleep(POLL_SECONDS)
+
+
+def job_view(record: JobRecord) -> JobView:
+    """Show a job that has not started."""
+    return _visible_view(VisibleJob(record, record.state, 0))
+
+
+def _visible_view(job: VisibleJob) -> JobView:
+    record = job.record
+    return JobView(
+        job=record.id,
+        kind=record.kind,
+        state=job.state.value,
+        percent=job.percent,
+        dataset=record.dataset,
+        purpose=record.purpose,
+        epsilon=record.epsilon,
+        request_digest=record.request_digest,
+        created_at=format_time(record.created_at),
+        release=record.release if job.state is JobState.FINISHED else None,
+        principal=record.principal,
+    )
+
+
+def _quote_view(quoted: Quoted) -> QuoteView:
+    spec = quoted.planned.spec
+    return QuoteView(quote=quoted.quote.to_fields(), spec=spec.to_json(), request_digest=spec.digest)

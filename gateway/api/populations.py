@@ -1,0 +1,115 @@
+"""Routes: populations and their budgets."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+
+from gateway.api.answers import PROBLEM_RESPONSES, granted, once, shown
+from gateway.api.bodies import CapTrainer, ChangeBudget, CreatePopulation
+from gateway.api.deps import CurrentCaller, CurrentReader, Key, State
+from gateway.api.views import BlockView, Done, PopulationView
+from gateway.services import populations
+from gateway.services.collaborators import Collaborators
+from kernel.amounts import Delta, Epsilon, Share
+from kernel.errors import NotFoundError
+from kernel.ids import PopulationId, PrincipalId, Slug, TenantId
+from policies.vocabulary import Action
+from privacy.budget.balances import Account
+from privacy.units import UnitKind
+
+router = APIRouter(prefix="/v1/populations", tags=["populations"], responses=PROBLEM_RESPONSES)
+
+
+@router.post("", operation_id="createPopulation", status_code=201, response_model=PopulationView)
+async def create_population(body: CreatePopulation, caller: CurrentCaller, state: State, key: Key) -> JSONResponse:
+    """Declare who is protected and what one of them may lose in total. Order, delta and unit are fixed for good."""
+    declared = _declared(body)
+    request = {"route": "createPopulation", "body": body.model_dump(mode="json")}
+    make = populations.create_population
+    return await once(state, caller, key, request, 201, population_view, make, state.on, caller, declared)
+
+
+@router.get("", operation_id="listPopulations", response_model=list[PopulationView])
+async def list_populations(reader: CurrentReader, state: State) -> JSONResponse:
+    """The populations that you own; all of them for an auditor."""
+    accounts = await state.reads(_accounts, state.on, reader.caller.tenant)
+    own = [a for a in accounts if a.population.owner == reader.principal]
+    await reader.decide(Action.POPULATION_READ, holder=reader.principal)
+    return JSONResponse([population_view(account).model_dump(mode="json") for account in own])
+
+
+@router.get("/{population}", operation_id="readPopulation", response_model=PopulationView)
+async def read_population(population: str, reader: CurrentReader, state: State) -> JSONResponse:
+    """A population's budget: allotted, held, spent, for each block."""
+    account = await state.reads(_account, state.on, reader.caller.tenant, PopulationId(population))
+    await reader.decide(Action.POPULATION_READ, population=account.population.id, holder=account.population.owner)
+    return shown(population_view(account), ETag=f'"{account.ledger_seq}"')
+
+
+@router.put("/{population}/budget", operation_id="changeBudget", response_model=PopulationView)
+async def change_budget(population: str, body: ChangeBudget, caller: CurrentCaller, state: State) -> JSONResponse:
+    """Raise or lower epsilon, never below what is charged and held. Order and delta stay."""
+    change = populations.change_budget
+    epsilon = Epsilon.parse(body.epsilon)
+    account = granted(await state.writes(change, state.on, caller, PopulationId(population), epsilon))
+    return shown(population_view(account))
+
+
+@router.put("/{population}/caps", operation_id="capTrainer", response_model=Done)
+async def cap_trainer(population: str, body: CapTrainer, caller: CurrentCaller, state: State) -> JSONResponse:
+    """Cap what one trainer may hold and spend. Access policy, not privacy: trainers may collude."""
+    principal, share = PrincipalId(body.principal), Share.parse(body.share)
+    cap = populations.cap_trainer
+    granted(await state.writes(cap, state.on, caller, PopulationId(population), principal, share))
+    return shown(Done())
+
+
+def population_view(account: Account) -> PopulationView:
+    """Show a population."""
+    population, budget = account.population, account.population.budget
+    return PopulationView(
+        population=population.id,
+        owner=population.owner,
+        unit_kind=population.unit_kind.value,
+        unit_noun=population.unit_noun,
+        unit_domain=population.unit_domain,
+        adjacency=population.adjacency.value,
+        public_size=population.public_size,
+        holdout_share=str(population.holdout_share),
+        epsilon=str(budget.epsilon),
+        delta=str(budget.delta),
+        order=budget.order,
+        capacity=str(budget.capacity),
+        committed=str(account.committed),
+        blocks=[BlockView(block=b.block.value, charged=str(b.charged), held=str(b.held)) for b in account.balances],
+        retired=account.retired,
+        uncovered_since=account.uncovered_since,
+        ledger_seq=account.ledger_seq,
+    )
+
+
+def _declared(body: CreatePopulation) -> populations.NewPopulation:
+    return populations.NewPopulation(
+        unit_kind=UnitKind(body.unit.kind),
+        unit_noun=Slug(body.unit.noun),
+        unit_domain=Slug(body.unit_domain),
+        public_size=body.public_size,
+        holdout_share=Share.parse(body.holdout_share),
+        epsilon=Epsilon.parse(body.epsilon),
+        delta=Delta.parse(body.delta),
+        larger_delta_reason=body.larger_delta_reason,
+    )
+
+
+def _account(on: Collaborators, tenant: TenantId, population: PopulationId) -> Account:
+    with on.database.read() as reading:
+        account = reading.ledger.read(population).account
+    if account.population.tenant != tenant:
+        raise NotFoundError("no such population", field="population")
+    return account
+
+
+def _accounts(on: Collaborators, tenant: TenantId) -> list[Account]:
+    with on.database.read() as reading:
+        return reading.ledger.populations(tenant)

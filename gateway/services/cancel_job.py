@@ -1,0 +1,60 @@
+"""Use case: cancel a job.
+
+Rules
+-----
+1. A job that has not touched data gives its hold back at once. A running one is asked to stop before its next steps,
+   and is charged for every step that was started.
+"""
+
+from __future__ import annotations
+
+from gateway.records import JobRecord, JobState, TaskState
+from gateway.services.collaborators import Collaborators
+from gateway.services.deciding import Answer, Caller
+from gateway.unit_of_work import Work
+from kernel.errors import ConflictError
+from kernel.ids import JobId
+from policies.decisions import Deny
+from policies.vocabulary import Action
+from privacy.budget import ledger
+from privacy.budget.balances import Standing
+from privacy.events.jobs import JobEnd, JobEnded
+
+
+def cancel_job(on: Collaborators, caller: Caller, job: JobId) -> JobRecord | Deny:
+    """Cancel; raise `ConflictError` if the job has ended."""
+    with on.database.work(caller.tenant) as work:
+        found = work.jobs.get(id=job, tenant=caller.tenant)
+        standing = work.ledger.lock(found.population, principal=found.principal, job=job)
+        task = work.tasks.hold(job)
+        record = work.jobs.get(lock=True, id=job)
+        answer = on.decider.decide_in(
+            work, caller, Action.JOB_CANCEL, dataset=record.dataset, requester=record.principal, job=job
+        )
+        if isinstance(answer.decision, Deny):
+            work.commit("cancel-denied")
+            return answer.decision
+        if record.state.ended:
+            raise ConflictError("this job has ended", field="job")
+        leased = task is not None and task.state is TaskState.LEASED
+        if leased or record.attempts:
+            # Its worker, or the one that takes it up for another attempt, charges what was started and ends it.
+            work.jobs.change({"id": job}, cancel_requested=True)
+        else:
+            _give_back(work, record, standing, answer)
+        record = work.jobs.get(id=job)
+        work.commit("cancel-request")
+    return record
+
+
+def _give_back(work: Work, record: JobRecord, standing: Standing, answer: Answer) -> None:
+    if standing.reservation is not None:
+        change = ledger.void(standing)
+        if change is not None:
+            work.ledger.append(change)
+            work.record(change.event, actor=answer.actor, correlation=record.id)
+        work.tasks.cancel(record.id)
+    work.jobs.change({"id": record.id}, state=JobState.CANCELLED, ended_at=work.now)
+    work.progress.add(record.id, JobState.CANCELLED, 0, work.now)
+    ended = JobEnded(job=record.id, end=JobEnd.CANCELLED, attempts=0, steps_started=0)
+    work.record(ended, actor=answer.actor, correlation=record.id)
