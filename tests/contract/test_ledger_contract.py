@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -53,6 +54,8 @@ def reserve(
     leave = permit(job=job or fresh(JobId), principal=principal or fresh(PrincipalId))
     with ledgers.work() as store:
         standing = store.lock(people.id, principal=leave.principal, job=leave.job)
+        # Room for others between reading and writing: without the lock they would use it.
+        time.sleep(0.0002)
         answer = ledger.reserve(standing, leave, uses=uses, manifest=MANIFEST, expires_at=SOON)
         if isinstance(answer, Reserved) and answer.change is not None:
             store.append(answer.change)

@@ -108,6 +108,20 @@ def test_the_largest_job_that_fits_fits_and_one_percent_more_does_not(
     assert price(*held(calibrate(shape, more, DELTA)), order=order) > left
 
 
+def test_what_rounding_of_epsilon_hides_is_not_offered() -> None:
+    """Where several noises state one epsilon, the offer is for the one that calibration finds, and still fits."""
+    shape, order, epsilon = gaussian(1), 4096, Epsilon.parse("0.008")
+    least = calibrate(shape, epsilon, DELTA)
+    most = least
+    while job_epsilon(*shape(more := Parameter(most.number + NOISE_QUANTUM)), delta=DELTA).epsilon == epsilon:
+        most = more
+    left = price(*shape(most), order=order)
+    assert price(*shape(least), order=order) > left
+    offered = largest_epsilon(shape, shape, left, order, DELTA)
+    assert offered == Epsilon.parse("0.007999")
+    assert price(*shape(calibrate(shape, offered, DELTA)), order=order) <= left
+
+
 def test_calibration_is_the_same_in_any_decimal_context() -> None:
     """A caller's precision changes neither the noise nor the offer."""
     shape = sampled_gaussian(Parameter("0.02"), 300)

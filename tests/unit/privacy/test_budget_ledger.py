@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from datetime import timedelta
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
 import pytest
 
@@ -53,6 +53,9 @@ def test_disjoint_blocks_compose_in_parallel() -> None:
     assert account.balance(Block.TRAIN).charged == trained
     assert account.balance(Block.HOLDOUT).charged == cost(counts(), book)
     assert account.charged == account.committed == max(trained, cost(counts(), book))
+    book.hold(training())
+    assert book.state.account.charged == account.charged
+    assert book.state.account.committed == account.committed + cost(training(), book)
 
 
 def test_a_population_without_holdout_has_no_holdout_block() -> None:
@@ -130,6 +133,20 @@ def test_what_remains_can_be_spent_to_the_last_bit() -> None:
     remains = ledger.available(book.standing(fresh(PrincipalId)), Block.TRAIN, ALL)
     assert remains < Rdp.parse("0.00001")
     assert job_epsilon(*shape(noise), delta=terms.delta).epsilon < terms.epsilon
+
+
+def test_a_hold_that_fits_exactly_is_admitted() -> None:
+    """What is available may be held to the last billionth, and then nothing may."""
+    book = Book()
+    book.spend(training(noise="4"))
+    order = book.state.account.population.budget.order
+    left = ledger.available(book.standing(fresh(PrincipalId)), Block.TRAIN, ALL)
+    with localcontext(prec=34):
+        noise = (order / (2 * left.value - Rdp.QUANTUM)).sqrt()  # half a billionth below, and rounded up to it
+    exact = counts(noise=str(noise), block=Block.TRAIN)
+    assert cost(exact, book) == left
+    assert isinstance(book.reserve([exact]), Reserved)
+    assert isinstance(book.reserve([pure("0.000001")]), Exhausted)
 
 
 def test_a_hold_covers_replays_and_a_charge_what_was_started() -> None:
@@ -315,6 +332,8 @@ def test_a_trainers_cap_is_a_share_of_the_capacity() -> None:
     assert isinstance(answer, Exhausted)
     assert {limit.scope for limit in answer.shortfalls} == {Scope.TRAINER}
     assert isinstance(book.reserve([training(noise="100")]), Reserved)
+    book.keep(ledger.cap_trainer(book.standing(leave.principal), ALL))
+    assert ledger.available(book.standing(leave.principal), Block.TRAIN, leave.trainer_share) == left
 
 
 def test_colluding_trainers_share_one_budget() -> None:

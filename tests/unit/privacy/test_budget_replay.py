@@ -197,9 +197,11 @@ def test_illegal_moves_are_reported() -> None:
     assert faults([*book.events, early]) == [Fault.ILLEGAL]
     book.touch(job)
     assert faults([*book.events, BudgetVoided(population=book.id, ledger_seq=4, job=job)]) == [Fault.ILLEGAL]
-    more = replace(charge, times=201)
-    beyond = BudgetCharged(population=book.id, ledger_seq=4, job=job, charges=(more,), in_full=False)
-    assert faults([*book.events, beyond]) == [Fault.ILLEGAL]
+    assert faults([*book.events, replace(book.events[-1], ledger_seq=4)]) == [Fault.ILLEGAL]
+    dear = book.state.reservations[job].holds[0].price + Rdp.parse("0.000000001")
+    for more in (replace(charge, times=201), replace(charge, price=dear), replace(charge, block=Block.HOLDOUT)):
+        beyond = BudgetCharged(population=book.id, ledger_seq=4, job=job, charges=(more,), in_full=False)
+        assert faults([*book.events, beyond]) == [Fault.ILLEGAL]
     partly = BudgetCharged(population=book.id, ledger_seq=4, job=job, charges=(charge,), in_full=True)
     assert faults([*book.events, partly]) == [Fault.ILLEGAL]
 
