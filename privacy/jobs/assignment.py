@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from kernel import canonical
 from kernel.checks import text, whole
 from kernel.errors import InvalidError
 from kernel.ids import JobId, TenantId
@@ -26,6 +27,7 @@ from privacy.schema import TableSchema
 from privacy.units import PrivacyUnit
 
 VERSION = 1
+LIMIT = 64 * 2**20
 MOST_PARTS = 100_000
 
 
@@ -102,14 +104,18 @@ class TrainingAssignment:
         return check(self.graph)
 
     def to_json(self) -> dict[str, Any]:
-        """Encode for the pipe."""
+        """The members as docs/formats/job-child.md lists them."""
         head = {"role": Role.TRAIN.value, "plan": self.plan.to_fields(), "savepoint": self.savepoint}
         return head | _common_json(self.tenant, self.job, self.graph, self.table)
 
+    def to_bytes(self) -> bytes:
+        """Encode for the pipe."""
+        return canonical.encode(self.to_json())
+
     @classmethod
-    def from_json(cls, body: Any) -> TrainingAssignment:
-        """Read what `to_json` writes; raise `InvalidError` otherwise."""
-        members = _members(body, Role.TRAIN, "savepoint")
+    def from_bytes(cls, data: bytes) -> TrainingAssignment:
+        """Read what `to_bytes` writes; raise `InvalidError` or `TooLargeError` otherwise."""
+        members = _members(canonical.decode(data, limit=LIMIT), Role.TRAIN, "savepoint")
         plan = TrainingPlan.from_fields(members["plan"])
         return cls(**_common(members), plan=plan, savepoint=members["savepoint"])
 
@@ -133,15 +139,25 @@ class EvaluationAssignment:
         return check(self.graph)
 
     def to_json(self) -> dict[str, Any]:
-        """Encode for the pipe."""
+        """The members as docs/formats/job-child.md lists them."""
         head = {"role": Role.EVALUATE.value, "plan": self.plan.to_fields()}
         return head | _common_json(self.tenant, self.job, self.graph, self.table)
 
+    def to_bytes(self) -> bytes:
+        """Encode for the pipe."""
+        return canonical.encode(self.to_json())
+
     @classmethod
-    def from_json(cls, body: Any) -> EvaluationAssignment:
-        """Read what `to_json` writes; raise `InvalidError` otherwise."""
-        members = _members(body, Role.EVALUATE)
+    def from_bytes(cls, data: bytes) -> EvaluationAssignment:
+        """Read what `to_bytes` writes; raise `InvalidError` or `TooLargeError` otherwise."""
+        members = _members(canonical.decode(data, limit=LIMIT), Role.EVALUATE)
         return cls(**_common(members), plan=EvaluationPlan.from_fields(members["plan"]))
+
+
+def require_role(request: Mapping[str, Any], role: Role) -> None:
+    """Return if a child's first frame named this role and nothing else; raise `InvalidError` otherwise."""
+    if dict(request) != {"role": role.value}:
+        raise InvalidError("this child was started for another role", field="role")
 
 
 _SHARED = ("role", "v", "tenant", "job", "plan", "graph", "features", "schema", "unit", "parts")

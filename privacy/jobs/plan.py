@@ -39,6 +39,7 @@ from privacy.schema import TableSchema
 from privacy.units import LARGEST_ROWS_PER_UNIT
 
 RESUMES = 2
+REPEATS = 1
 MOST_CHUNKS = 10
 MOST_WORK = 10**15
 MOST_GRADIENT_ELEMENTS = 2**20
@@ -136,7 +137,7 @@ class EvaluationPlan(Record):
         noise_multiplier: Of both together; see `accuracy_noise` and `histogram_noise`.
         rows_per_unit: The most rows of one unit: the sensitivity of each vector, reached when they all fall in one
             cell.
-        resumes: How many repetitions the hold covers.
+        repeats: How many repetitions, after a worker was lost, the hold covers.
         order: The population's order of prices.
         epsilon, delta: What the job alone was calibrated to.
     """
@@ -147,14 +148,14 @@ class EvaluationPlan(Record):
     accuracy_share: Share
     noise_multiplier: Parameter
     rows_per_unit: int
-    resumes: int
+    repeats: int
     order: int
     epsilon: Epsilon
     delta: Delta
 
     def __post_init__(self) -> None:
         whole(1, LARGEST_ROWS_PER_UNIT, rows_per_unit=self.rows_per_unit)
-        whole(0, 100, resumes=self.resumes)
+        whole(0, 100, repeats=self.repeats)
         self.uses()
 
     @property
@@ -178,7 +179,7 @@ class EvaluationPlan(Record):
 
     def holds(self) -> tuple[BlockUse, ...]:
         """What must be held before it starts, repetitions included."""
-        return tuple(BlockUse(block=Block.HOLDOUT, mechanism=use) for use in self._uses(1 + self.resumes))
+        return tuple(BlockUse(block=Block.HOLDOUT, mechanism=use) for use in self._uses(1 + self.repeats))
 
     def with_noise(self, noise_multiplier: Parameter) -> EvaluationPlan:
         """The same evaluation with other noise, for calibration; its `epsilon` is then no statement."""
@@ -248,7 +249,7 @@ def plan_evaluation(spec: EvaluationSpec, facts: DeclaredFacts) -> EvaluationPla
         accuracy_share=spec.accuracy_share,
         noise_multiplier=_START,
         rows_per_unit=facts.rows_per_unit,
-        resumes=RESUMES,
+        repeats=REPEATS,
         order=facts.order,
         epsilon=spec.epsilon,
         delta=facts.delta,

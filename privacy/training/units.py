@@ -1,0 +1,92 @@
+"""The rows of a block in memory, by unit. Child only.
+
+Rules
+-----
+1. All numbers of all rows lie in one contiguous float32 array, the rows of one unit side by side.
+2. A unit has at most `rows_per_unit` rows here, whatever the file holds; which ones depends on its own rows only.
+3. A micro-batch is gathered into its fixed shape with padding; a dead row and padding look the same: zeros that do not
+   count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from privacy.training.opacus_engine import MicroBatch
+from privacy.training.rows import Rows
+from privacy.training.sampling import Indices
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitTable:
+    """Rows grouped by unit.
+
+    Attributes:
+        rows: All rows, those of a unit side by side.
+        starts: First row of each unit, and the number of rows at the end: shape [units + 1].
+        rows_per_unit: The most rows of a unit that are used: the first ones.
+    """
+
+    rows: Rows
+    starts: Indices
+    rows_per_unit: int
+
+    @classmethod
+    def of_records(cls, rows: Rows) -> UnitTable:
+        """Every row is a unit of its own."""
+        return cls(rows=rows, starts=np.arange(len(rows.alive) + 1, dtype=np.int64), rows_per_unit=1)
+
+    @classmethod
+    def by_unit(cls, rows: Rows, units: NDArray[np.int64], rows_per_unit: int) -> UnitTable:
+        """Group rows by the number of their unit; within a unit their order stays.
+
+        Args:
+            rows: In the order of the file.
+            units: Number of the unit of each row.
+            rows_per_unit: The most rows of a unit.
+        """
+        order = np.argsort(units, kind="stable")
+        sorted_units = units[order]
+        changes = np.flatnonzero(sorted_units[1:] != sorted_units[:-1]) + 1
+        starts = np.concatenate([[0], changes, [len(units)]] if len(units) else [[0]]).astype(np.int64)
+        grouped = Rows(features=rows.features[order], targets=rows.targets[order], alive=rows.alive[order])
+        return cls(rows=grouped, starts=starts, rows_per_unit=rows_per_unit)
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def used_rows(self) -> Rows:
+        """The rows that count, unit by unit: at most `rows_per_unit` of each."""
+        places = np.arange(len(self.rows.alive)) - np.repeat(self.starts[:-1], np.diff(self.starts))
+        used = places < self.rows_per_unit
+        return Rows(features=self.rows.features[used], targets=self.rows.targets[used], alive=self.rows.alive[used])
+
+    def gather(self, members: Indices, places: int) -> MicroBatch:
+        """Copy the rows of some units into a micro-batch with room for `places` units."""
+        offsets = np.arange(self.rows_per_unit)
+        index = np.full((places, self.rows_per_unit), -1, dtype=np.int64)
+        wanted = self.starts[members, None] + offsets
+        index[: len(members)] = np.where(wanted < self.starts[members + 1, None], wanted, -1)
+        held = index >= 0
+        counts = held.copy()
+        counts[held] = self.rows.alive[index[held]]
+        features = np.zeros((*index.shape, self.rows.features.shape[1]), dtype=np.float32)
+        targets = np.zeros(index.shape, dtype=np.float32)
+        features[held], targets[held] = self.rows.features[index[held]], self.rows.targets[index[held]]
+        return MicroBatch(features=features, targets=targets, counts=counts)
+
+
+def joined(parts: Sequence[Rows], width: int) -> Rows:
+    """One set of rows from several, in order."""
+    if not parts:
+        nothing = np.zeros(0, dtype=np.float32)
+        return Rows(features=np.zeros((0, width), dtype=np.float32), targets=nothing, alive=np.zeros(0, dtype=np.bool_))
+    return Rows(
+        features=np.concatenate([part.features for part in parts]),
+        targets=np.concatenate([part.targets for part in parts]),
+        alive=np.concatenate([part.alive for part in parts]),
+    )
