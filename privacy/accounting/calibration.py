@@ -20,7 +20,7 @@ from kernel.amounts import Delta, Epsilon, Rdp
 from kernel.errors import InvalidError
 from kernel.events import Parameter
 from privacy.accounting.mechanisms import LEAST_NOISE, MOST_NOISE, Gaussian, MechanismUse, PoissonSampledGaussian
-from privacy.accounting.price import EXACT, divergence, price
+from privacy.accounting.price import EXACT, price, unlimited_price
 from privacy.accounting.rdp import best_order, exact_epsilon, job_epsilon, least_epsilon
 
 Shape: TypeAlias = Callable[[Parameter], Sequence[MechanismUse]]
@@ -68,7 +68,7 @@ def calibrate(shape: Shape, epsilon: Epsilon, delta: Delta) -> Parameter:
 
 def calibrate_to_price(shape: Shape, available: Rdp, order: int) -> Parameter | None:
     """The least noise multiplier with which `shape` costs at most `available` at `order`; none if nothing does."""
-    step = _least_step(lambda s: divergence(*shape(_noise(s)), order=order) - available.value, start=_START)
+    step = _least_step(lambda s: unlimited_price(*shape(_noise(s)), order=order) - available.value, start=_START)
     return None if step > _LAST else _noise(step)
 
 

@@ -6,7 +6,7 @@ Rules
    context of our own: the same digits on every machine, whatever the caller's context.
 2. Every summand is positive, so nothing cancels before the logarithm.
 3. `divergence` is an upper bound: the computed value plus `SLACK` for each time the mechanism ran.
-4. `price` rounds that up to 1e-9, once for all uses together.
+4. `price` rounds that up to 1e-9, once for each use, however often it ran. Prices of several uses add up exactly.
 5. Not finite, not below 1e12, or an order outside 2 .. 4096: a refusal.
 
 Why `SLACK` is enough
@@ -46,12 +46,19 @@ EXACT = Context(
 
 
 def price(*uses: MechanismUse, order: int) -> Rdp:
-    """What the uses cost together at `order`, rounded up once.
+    """What the uses cost together at `order`: the sum of each one's divergence, rounded up.
 
     Raises:
         InvalidError: An order outside 2 .. 4096, a mechanism without a price, or a price that is not below 1e12.
     """
-    return Rdp.up(divergence(*uses, order=order))
+    return Rdp.up(unlimited_price(*uses, order=order))
+
+
+def unlimited_price(*uses: MechanismUse, order: int) -> Decimal:
+    """`price` without its upper limit, for searches that pass through what nobody could pay."""
+    exact = (divergence(use, order=order) for use in uses)
+    with localcontext(EXACT):
+        return sum((one.quantize(Rdp.QUANTUM, decimal.ROUND_CEILING) for one in exact), Decimal(0))
 
 
 def divergence(*uses: MechanismUse, order: int) -> Decimal:

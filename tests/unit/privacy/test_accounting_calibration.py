@@ -20,7 +20,7 @@ from privacy.accounting.calibration import (
     largest_epsilon,
     sampled_gaussian,
 )
-from privacy.accounting.mechanisms import LEAST_NOISE
+from privacy.accounting.mechanisms import LEAST_NOISE, Gaussian
 from privacy.accounting.price import price
 from privacy.accounting.rdp import best_order, capacity, job_epsilon
 
@@ -106,6 +106,25 @@ def test_the_largest_job_that_fits_fits_and_one_percent_more_does_not(
     assert price(*held(calibrate(shape, largest, DELTA)), order=order) <= left
     more = Epsilon.down(largest.value * Decimal("1.01"))
     assert price(*held(calibrate(shape, more, DELTA)), order=order) > left
+
+
+@settings(max_examples=60, deadline=None)
+@given(available=st.integers(20, 10**7).map(lambda n: Rdp(n * Rdp.QUANTUM)), order=st.sampled_from([2, 8, 40]))
+def test_several_uses_fit_as_the_ledger_adds_them_up(available: Rdp, order: int) -> None:
+    """What is offered for a job of several uses fits when each one's price is rounded up by itself."""
+
+    def shape(noise: Parameter) -> tuple[Gaussian, ...]:
+        return tuple(Gaussian(noise_multiplier=Parameter(noise.number * k), count=1) for k in (1, 2, 3))
+
+    noise = calibrate_to_price(shape, available, order)
+    assert noise is not None
+    held = sum((price(use, order=order) for use in shape(noise)), Rdp.zero())
+    assert held <= available
+    largest = largest_epsilon(shape, shape, available, order, DELTA)
+    if largest is not None:
+        assert (
+            sum((price(use, order=order) for use in shape(calibrate(shape, largest, DELTA))), Rdp.zero()) <= available
+        )
 
 
 def test_what_rounding_of_epsilon_hides_is_not_offered() -> None:
