@@ -107,10 +107,8 @@ class Settings(BaseSettings):
         return self.database_url.replace("postgresql://", "postgresql+psycopg://", 1)
 
     @property
-    def key_file(self) -> Path | None:
+    def key_file(self) -> Path:
         """The key file that opens the keyring, unless a passphrase does."""
-        if self.keyring_passphrase_file is not None:
-            return None
         return self.keyring_key_file or self.home / "keyring.key"
 
 

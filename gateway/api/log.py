@@ -22,7 +22,7 @@ PIECE = 1 << 18
 
 @router.get("/trust", operation_id="readTrust", response_model=TrustView)
 async def read_trust(reader: CurrentReader, state: State) -> JSONResponse:
-    """What to pin at enrolment: keys, origin, newest checkpoint. Compare it with the operator's over another channel."""
+    """What to pin at enrolment: keys, origin, newest checkpoint. Compare it with the operator's on another channel."""
     await reader.decide(Action.POLICY_READ)
     trust = await state.reads(log_reading.trust_file, state.on, reader.caller.tenant)
     return shown(TrustView(trust=json.loads(trust.to_bytes())))

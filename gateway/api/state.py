@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from gateway.api.offload import Offload
 from gateway.journal import Journal
+from gateway.sequencer_loop import SequencerLoop
 from gateway.services.authenticating import Authenticator
 from gateway.services.collaborators import Collaborators
 
@@ -24,6 +25,7 @@ class ApiState:
     on: Collaborators
     authenticator: Authenticator
     journal: Journal
+    sequencer: SequencerLoop
     writes: Offload
     reads: Offload
     uploads: Offload

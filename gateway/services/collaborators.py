@@ -35,7 +35,7 @@ class Collaborators:
     Attributes:
         integration, tiles: The log as its readers see it.
         origin: The log's name.
-        log_signer, certificate_signer, report_signer: Keys of their own, so that one statement never passes for another.
+        log_signer, certificate_signer, report_signer: Keys of their own: one statement never passes for another.
     """
 
     database: Database

@@ -23,7 +23,7 @@ MEMORY = "sqlite://"
 
 def build_engine(url: str, *, pool_size: int = 8) -> Engine:
     """Build an engine for `url`; `sqlite://` alone is one shared in-memory database (demonstrations and tests)."""
-    if url.startswith("sqlite"):
+    if is_sqlite_url(url):
         return _sqlite(url)
     return create_engine(
         url,
@@ -38,6 +38,11 @@ def build_engine(url: str, *, pool_size: int = 8) -> Engine:
 def is_sqlite(connection: Connection) -> bool:
     """Whether statements with row locks must be left out (SQLite has one writer anyway)."""
     return connection.dialect.name == "sqlite"
+
+
+def is_sqlite_url(url: str) -> bool:
+    """Whether an address is SQLite's, which has one writer."""
+    return url.startswith("sqlite")
 
 
 def begin_writing(connection: Connection) -> None:

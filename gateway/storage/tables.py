@@ -82,6 +82,14 @@ credential = Table(
     Column("revoked", Boolean, nullable=False, default=False),
 )
 
+keyring_state = Table(
+    "keyring_state",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("generation", BigInteger, nullable=False),
+    CheckConstraint("id = 1", name="one_row"),
+)
+
 # --- policy ------------------------------------------------------------------------------------------------------
 
 policy_head = Table(

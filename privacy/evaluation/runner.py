@@ -66,8 +66,8 @@ def add_noise(plan: EvaluationPlan, exact: ExactCounts, entropy: Entropy = os.ur
     Guarantee: Each vector is released with rho = 1 / (2 z^2) zCDP for one unit of at most `rows_per_unit` rows, z its
     noise multiplier.
 
-    Reference: Canonne, Kamath and Steinke 2020, theorem 4, for one coordinate; independent coordinates of one variance add
-    up to the squared Euclidean norm of the change.
+    Reference: Canonne, Kamath and Steinke 2020, theorem 4, for one coordinate; independent coordinates of one variance
+    add up to the squared Euclidean norm of the change.
     """
     source = ExactSource(entropy)
     outcomes = _noised(source, exact.outcomes.tolist(), plan.accuracy_noise, plan)

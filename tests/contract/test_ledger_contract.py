@@ -37,7 +37,7 @@ def ledgers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledgers]
 @pytest.fixture
 def people(ledgers: Ledgers) -> Population:
     """A population whose ledger is open."""
-    made = population()
+    made = population(tenant=ledgers.tenant())
     with ledgers.work() as store:
         store.append(ledger.create(made))
     return made
@@ -186,7 +186,7 @@ def test_what_is_based_on_an_old_reading_is_refused(ledgers: Ledgers, people: Po
 
 def test_a_job_has_one_reservation_in_all_ledgers(ledgers: Ledgers, people: Population) -> None:
     """The same job cannot hold in two populations."""
-    other = population()
+    other = population(tenant=ledgers.tenant())
     with ledgers.work() as store:
         store.append(ledger.create(other))
     job = hold(ledgers, people)

@@ -202,7 +202,7 @@ def test_row_groups_follow_from_declared_widths() -> None:
     assert rows_within(pa.schema([("x", pa.string()), ("y", pa.bool_())])) == 65_536
 
 
-# --- faults that earlier versions of the Parquet library had -----------------------------------------------------------
+# --- faults that earlier versions of the Parquet library had ----------------------------------------------------------
 
 
 def test_more_than_32768_rows(tmp_path: Path) -> None:

@@ -1,0 +1,22 @@
+"""${message}
+
+Revision: ${up_revision}
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = ${repr(up_revision)}
+down_revision = ${repr(down_revision)}
+
+
+def upgrade() -> None:
+    """Apply."""
+    ${upgrades if upgrades else "raise AssertionError"}
+
+
+def downgrade() -> None:
+    """Take back."""
+    ${downgrades if downgrades else "raise AssertionError"}
