@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import Enum, auto
 
 from gateway.records import JobRecord, JobState, ReleaseRecord, TaskRecord, VersionRecord
 from gateway.services.certify import CertificateFacts, SecondOpinion, certify
@@ -32,7 +33,7 @@ from privacy.events.jobs import JobEnd, JobEnded, JobStarted, TrainerHalted
 from privacy.events.releases import ReleaseHeld
 from privacy.events.sealing import DekCreated, KeyPurpose
 from privacy.jobs.outcome import Outcome
-from privacy.jobs.plan import Plan
+from privacy.jobs.plan import Plan, TrainingPlan
 from privacy.release.desk import ReleaseState
 from privacy.release.settlement import Charge
 from privacy.sealing.chunked import BlobKind, blob_context, encrypt_bytes
@@ -85,6 +86,8 @@ def open_envelope(on: Collaborators, task: TaskRecord) -> Opened | None:
         job, standing = _locked(work, task)
         if job.cancel_requested or job.state.ended:
             return None  # the caller ends it with `cancel`
+        if job.attempts > _retries(job):
+            raise ConflictError("this job has had all its attempts", field="job")
         attempt, started = job.attempts + 1, job.started_at or work.now
         change = ledger.touch(standing, attempt=attempt, now=work.now)
         reservation = _reservation(standing)
@@ -102,7 +105,15 @@ def open_envelope(on: Collaborators, task: TaskRecord) -> Opened | None:
     return Opened(opened, read_plan(job.kind, job.plan), version, reservation.manifest, key, attempt)
 
 
-def start_steps(on: Collaborators, task: TaskRecord, job: JobId, more: int, percent: int) -> bool:
+class Steps(Enum):
+    """Whether further steps may start, or why not."""
+
+    GO = auto()
+    CANCELLED = auto()
+    UNCOVERED = auto()
+
+
+def start_steps(on: Collaborators, task: TaskRecord, job: JobId, more: int, percent: int) -> Steps:
     """Record that `more` steps start, before they run.
 
     Returns:
@@ -115,14 +126,16 @@ def start_steps(on: Collaborators, task: TaskRecord, job: JobId, more: int, perc
         record, standing = _locked(work, task)
         covered = min(hold.mechanism.times for hold in _reservation(standing).holds)
         total = record.steps_started + more
-        if record.cancel_requested or total > covered:
-            return False
+        if record.cancel_requested:
+            return Steps.CANCELLED
+        if total > covered:
+            return Steps.UNCOVERED
         work.jobs.change({"id": job}, steps_started=total)
         started = record.started_at or work.now
         work.progress.add(job, JobState.RUNNING, percent, next_tick(on, started, work.now))
         work.tasks.extend(task, work.now, on.limits.lease_seconds)
         work.commit_upkeep("steps")
-    return True
+    return Steps.GO
 
 
 def keep_savepoint(on: Collaborators, task: TaskRecord, job: JobId, step: int, sealed: bytes, attempt: int) -> None:
@@ -178,8 +191,14 @@ def cancel(on: Collaborators, task: TaskRecord) -> None:
         work.commit("cancel")
 
 
-def fail(on: Collaborators, task: TaskRecord) -> JobState:
+def fail(on: Collaborators, task: TaskRecord, *, touched: bool) -> JobState:
     """After a death: put the job back if the hold covers another attempt, else end it as failed.
+
+    Args:
+        on: Collaborators.
+        task: The leased task.
+        touched: Whether this attempt opened the envelope. If not, the job failed on declared facts alone and would do
+            so again: it ends.
 
     Returns:
         `queued` or `failed`.
@@ -187,14 +206,16 @@ def fail(on: Collaborators, task: TaskRecord) -> JobState:
     with on.database.work(task.tenant) as work:
         job, standing = _locked(work, task)
         reservation = _reservation(standing)
-        if job.attempts <= read_plan(job.kind, job.plan).resumes and not job.cancel_requested:
+        if touched and not job.cancel_requested and job.attempts <= _retries(job):
             work.tasks.give_back(task)
             work.commit_upkeep("retry")
             return JobState.QUEUED
         if reservation.state is ReservationState.HELD:
             change = ledger.void(standing)
-        else:
+        elif reservation.state is ReservationState.TOUCHED:
             change = ledger.charge_in_full(standing)
+        else:
+            change = None
         if change is not None:
             _append(work, change, job)
             standing = change.after
@@ -202,6 +223,11 @@ def fail(on: Collaborators, task: TaskRecord) -> JobState:
         _count_failure(on, work, job, standing)
         work.commit("fail")
     return JobState.FAILED
+
+
+def _retries(job: JobRecord) -> int:
+    plan = read_plan(job.kind, job.plan)
+    return plan.resumes if isinstance(plan, TrainingPlan) else plan.repeats
 
 
 def _count_failure(on: Collaborators, work: Work, job: JobRecord, standing: Standing) -> None:

@@ -1,0 +1,119 @@
+"""The ingest launcher: one upload in a confined child that parses, checks and encrypts it.
+
+Rules
+-----
+1. The child reads one staged file and writes into one empty directory; keys go over its pipe.
+2. It answers with what it sealed or with what was wrong. If it dies instead, the upload is refused: a file that brings
+   its parser down once does so again.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gateway.launchers.local import Confinement
+from gateway.launchers.parts import local_file
+from gateway.records import TaskRecord
+from gateway.services import seal_version
+from gateway.services.collaborators import Collaborators
+from gateway.services.seal_version import SealedFiles, SealKeys, Staged
+from kernel import canonical
+from kernel.canonical import Digest
+from kernel.errors import CorruptError, PrivgateError, StaleError
+from privacy.ingest.assignment import IngestAssignment, StagedFile
+from privacy.ingest.formats import Problem, Rule, UploadFormat
+from privacy.sandbox.frames import Channel
+from privacy.sandbox.spawn import spawn
+from privacy.schema import TableSchema
+from privacy.sealing.manifest import Part
+from privacy.units import PrivacyUnit
+
+LARGEST_ANSWER = 64 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """What was wrong with a file."""
+
+    problems: Sequence[Problem]
+    more: bool = False
+
+
+def seal_in_child(on: Collaborators, task: TaskRecord, confinement: Confinement) -> bool:
+    """Work on a seal task to its end; return whether the upload was sealed.
+
+    Raises:
+        StaleError: Another worker took the task over.
+    """
+    staged = seal_version.read_staged(on, task)
+    with (
+        tempfile.TemporaryDirectory(prefix="privgate-ingest-") as name,
+        seal_version.seal_keys(on, staged) as keys,
+    ):
+        output = Path(name) / "out"
+        output.mkdir(mode=0o700)
+        answer = _in_child(on, staged, keys, confinement, output, Path(name) / "staged")
+        if isinstance(answer, SealedFiles) and seal_version.overlaps(on, staged, keys, answer):
+            answer = Refused([Problem(row=None, column=None, rule=Rule.OVERLAPS_ANOTHER_POPULATION)])
+        if isinstance(answer, Refused):
+            seal_version.refuse(on, task, staged, answer.problems, more=answer.more)
+            return False
+        seal_version.seal(on, task, staged, keys, answer)
+        return True
+
+
+def _in_child(
+    on: Collaborators, staged: Staged, keys: SealKeys, confinement: Confinement, output: Path, copy: Path
+) -> SealedFiles | Refused:
+    file = local_file(on.blobs, staged.path, copy)
+    try:
+        with spawn(
+            "ingest", limits=confinement.ingest, readable=[file], writable=output, minimum=confinement.minimum
+        ) as child:
+            child.channel.send({"m": "assignment"}, _assignment(staged, file, output).to_bytes())
+            _expect_ready(child.channel)
+            child.channel.send({"m": "key"}, keys.body())
+            return _answer(*child.channel.receive(LARGEST_ANSWER), output)
+    except StaleError:
+        raise
+    except (PrivgateError, OSError):
+        return Refused([Problem(row=None, column=None, rule=Rule.DID_NOT_FINISH)])
+
+
+def _assignment(staged: Staged, file: Path, output: Path) -> IngestAssignment:
+    version, dataset = staged.version, staged.dataset
+    return IngestAssignment(
+        tenant=version.tenant,
+        dataset=dataset.id,
+        version=version.id,
+        population=dataset.population,
+        staged=str(file),
+        format=UploadFormat.from_json(version.format),
+        schema=TableSchema.from_json(dataset.schema),
+        unit=PrivacyUnit.from_json(dataset.unit),
+        holdout_share=staged.account.population.holdout_share,
+        output=str(output),
+    )
+
+
+def _expect_ready(channel: Channel) -> None:
+    header, _ = channel.receive(0)
+    if header != {"m": "ready-for-key"}:
+        raise CorruptError("an ingest child sent something else than `ready-for-key`")
+
+
+def _answer(header: Mapping[str, Any], body: bytes, output: Path) -> SealedFiles | Refused:
+    match header:
+        case {"m": "sealed"}:
+            found = canonical.decode(body, limit=LARGEST_ANSWER)
+            parts = tuple(Part.from_json(part) for part in found["parts"])
+            return SealedFiles(output, parts, Digest(found["fingerprints"]))
+        case {"m": "refused"}:
+            found = canonical.decode(body, limit=LARGEST_ANSWER)
+            return Refused([Problem.from_json(problem) for problem in found["problems"]], found["more"] is True)
+        case _:
+            raise CorruptError("an ingest child sent a frame that does not belong here")

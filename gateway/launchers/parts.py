@@ -1,0 +1,70 @@
+"""Ciphertext files for a child: where a store keeps them as files, or a spooled copy."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from gateway.records import VersionRecord
+from kernel.canonical import Digest
+from kernel.errors import CorruptError
+from kernel.ids import Slug
+from privacy.jobs.assignment import PartFile
+from privacy.sealing.manifest import Manifest, PartAddress, Split
+from privacy.sealing.stores import BlobPath, BlobStore, LocalBlobStore
+
+PIECE = 1 << 20
+
+
+def version_folder(version: VersionRecord) -> BlobPath:
+    """Where the manifest of a version lies, and its parts beside it."""
+    if version.manifest_blob is None:
+        raise CorruptError("a sealed version has no manifest")
+    return BlobPath(version.manifest_blob.rpartition("/")[0])
+
+
+def listed_parts(blobs: BlobStore, version: VersionRecord, split: Split, spool: Path) -> tuple[PartFile, ...]:
+    """Return the files of one side of the split, as the store lists them; no key is needed for that.
+
+    Args:
+        blobs: Where the ciphertext lies.
+        version: Whose parts.
+        split: Which side.
+        spool: An empty directory for copies, if the store has no files of its own.
+    """
+    names = [path.rpartition("/")[2] for path in blobs.list(version_folder(version))]
+    return tuple(
+        _part(blobs, version, Slug(name), spool) for name in sorted(names) if name.startswith(f"{split.value}-")
+    )
+
+
+def verify_parts(manifest: Manifest, split: Split, files: Sequence[PartFile]) -> None:
+    """Return if the files are those of the manifest, byte for byte; raise `CorruptError` otherwise."""
+    expected = {part.aad: part for part in manifest.parts if part.split is split}
+    if {file.aad for file in files} != set(expected):
+        raise CorruptError("the parts of a version are not those of its manifest: some are missing or were added")
+    for file in files:
+        if _digest_of(Path(file.path)) != expected[file.aad].digest:
+            raise CorruptError("a sealed part is not the one in its manifest: it was altered or replaced")
+
+
+def local_file(blobs: BlobStore, path: BlobPath, copy: Path) -> Path:
+    """The file of a blob: the store's own, or a copy."""
+    if isinstance(blobs, LocalBlobStore):
+        return blobs.local_path(path)
+    with blobs.open(path) as source, copy.open("xb") as target:
+        shutil.copyfileobj(source, target, PIECE)
+    return copy
+
+
+def _digest_of(path: Path) -> Digest:
+    with path.open("rb") as file:
+        return Digest.from_raw(hashlib.file_digest(file, "sha256").digest())
+
+
+def _part(blobs: BlobStore, version: VersionRecord, name: Slug, spool: Path) -> PartFile:
+    address = PartAddress(tenant=version.tenant, dataset=version.dataset, version=version.id, name=name)
+    path = BlobPath(f"{version_folder(version)}/{name}")
+    return PartFile(path=str(local_file(blobs, path, spool / name)), aad=address.aad)

@@ -1,0 +1,258 @@
+"""Use case: seal a staged upload: all of it, or a refusal that only its owner can read.
+
+Rules
+-----
+1. The parts are stored before the one work that makes them the dataset's version; what a crash leaves is never named.
+2. The upload's own key is destroyed in that work, sealed or refused: the raw file cannot be opened again.
+3. Units that are already in another population of the same owner refuse the seal (RULES 1). The answer goes to the
+   owner alone; the log has the rule's name.
+4. Every attempt writes to a folder of its own, so that a worker that comes back late overwrites nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.records import DatasetRecord, TaskRecord, VersionRecord, VersionState
+from gateway.services.collaborators import Collaborators
+from gateway.services.populations import population_key
+from gateway.unit_of_work import SYSTEM, Work
+from kernel.canonical import Digest
+from kernel.errors import CorruptError
+from kernel.ids import DekId, Slug, TenantId, VersionId
+from policies.events import DatasetMoved
+from policies.vocabulary import DatasetState
+from privacy.budget.balances import Account
+from privacy.events.sealing import DekCreated, DekDestroyed, KeyPurpose, VersionRefused, VersionSealed
+from privacy.ingest.fingerprints import overlap, read_fingerprints
+from privacy.ingest.formats import Problem, Rule
+from privacy.schema import TableSchema
+from privacy.sealing.deks import commit, new_dek
+from privacy.sealing.lifecycle import destroy_dek, open_dek, wrap_dek
+from privacy.sealing.manifest import SALT_BYTES, Manifest, Part, seal_manifest
+from privacy.sealing.secret import SecretBytes
+from privacy.sealing.stores import BlobPath
+from privacy.sealing.wrapping import KeyContext
+from privacy.units import PrivacyUnit
+
+MANIFEST = "manifest"
+FINGERPRINTS = "fingerprints"
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A staged upload with the declarations that it is checked against."""
+
+    version: VersionRecord
+    dataset: DatasetRecord
+    account: Account
+
+    @property
+    def path(self) -> BlobPath:
+        """Where the raw upload lies, encrypted."""
+        return BlobPath(self.version.staged_blob or "")
+
+
+@dataclass(frozen=True, slots=True)
+class SealKeys:
+    """What the ingest child gets: the upload's key, the new version's, the population's and the tenant's.
+
+    Attributes:
+        dek: The new data key's id; its wrapped form is stored with the sealed version.
+    """
+
+    upload: SecretBytes
+    version: SecretBytes
+    population: SecretBytes
+    tenant: SecretBytes
+    dek: DekId
+
+    def body(self) -> bytes:
+        """The keys in the order in which the child reads them (docs/formats/ingest-request.md)."""
+        return b"".join(key.reveal() for key in (self.upload, self.version, self.population, self.tenant))
+
+
+@dataclass(frozen=True, slots=True)
+class SealedFiles:
+    """What the child wrote: encrypted parts and the fingerprints of their units, in one directory."""
+
+    directory: Path
+    parts: Sequence[Part]
+    fingerprints: Digest
+
+
+def fingerprint_key(tenant: TenantId) -> Slug:
+    """The name under which the keyring keeps a tenant's key for fingerprints of units."""
+    return Slug(f"fingerprints/{tenant}")
+
+
+def read_staged(on: Collaborators, task: TaskRecord) -> Staged:
+    """Read what a seal task is about."""
+    with on.database.read() as reading:
+        version = reading.versions.get(id=VersionId(task.subject))
+        dataset = reading.datasets.get(id=version.dataset)
+        return Staged(version, dataset, reading.ledger.read(dataset.population).account)
+
+
+@contextlib.contextmanager
+def seal_keys(on: Collaborators, staged: Staged) -> Iterator[SealKeys]:
+    """Open the keys of one sealing; they are wiped afterwards."""
+    with on.database.read() as reading:
+        wrapped = reading.deks.get(staged.version.staged_dek or DekId(""))
+    with contextlib.ExitStack() as opened:
+        yield SealKeys(
+            opened.enter_context(open_dek(wrapped, on.keyring)),
+            opened.enter_context(new_dek(on.entropy)),
+            opened.enter_context(on.keyring.secret(population_key(staged.dataset.population))),
+            opened.enter_context(on.keyring.secret(fingerprint_key(staged.version.tenant))),
+            DekId.new(on.entropy),
+        )
+
+
+def overlaps(on: Collaborators, staged: Staged, keys: SealKeys, files: SealedFiles) -> bool:
+    """Whether a unit of the upload is already in another population of the same owner."""
+    with on.database.read() as reading:
+        others = [
+            reading.versions.get(id=dataset.current_version)
+            for dataset in reading.datasets.all(tenant=staged.dataset.tenant, owner=staged.dataset.owner)
+            if dataset.population != staged.dataset.population and dataset.current_version is not None
+        ]
+        wrapped = [reading.deks.get(other.dek or DekId("")) for other in others]
+    for other, record in zip(others, wrapped, strict=True):
+        if other.fingerprints_blob is None:
+            continue
+        with (
+            open_dek(record, on.keyring) as key,
+            on.blobs.open(BlobPath(other.fingerprints_blob)) as theirs,
+            (files.directory / FINGERPRINTS).open("rb") as ours,
+        ):
+            of_other = read_fingerprints(theirs, key, other.tenant, other.id)
+            if overlap(read_fingerprints(ours, keys.version, staged.version.tenant, staged.version.id), of_other):
+                return True
+    return False
+
+
+def seal(on: Collaborators, task: TaskRecord, staged: Staged, keys: SealKeys, files: SealedFiles) -> Manifest:
+    """Store what the child wrote and make it the dataset's current version.
+
+    Raises:
+        CorruptError: A file is not the one that the child named.
+        StaleError: Another worker took the task over.
+    """
+    version = staged.version
+    folder = BlobPath.of("datasets", version.dataset, version.id, str(task.fence))
+    for part in files.parts:
+        _store(on, files.directory / part.name, BlobPath.of(*folder.split("/"), part.name), part.digest)
+    fingerprints = BlobPath.of(*folder.split("/"), FINGERPRINTS)
+    _store(on, files.directory / FINGERPRINTS, fingerprints, files.fingerprints)
+    manifest = _manifest(on, staged, keys, files)
+    place = BlobPath.of(*folder.split("/"), MANIFEST)
+    on.blobs.put_new(place, seal_manifest(manifest, keys.version))
+    _commit_sealed(on, task, staged, keys, manifest, place, fingerprints)
+    on.blobs.delete(staged.path)
+    return manifest
+
+
+def refuse(
+    on: Collaborators, task: TaskRecord, staged: Staged, problems: Sequence[Problem], *, more: bool = False
+) -> None:
+    """Refuse an upload as a whole; what was wrong is kept for its owner."""
+    body = {"problems": [problem.to_json() for problem in problems], "more": more}
+    rule = problems[0].rule if problems else Rule.DID_NOT_FINISH
+    with on.database.work(task.tenant) as work:
+        work.tasks.require_fence(task)
+        version = staged.version.id
+        work.versions.change(
+            {"id": version}, state=VersionState.REFUSED, staged_blob=None, staged_dek=None, problems=body
+        )
+        _destroy_upload_key(work, staged)
+        work.record(VersionRefused(version=version, dataset=staged.dataset.id, rule=Slug(rule.value)))
+        before = DatasetState.REGISTERED if staged.dataset.current_version is None else DatasetState.SEALED
+        _move(on, work, staged, before)
+        work.tasks.finish(task)
+        work.commit("seal-refused")
+    on.blobs.delete(staged.path)
+
+
+def _store(on: Collaborators, file: Path, path: BlobPath, digest: Digest) -> None:
+    with file.open("rb") as source:
+        stored = on.blobs.put_new(path, source)
+    if stored.digest != digest:
+        raise CorruptError("a file of the ingest child is not the one that it named")
+
+
+def _manifest(on: Collaborators, staged: Staged, keys: SealKeys, files: SealedFiles) -> Manifest:
+    return Manifest(
+        tenant=staged.version.tenant,
+        dataset=staged.dataset.id,
+        version=staged.version.id,
+        population=staged.dataset.population,
+        schema=TableSchema.from_json(staged.dataset.schema).digest,
+        unit=PrivacyUnit.from_json(staged.dataset.unit),
+        dek=keys.dek,
+        commitment=commit(keys.version),
+        parts=tuple(sorted(files.parts, key=lambda part: part.name)),
+        salt=on.entropy(SALT_BYTES).hex(),
+        fingerprints=files.fingerprints,
+    )
+
+
+def _commit_sealed(
+    on: Collaborators,
+    task: TaskRecord,
+    staged: Staged,
+    keys: SealKeys,
+    manifest: Manifest,
+    place: BlobPath,
+    fingerprints: BlobPath,
+) -> None:
+    version, dataset = staged.version, staged.dataset
+    context = KeyContext(
+        tenant=version.tenant, dek=keys.dek, purpose=KeyPurpose.VERSION, dataset=dataset.id, version=version.id
+    )
+    record = wrap_dek(context, keys.version, on.keyring)
+    assert record.wrapped is not None
+    kek = record.wrapped.kek_version
+    with on.database.work(task.tenant) as work:
+        work.tasks.require_fence(task)
+        work.deks.add(record)
+        work.versions.change(
+            {"id": version.id}, state=VersionState.SEALED, staged_blob=None, staged_dek=None, dek=keys.dek,
+            manifest_blob=str(place), manifest_digest=manifest.digest, fingerprints_blob=str(fingerprints),
+        )  # fmt: skip
+        work.datasets.change({"id": dataset.id}, current_version=version.id)
+        work.record(DekCreated(dek=keys.dek, purpose=KeyPurpose.VERSION, kek_version=kek, version=version.id))
+        _destroy_upload_key(work, staged)
+        work.record(
+            VersionSealed(
+                version=version.id,
+                dataset=dataset.id,
+                population=dataset.population,
+                manifest=manifest.digest,
+                dek=keys.dek,
+                kek_version=kek,
+            )
+        )
+        _move(on, work, staged, DatasetState.SEALED)
+        work.tasks.finish(task)
+        work.commit("seal")
+
+
+def _destroy_upload_key(work: Work, staged: Staged) -> None:
+    dek = staged.version.staged_dek or DekId("")
+    work.deks.replace(destroy_dek(work.deks.get(dek), work.now))
+    work.record(DekDestroyed(dek=dek))
+
+
+def _move(on: Collaborators, work: Work, staged: Staged, after: DatasetState) -> None:
+    """Leave `sealing`, unless the dataset was retired meanwhile."""
+    epoch = work.policy.lock(work.tenant)
+    now = on.decider.at_head(work, epoch).datasets[staged.dataset.id].state
+    if now is DatasetState.SEALING:
+        dataset = staged.dataset.id
+        on.decider.enact(
+            work, lambda e: DatasetMoved(epoch=e, dataset=dataset, before=DatasetState.SEALING, after=after), SYSTEM
+        )

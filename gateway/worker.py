@@ -1,0 +1,145 @@
+"""The worker: takes leased tasks one at a time, runs them in confined children, and ends them.
+
+Rules
+-----
+1. A task is worked on under its lease and fence; a heartbeat keeps the lease alive, and whatever comes after it was
+   lost is refused by the database.
+2. A job's end becomes visible at a tick after its start (RULES 14), whatever the time it took.
+3. A worker that dies leaves nothing to clean up: its lease runs out and another takes the task.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+
+from gateway.launchers.ingest import seal_in_child
+from gateway.launchers.local import Cancelled, Confinement, Died, Finished, Opinion, run_in_child
+from gateway.records import TaskKind, TaskRecord
+from gateway.services import run_job
+from gateway.services.collaborators import Collaborators
+from gateway.services.expire_holds import expire_holds
+from gateway.services.release_desk import release_automatically
+from kernel.errors import PrivgateError, StaleError
+from kernel.ids import JobId
+from privacy.budget.reservations import ReservationState
+
+IDLE_SECONDS = 0.2
+UPKEEP_SECONDS = 30.0
+BEATS_PER_LEASE = 3
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """One worker process.
+
+    Attributes:
+        name: Who holds the lease; for operators.
+        opinion: The second accountant.
+        stopping: Set to stop after the present task.
+    """
+
+    on: Collaborators
+    confinement: Confinement
+    opinion: Opinion
+    name: str
+    stopping: threading.Event
+
+    def run(self) -> None:
+        """Work until told to stop."""
+        next_upkeep = 0.0
+        while not self.stopping.is_set():
+            if time.monotonic() >= next_upkeep:
+                expire_holds(self.on)
+                next_upkeep = time.monotonic() + UPKEEP_SECONDS
+            if not self.step():
+                self.stopping.wait(IDLE_SECONDS)
+
+    def step(self) -> bool:
+        """Claim one task and work on it; return whether there was one."""
+        task = self._claim()
+        if task is None:
+            return False
+        try:
+            with _Heartbeat(self.on, task):
+                self._work(task)
+        except StaleError:
+            _log.warning("lease-lost", task=task.id)
+        except Exception as error:  # noqa: BLE001 - the lease runs out and the task is tried again; one must not end all
+            _log.error("task-interrupted", task=task.id, kind=type(error).__name__)
+        return True
+
+    def _claim(self) -> TaskRecord | None:
+        with self.on.database.upkeep() as work:
+            return work.tasks.claim(self.name, self.on.clock.now(), self.on.limits.lease_seconds)
+
+    def _work(self, task: TaskRecord) -> None:
+        if task.kind is TaskKind.SEAL:
+            seal_in_child(self.on, task, self.confinement)
+            return
+        end = run_in_child(self.on, task, self.confinement, self.opinion)
+        self._wait_for_tick(task)
+        match end:
+            case Finished():
+                self._finish(task, end)
+            case Cancelled():
+                run_job.cancel(self.on, task)
+            case Died():
+                run_job.fail(self.on, task, touched=end.touched)
+
+    def _finish(self, task: TaskRecord, end: Finished) -> None:
+        try:
+            uses, plan = run_job.charged_uses(self.on, task), end.opened.plan
+            opinion = self.opinion(uses, plan.order, plan.delta)
+        except StaleError:
+            raise
+        except PrivgateError:
+            run_job.fail(self.on, task, touched=True)
+            return
+        release = run_job.finish(self.on, task, end.opened, end.artifact, opinion)
+        release_automatically(self.on, release)
+
+    def _wait_for_tick(self, task: TaskRecord) -> None:
+        started = _started_at(self.on, JobId(task.subject))
+        if started is None:
+            return
+        tick = run_job.next_tick(self.on, started, self.on.clock.now())
+        self.stopping.wait(max((tick - self.on.clock.now()).total_seconds(), 0.0))
+
+
+def _started_at(on: Collaborators, job: JobId) -> datetime | None:
+    with on.database.read() as reading:
+        return reading.jobs.get(id=job).started_at
+
+
+class _Heartbeat:
+    """Extends a lease from a thread of its own while the block runs."""
+
+    def __init__(self, on: Collaborators, task: TaskRecord) -> None:
+        self._on, self._task = on, task
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _beat(self) -> None:
+        every = self._on.limits.lease_seconds / BEATS_PER_LEASE
+        while not self._done.wait(every):
+            try:
+                with self._on.database.work(self._task.tenant) as work:
+                    work.tasks.extend(self._task, self._on.clock.now(), self._on.limits.lease_seconds)
+                    work.commit_upkeep("heartbeat")
+            except Exception as error:  # noqa: BLE001 - a lost lease is found by the next write under its fence
+                _log.warning("heartbeat", kind=type(error).__name__)
