@@ -150,6 +150,14 @@ class Work(Reading):
             act()
 
 
+class Upkeep:
+    """What needs no entry, because it governs nothing: leases and progress."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.tasks = SqlTasks(connection)
+        self.progress = SqlProgress(connection)
+
+
 class Database:
     """Opens works and readings on one engine; also the transactions of the log's integration."""
 
@@ -162,6 +170,19 @@ class Database:
         """Open a work for a tenant; it rolls back unless it commits."""
         with self.writing(commit=False) as connection:
             yield Work(connection, tenant, self._around)
+
+    @contextmanager
+    def upkeep(self, name: str) -> Iterator[Upkeep]:
+        """Open the door without entries; it commits when the block ends and rolls back if the block raises.
+
+        Args:
+            name: Which commit of the cycle this is, as in `Work.commit`.
+        """
+        with self.writing(commit=False) as connection:
+            yield Upkeep(connection)
+            self._around.point(f"{name}:before-commit")
+            connection.commit()
+            self._around.point(f"{name}:committed")
 
     @contextmanager
     def read(self) -> Iterator[Reading]:

@@ -128,7 +128,7 @@ def build_blobs(
         return LocalBlobStore(settings.home / "blobs", entropy=entropy, point=point)
     from gateway.storage.blobs import S3BlobStore
 
-    return S3BlobStore.open(settings.blob_url, settings.s3_endpoint, settings.s3_region)
+    return S3BlobStore.connect(settings.blob_url, settings.s3_endpoint, settings.s3_region)
 
 
 def software_facts() -> SoftwareFacts:

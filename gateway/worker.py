@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -27,7 +26,6 @@ from gateway.services.expire_holds import expire_holds
 from gateway.services.release_desk import release_automatically
 from kernel.errors import PrivgateError, StaleError
 from kernel.ids import JobId
-from privacy.budget.reservations import ReservationState
 
 IDLE_SECONDS = 0.2
 UPKEEP_SECONDS = 30.0
@@ -77,7 +75,7 @@ class Worker:
         return True
 
     def _claim(self) -> TaskRecord | None:
-        with self.on.database.upkeep() as work:
+        with self.on.database.upkeep("claim") as work:
             return work.tasks.claim(self.name, self.on.clock.now(), self.on.limits.lease_seconds)
 
     def _work(self, task: TaskRecord) -> None:
@@ -138,8 +136,7 @@ class _Heartbeat:
         every = self._on.limits.lease_seconds / BEATS_PER_LEASE
         while not self._done.wait(every):
             try:
-                with self._on.database.work(self._task.tenant) as work:
+                with self._on.database.upkeep("heartbeat") as work:
                     work.tasks.extend(self._task, self._on.clock.now(), self._on.limits.lease_seconds)
-                    work.commit_upkeep("heartbeat")
             except Exception as error:  # noqa: BLE001 - a lost lease is found by the next write under its fence
                 _log.warning("heartbeat", kind=type(error).__name__)

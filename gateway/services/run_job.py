@@ -25,6 +25,7 @@ from kernel.amounts import Share
 from kernel.canonical import Digest
 from kernel.errors import ConflictError
 from kernel.ids import DekId, JobId, ReleaseId, Slug
+from privacy.accounting.mechanisms import MechanismUse
 from privacy.budget import ledger
 from privacy.budget.balances import Standing
 from privacy.budget.ledger import Change
@@ -146,6 +147,15 @@ def keep_savepoint(on: Collaborators, task: TaskRecord, job: JobId, step: int, s
         work.tasks.require_fence(task)
         work.jobs.change({"id": job}, savepoint_blob=str(path), savepoint_step=step)
         work.commit_upkeep("savepoint")
+
+
+def charged_uses(on: Collaborators, task: TaskRecord) -> tuple[MechanismUse, ...]:
+    """The mechanisms as often as they were started over all attempts: what `finish` will charge and certify."""
+    with on.database.read() as reading:
+        job = reading.jobs.get(id=JobId(task.subject))
+        reservation = _reservation(reading.ledger.read(job.population, job=job.id))
+    times = zip(reservation.holds, _started(job, reservation), strict=True)
+    return tuple(hold.mechanism.repeated(count) for hold, count in times if count)
 
 
 def finish(
