@@ -24,7 +24,7 @@ from gateway.services.seal_version import SealedFiles, SealKeys, Staged
 from kernel import canonical
 from kernel.canonical import Digest
 from kernel.errors import CorruptError, PrivgateError, StaleError
-from privacy.ingest.assignment import IngestAssignment, StagedFile
+from privacy.ingest.assignment import IngestAssignment
 from privacy.ingest.formats import Problem, Rule, UploadFormat
 from privacy.sandbox.frames import Channel
 from privacy.sandbox.spawn import spawn
