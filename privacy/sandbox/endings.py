@@ -43,7 +43,13 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a child used. For operators and benchmarks only: durations on private rows are a channel (RULES 14)."""
+    """What a child used. For operators and benchmarks only: durations on private rows are a channel (RULES 14).
+
+    Attributes:
+        cpu_seconds: Processor time.
+        peak_bytes: At most so much memory. The kernel starts counting at what the parent had when it started the child,
+            so that a small child of a large parent shows its parent's peak, up to its own limit.
+    """
 
     cpu_seconds: float
     peak_bytes: int

@@ -143,7 +143,9 @@ class Child:
         with self._mutex:
             _, status, used = os.wait4(self._process.pid, 0)
             code = self._process.returncode = os.waitstatus_to_exitcode(status)
-            self._usage = Usage(used.ru_utime + used.ru_stime, used.ru_maxrss * 1024)
+            # The peak survives exec, so it may be this process's own; what the child had is below its limit.
+            peak = min(used.ru_maxrss * 1024, self._limits.memory_bytes)
+            self._usage = Usage(used.ru_utime + used.ru_stime, peak)
             if self._cause is None and self._over_quota():
                 self._cause = Ending.OVER_QUOTA
             self._ending = self._cause or ending_of(code, self._usage, self._limits)

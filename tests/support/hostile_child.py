@@ -150,10 +150,11 @@ def threads(channel: Channel, request: Request) -> None:
 
 
 def memory(channel: Channel, request: Request) -> None:
-    """Allocate without end."""
+    """Allocate without end, and say after each piece how much there is."""
     kept = []
     while True:
         kept.append(bytearray(2**24))
+        channel.send({"bytes": len(kept) * 2**24})
 
 
 def processor(channel: Channel, request: Request) -> None:

@@ -124,12 +124,33 @@ def test_a_child_starts_with_nothing_of_ours() -> None:
 # --- how a child ends ------------------------------------------------------------------------------------------------
 
 
+def _until_closed(child: spawn.Child) -> list[dict[str, Any]]:
+    received: list[dict[str, Any]] = []
+    try:
+        while True:
+            received.append(child.channel.receive(timeout_seconds=30)[0])
+    except ChannelClosedError:
+        return received
+
+
 def test_memory_without_end_ends_the_child() -> None:
-    """Its address space is bounded; the parent goes on."""
-    with _start("memory", replace(LIMITS, memory_bytes=200 * 2**20)) as child:
+    """Its address space is bounded: it gets less than its limit, and the parent goes on."""
+    most = 200 * 2**20
+    with _start("memory", replace(LIMITS, memory_bytes=most)) as child:
+        received = _until_closed(child)
         assert child.wait(30) is Ending.KILLED_MEMORY
-        assert child.usage is not None
-        assert child.usage.peak_bytes < 300 * 2**20
+    assert 0 < received[-1]["bytes"] < most
+
+
+def test_what_a_child_used_is_not_what_its_parent_is() -> None:
+    """The kernel starts a child's peak at its parent's; what is reported never exceeds the child's own limit."""
+    ballast = bytearray(os.urandom(1)) * (400 * 2**20)
+    most = 150 * 2**20
+    with _start("inspect", replace(LIMITS, memory_bytes=most)) as child:
+        child.channel.receive(timeout_seconds=30)
+        assert child.wait(30) is Ending.FINISHED
+    assert child.usage is not None
+    assert 0 < child.usage.peak_bytes <= most < len(ballast)
 
 
 @pytest.mark.parametrize("deaf", [False, True])
@@ -367,11 +388,19 @@ def test_a_child_outlives_the_thread_that_asked_for_it() -> None:
         assert child.channel.receive()[0] == {"m": "stop"}
 
 
+def _runs_for_others() -> bool:
+    command = [sys.executable, "-c", ""]
+    try:
+        return subprocess.run(command, user=65534, cwd="/", check=False, capture_output=True).returncode == 0
+    except PermissionError:
+        return False
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
 @needs_seccomp
 def test_it_works_without_any_privilege() -> None:
     """The same confinement holds when the parent is an ordinary user."""
-    if subprocess.run([sys.executable, "-c", ""], user=65534, cwd="/", check=False, capture_output=True).returncode:
+    if not _runs_for_others():
         pytest.skip("the interpreter is not readable for other users")
     parent = _parent("sockets", user=65534, group=65534, extra_groups=[])
     said, _ = parent.communicate(timeout=60)
