@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from gateway.api import datasets, governance, health, jobs, log, people, populations, problems, releases
+from gateway.api import datasets, governance, health, jobs, log, openapi, people, populations, problems, releases
 from gateway.api.edge import Edge
 from gateway.api.offload import Offload
 from gateway.api.state import ApiState
@@ -74,5 +74,6 @@ def create_app(gateway: Gateway) -> FastAPI:
     for module in ROUTERS:
         app.include_router(module.router)
     problems.install(app)
+    openapi.install(app)
     app.add_middleware(Edge)
     return app

@@ -12,7 +12,6 @@ from sqlalchemy.exc import IntegrityError
 from gateway.api.deps import denied
 from gateway.api.problems import ProblemError
 from gateway.api.state import ApiState
-from gateway.api.views import Problem
 from gateway.services.deciding import Caller
 from gateway.services.idempotency import Once, recall
 from gateway.services.request_job import OverBudget
@@ -24,18 +23,30 @@ T = TypeVar("T")
 V = TypeVar("V", bound=BaseModel)
 
 PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "content": {"application/problem+json": {}}, "description": description}
+    status: {
+        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        "description": description,
+    }
     for status, description in (
         (401, "No valid access token"),
         (403, "The policy says no; `decision` names the log's entry"),
         (404, "No such object here"),
+        (408, "The body did not arrive in time"),
         (409, "The object's state does not allow it, or the budget does not"),
         (412, "Somebody else changed it meanwhile"),
         (413, "Too large"),
+        (415, "The body is not `application/json`"),
         (422, "A field breaks its rule"),
+        (428, "`If-Match` is missing"),
         (503, "Nothing was done: a part that must work is down or busy"),
     )
 }
+
+
+def raw_answer(*media_types: str) -> dict[int | str, dict[str, Any]]:
+    """Document a success whose content is not JSON."""
+    binary = {"schema": {"type": "string"}}
+    return {200: {"description": "The content", "content": dict.fromkeys(media_types, binary)}}
 
 
 def granted(result: T | Deny | OverBudget) -> T:

@@ -22,6 +22,12 @@ Prose = Annotated[str, Field(max_length=4000)]
 PrincipalRef = Annotated[str, Field(pattern=r"^prn_[a-z2-7]{26}$", examples=["prn_aaaaaaaaaaaaaaaaaaaaaaaaaa"])]
 PopulationRef = Annotated[str, Field(pattern=r"^pop_[a-z2-7]{26}$", examples=["pop_aaaaaaaaaaaaaaaaaaaaaaaaaa"])]
 DatasetRef = Annotated[str, Field(pattern=r"^dst_[a-z2-7]{26}$", examples=["dst_aaaaaaaaaaaaaaaaaaaaaaaaaa"])]
+VersionRef = Annotated[str, Field(pattern=r"^ver_[a-z2-7]{26}$", examples=["ver_aaaaaaaaaaaaaaaaaaaaaaaaaa"])]
+GrantRef = Annotated[str, Field(pattern=r"^grt_[a-z2-7]{26}$", examples=["grt_aaaaaaaaaaaaaaaaaaaaaaaaaa"])]
+CredentialRef = Annotated[str, Field(pattern=r"^tok_[a-z2-7]{26}$", examples=["tok_aaaaaaaaaaaaaaaaaaaaaaaaaa"])]
+JobRef = Annotated[str, Field(pattern=r"^job_[a-z2-7]{26}$", examples=["job_aaaaaaaaaaaaaaaaaaaaaaaaaa"])]
+ReleaseRef = Annotated[str, Field(pattern=r"^rel_[a-z2-7]{26}$", examples=["rel_aaaaaaaaaaaaaaaaaaaaaaaaaa"])]
+RoleName = Annotated[str, Field(max_length=20, pattern="^[a-z]+$", examples=["trainer"])]
 
 
 class Body(BaseModel):
@@ -46,7 +52,7 @@ class IssueCredential(Body):
 class AssignRole(Body):
     """A role to give to a principal."""
 
-    role: Annotated[str, Field(max_length=20)]
+    role: RoleName
 
 
 class DefinePurpose(Body):

@@ -8,12 +8,12 @@ from typing import Annotated, Any, BinaryIO, cast
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
-from privacy.ingest.formats import UploadFormat
 
 from gateway.api.answers import PROBLEM_RESPONSES, granted, once, page_links, shown
-from gateway.api.bodies import RegisterDataset
-from gateway.api.body_reader import BodyReader
+from gateway.api.bodies import DatasetRef, RegisterDataset, VersionRef
+from gateway.api.body_reader import BodyReader, declared_length
 from gateway.api.deps import CurrentCaller, CurrentReader, Key, State
+from gateway.api.json_route import JsonRoute
 from gateway.api.views import DatasetView, Done, VersionView
 from gateway.records import DatasetRecord, VersionRecord, VersionState
 from gateway.services import datasets
@@ -21,16 +21,24 @@ from gateway.services.collaborators import Collaborators
 from gateway.services.datasets import NewDataset
 from gateway.services.owner_facts import sealed_rows
 from kernel.clock import format_time, parse_time
-from kernel.errors import InvalidError
+from kernel.errors import InvalidError, TooLargeError
 from kernel.ids import DatasetId, PopulationId, Slug, TenantId, VersionId
 from policies.datasets import GovernedDataset
 from policies.vocabulary import Action, LegalBasis, Sensitivity
 from privacy.budget.populations import Population
+from privacy.ingest.formats import UploadFormat
 from privacy.schema import TableSchema
 from privacy.units import PrivacyUnit
 
-router = APIRouter(prefix="/v1/datasets", tags=["datasets"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1/datasets", tags=["datasets"], responses=PROBLEM_RESPONSES, route_class=JsonRoute)
 PAGE = 50
+UPLOAD_BODY = {
+    "requestBody": {
+        "required": True,
+        "description": "The file as it is: CSV, Parquet or JSON Lines.",
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
 Found = tuple[DatasetRecord, Population]
 
 
@@ -59,7 +67,7 @@ async def register_dataset(body: RegisterDataset, caller: CurrentCaller, state: 
 async def list_datasets(
     reader: CurrentReader,
     state: State,
-    after: Annotated[str | None, Query(max_length=30)] = None,
+    after: Annotated[DatasetRef | None, Query()] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = PAGE,
 ) -> JSONResponse:
     """The catalogue: cards of all datasets that you may know of."""
@@ -73,7 +81,7 @@ async def list_datasets(
 
 
 @router.get("/{dataset}", operation_id="readDataset", response_model=DatasetView)
-async def read_dataset(dataset: str, reader: CurrentReader, state: State) -> JSONResponse:
+async def read_dataset(dataset: DatasetRef, reader: CurrentReader, state: State) -> JSONResponse:
     """A dataset's card."""
     identifier = DatasetId(dataset)
     await reader.decide(Action.DATASET_READ, dataset=identifier)
@@ -82,9 +90,15 @@ async def read_dataset(dataset: str, reader: CurrentReader, state: State) -> JSO
     return shown(_view(record, population, governed), ETag=f'"{record.row_version}"')
 
 
-@router.put("/{dataset}/content", operation_id="uploadDataset", status_code=202, response_model=VersionView)
+@router.put(
+    "/{dataset}/content",
+    operation_id="uploadDataset",
+    status_code=202,
+    response_model=VersionView,
+    openapi_extra=UPLOAD_BODY,
+)
 async def upload_dataset(
-    dataset: str,
+    dataset: DatasetRef,
     request: Request,
     caller: CurrentCaller,
     state: State,
@@ -102,7 +116,7 @@ async def upload_dataset(
 
 
 @router.get("/{dataset}/versions/{version}", operation_id="readVersion", response_model=VersionView)
-async def read_version(dataset: str, version: str, reader: CurrentReader, state: State) -> JSONResponse:
+async def read_version(dataset: DatasetRef, version: VersionRef, reader: CurrentReader, state: State) -> JSONResponse:
     """For the owner alone: where an upload stands, what was wrong with it, how many rows each side of the split has."""
     identifier = DatasetId(dataset)
     await reader.decide(Action.DATASET_INSPECT, dataset=identifier)
@@ -111,7 +125,7 @@ async def read_version(dataset: str, version: str, reader: CurrentReader, state:
 
 
 @router.delete("/{dataset}", operation_id="retireDataset", response_model=Done)
-async def retire_dataset(dataset: str, caller: CurrentCaller, state: State) -> JSONResponse:
+async def retire_dataset(dataset: DatasetRef, caller: CurrentCaller, state: State) -> JSONResponse:
     """End a dataset's use. What was spent stays spent."""
     granted(await state.writes(datasets.retire_dataset, state.on, caller, DatasetId(dataset)))
     return shown(Done())
@@ -120,6 +134,8 @@ async def retire_dataset(dataset: str, caller: CurrentCaller, state: State) -> J
 async def _stage(
     state: State, caller: CurrentCaller, dataset: DatasetId, form: UploadFormat, request: Request
 ) -> VersionRecord:
+    if declared_length(request) > state.on.limits.upload_bytes:
+        raise TooLargeError("the upload is larger than this gateway takes", field="content")
     reader = BodyReader()
     feeding = asyncio.create_task(reader.feed(request))
     try:

@@ -8,10 +8,13 @@ Rules
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import Depends, Header, Request
+from fastapi import Depends, Header, Request, Security
+from fastapi.security import HTTPBearer
 
 from gateway.api.problems import ProblemError
 from gateway.api.state import ApiState
@@ -32,6 +35,13 @@ def get_state(request: Request) -> ApiState:
 
 
 State = Annotated[ApiState, Depends(get_state)]
+LONGEST_VERSION = 15
+
+
+BEARER = HTTPBearer(
+    scheme_name="accessToken", bearerFormat="pgw_...", description="An access token, shown once.", auto_error=False
+)
+"""Documents how to sign in; `get_caller` reads the header itself, because its refusals are problem documents."""
 
 
 async def get_caller(request: Request, state: State) -> Caller:
@@ -41,7 +51,12 @@ async def get_caller(request: Request, state: State) -> Caller:
     return known if known is not None else await state.reads(state.authenticator.prove, written)
 
 
-CurrentCaller = Annotated[Caller, Depends(get_caller)]
+async def get_documented_caller(request: Request, state: State, _: Annotated[object, Security(BEARER)]) -> Caller:
+    """Whoever the token proves; the API's document says that a token is needed."""
+    return await get_caller(request, state)
+
+
+CurrentCaller = Annotated[Caller, Depends(get_documented_caller)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +79,15 @@ class Reader:
         if isinstance(decision, Deny):
             raise denied(decision)
         return decision
+
+    async def still_may(self, action: Action, **facts: Any) -> bool:
+        """Whether a read that was allowed before still is; only a change of mind is logged."""
+        decider = self.state.on.decider
+        if not isinstance(decider.ask(self.caller, action, **facts), Deny):
+            return True
+        with contextlib.suppress(ProblemError):
+            await self.decide(action, **facts)
+        return False
 
     @property
     def principal(self) -> PrincipalId:
@@ -105,3 +129,28 @@ def idempotency_key(key: Annotated[str | None, Header(alias="Idempotency-Key")] 
 
 
 Key = Annotated[str, Depends(idempotency_key)]
+
+
+def expected_version(
+    written: Annotated[str | None, Header(alias="If-Match", max_length=40, examples=['"7"'])] = None,
+) -> int | None:
+    """The version that the caller read, from its ETag; `*` says that any will do.
+
+    Raises:
+        ProblemError: It is missing, or no ETag of this gateway.
+    """
+    if written is None:
+        raise ProblemError(
+            Kind.INVALID,
+            "precondition-missing",
+            "Send `If-Match` with the ETag that you read, so that nobody's change is overwritten unseen.",
+            status=HTTPStatus.PRECONDITION_REQUIRED,
+            field="If-Match",
+        )
+    digits = written.strip().removeprefix('"').removesuffix('"')
+    if digits != "*" and not (digits.isascii() and digits.isdecimal() and len(digits) <= LONGEST_VERSION):
+        raise ProblemError(Kind.STALE, Kind.STALE.value, "`If-Match` is no ETag of this object.", field="If-Match")
+    return None if digits == "*" else int(digits)
+
+
+ExpectedVersion = Annotated[int | None, Depends(expected_version)]

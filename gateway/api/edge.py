@@ -1,12 +1,13 @@
-"""The outermost layer: a correlation id for every request, security headers on every answer, limits on every body.
+"""The outermost layer: a correlation id for every request, security headers on every answer, no error beyond it.
 
 Plain ASGI, because this runs for each request and a layer that copies bodies would double their cost.
 
 Rules
 -----
 1. Every answer carries a correlation id that the gateway made; none is taken from outside.
-2. A JSON body has at most `JSON_LIMIT` bytes; uploads have their own limit and are streamed.
-3. Durations are measured per route template, in coarse buckets; nothing about a job's work is.
+2. An error that nobody mapped ends here as a bare problem. It is not passed on, because a server writes the text of
+   what reaches it into its log, and that text may come from code that saw private rows.
+3. Requests are counted by method and status class alone; no label names a route's objects, and nothing is timed.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ import base64
 import os
 
 import structlog
+from fastapi import Request
 from prometheus_client import Counter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-JSON_LIMIT = 1 << 20
+from gateway.api.problems import internal
+
 REQUESTS = Counter("privgate_requests_total", "Requests answered, by method and status class", ("method", "status"))
 HEADERS = (
     (b"strict-transport-security", b"max-age=63072000"),
@@ -27,6 +30,10 @@ HEADERS = (
     (b"referrer-policy", b"no-referrer"),
 )
 _METHODS = frozenset({"GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"})
+
+
+class BrokenAnswerError(Exception):
+    """An answer broke off after its first bytes; the server closes the connection, so that it is not taken as whole."""
 
 
 class Edge:
@@ -42,10 +49,12 @@ class Edge:
             return
         correlation = base64.b32encode(os.urandom(10)).decode("ascii").lower()
         scope["privgate.correlation"] = correlation
-        structlog.contextvars.bind_contextvars(correlation=correlation)
+        started = False
 
         async def answer(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 message["headers"] = [
                     *message.get("headers", ()), *HEADERS, (b"x-correlation-id", correlation.encode("ascii")),
                 ]  # fmt: skip
@@ -53,4 +62,11 @@ class Edge:
                 REQUESTS.labels(method, f"{message['status'] // 100}xx").inc()
             await send(message)
 
-        await self._app(scope, receive, answer)
+        with structlog.contextvars.bound_contextvars(correlation=correlation):
+            try:
+                await self._app(scope, receive, answer)
+            except Exception as error:  # noqa: BLE001 - rule 2
+                problem = internal(Request(scope), error)
+                if started:
+                    raise BrokenAnswerError from None
+                await problem(scope, receive, answer)

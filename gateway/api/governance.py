@@ -8,8 +8,9 @@ from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
 
 from gateway.api.answers import PROBLEM_RESPONSES, granted, once, shown
-from gateway.api.bodies import CreateGrant, DefinePurpose, SetPolicy
-from gateway.api.deps import CurrentCaller, CurrentReader, Key, State
+from gateway.api.bodies import CreateGrant, DatasetRef, DefinePurpose, GrantRef, SetPolicy
+from gateway.api.deps import CurrentCaller, CurrentReader, ExpectedVersion, Key, State
+from gateway.api.json_route import JsonRoute
 from gateway.api.views import Done, GrantView, PolicyView, PurposeView
 from gateway.services import governance
 from gateway.services.grants import NewGrant, create_grant, revoke_grant
@@ -21,7 +22,7 @@ from policies.snapshot import PolicySnapshot
 from policies.tenant_policy import TenantPolicy
 from policies.vocabulary import Action, JobKind, Role
 
-router = APIRouter(prefix="/v1", tags=["governance"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1", tags=["governance"], responses=PROBLEM_RESPONSES, route_class=JsonRoute)
 
 
 @router.get("/purposes", operation_id="listPurposes", response_model=list[PurposeView])
@@ -50,10 +51,10 @@ async def read_policy(reader: CurrentReader, state: State) -> JSONResponse:
 
 
 @router.put("/policy", operation_id="setPolicy", response_model=Done)
-async def set_policy(body: SetPolicy, caller: CurrentCaller, state: State) -> JSONResponse:
-    """Replace the tenant's policy as a whole."""
+async def set_policy(body: SetPolicy, caller: CurrentCaller, state: State, expected: ExpectedVersion) -> JSONResponse:
+    """Replace the tenant's policy as a whole, if it is still at the epoch that `If-Match` names."""
     policy = TenantPolicy.from_fields(body.model_dump())
-    granted(await state.writes(governance.set_policy, state.on, caller, policy))
+    granted(await state.writes(governance.set_policy, state.on, caller, policy, expected))
     return shown(Done())
 
 
@@ -61,7 +62,7 @@ async def set_policy(body: SetPolicy, caller: CurrentCaller, state: State) -> JS
 async def list_grants(
     reader: CurrentReader,
     state: State,
-    dataset: Annotated[str | None, Query(max_length=30)] = None,
+    dataset: Annotated[DatasetRef | None, Query()] = None,
 ) -> JSONResponse:
     """Grants: an owner sees those on its datasets, a trainer its own, an auditor all."""
     await reader.decide(Action.GRANT_LIST)
@@ -80,7 +81,7 @@ async def post_grant(body: CreateGrant, caller: CurrentCaller, state: State, key
 
 
 @router.delete("/grants/{grant}", operation_id="revokeGrant", response_model=Done)
-async def delete_grant(grant: str, caller: CurrentCaller, state: State) -> JSONResponse:
+async def delete_grant(grant: GrantRef, caller: CurrentCaller, state: State) -> JSONResponse:
     """Take a grant back."""
     granted(await state.writes(revoke_grant, state.on, caller, GrantId(grant)))
     return shown(Done())

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import Annotated
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import JSONResponse, StreamingResponse
 from fastapi.sse import format_sse_event
 
-from gateway.api.answers import PROBLEM_RESPONSES, granted, once, page_links, shown
-from gateway.api.bodies import AnswerApproval, JobRequest
-from gateway.api.deps import CurrentCaller, CurrentReader, Key, State
+from gateway.api.answers import PROBLEM_RESPONSES, granted, once, page_links, raw_answer, shown
+from gateway.api.bodies import AnswerApproval, JobRef, JobRequest
+from gateway.api.deps import CurrentCaller, CurrentReader, Key, State, get_caller
+from gateway.api.json_route import JsonRoute
 from gateway.api.views import JobView, QuoteView
 from gateway.records import JobRecord, JobState
 from gateway.services.cancel_job import cancel_job
@@ -21,10 +22,11 @@ from gateway.services.request_job import Quoted, answer_approval, quote_job, req
 from kernel import canonical
 from kernel.canonical import Digest
 from kernel.clock import format_time
+from kernel.errors import UnauthenticatedError
 from kernel.ids import JobId
 from policies.vocabulary import Action, ApprovalVerdict
 
-router = APIRouter(prefix="/v1", tags=["jobs"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1", tags=["jobs"], responses=PROBLEM_RESPONSES, route_class=JsonRoute)
 PAGE = 50
 POLL_SECONDS = 0.5
 KEEP_ALIVE_POLLS = 30
@@ -48,7 +50,7 @@ async def post_job(body: JobRequest, caller: CurrentCaller, state: State, key: K
 async def list_jobs(
     reader: CurrentReader,
     state: State,
-    after: Annotated[str | None, Query(max_length=30)] = None,
+    after: Annotated[JobRef | None, Query()] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = PAGE,
 ) -> JSONResponse:
     """Jobs that you asked for or that read your data; all of them for an auditor."""
@@ -61,37 +63,51 @@ async def list_jobs(
 
 
 @router.get("/jobs/{job}", operation_id="readJob", response_model=JobView)
-async def read_job(job: str, reader: CurrentReader, state: State) -> JSONResponse:
+async def read_job(job: JobRef, reader: CurrentReader, state: State) -> JSONResponse:
     """A job: its state and coarse progress, as of the last tick."""
     found = await _decided(job, reader, state)
     return shown(_visible_view(found))
 
 
-@router.get("/jobs/{job}/events", operation_id="followJob", response_class=StreamingResponse)
+@router.get(
+    "/jobs/{job}/events",
+    operation_id="followJob",
+    response_class=StreamingResponse,
+    responses=raw_answer("text/event-stream"),
+)
 async def follow_job(
-    job: str,
+    job: JobRef,
+    request: Request,
     reader: CurrentReader,
     state: State,
     last: Annotated[int, Header(alias="Last-Event-ID", ge=0, le=10**9)] = 0,
 ) -> StreamingResponse:
     """Follow a job's progress as server-sent events; resume with Last-Event-ID. Lines appear at fixed ticks only."""
-    found = await _decided(job, reader, state)
+    record = (await _decided(job, reader, state)).record
+
+    async def still_may() -> bool:
+        try:
+            await get_caller(request, state)
+        except UnauthenticatedError:
+            return False
+        return await reader.still_may(Action.JOB_READ, **_facts(record))
+
     return StreamingResponse(
-        _lines(state, found.record.id, last),
+        _lines(state, record.id, last, still_may),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
 
 
 @router.post("/jobs/{job}/cancel", operation_id="cancelJob", response_model=JobView)
-async def post_cancel(job: str, caller: CurrentCaller, state: State) -> JSONResponse:
+async def post_cancel(job: JobRef, caller: CurrentCaller, state: State) -> JSONResponse:
     """Cancel a job. What was started is charged; a job that never touched data gives its hold back."""
     record = granted(await state.writes(cancel_job, state.on, caller, JobId(job)))
     return shown(_visible_view(await state.reads(visible_job, state.on, caller.tenant, record.id)))
 
 
 @router.post("/jobs/{job}/approval", operation_id="answerApproval", response_model=JobView)
-async def post_approval(job: str, body: AnswerApproval, caller: CurrentCaller, state: State) -> JSONResponse:
+async def post_approval(job: JobRef, body: AnswerApproval, caller: CurrentCaller, state: State) -> JSONResponse:
     """Say yes or no to a job that waits for its owner; the answer binds the digest of the exact request."""
     verdict, digest = ApprovalVerdict(body.verdict), Digest(body.request_digest)
     record = granted(await state.writes(answer_approval, state.on, caller, JobId(job), verdict, digest))
@@ -100,12 +116,16 @@ async def post_approval(job: str, body: AnswerApproval, caller: CurrentCaller, s
 
 async def _decided(job: str, reader: CurrentReader, state: State) -> VisibleJob:
     found = await state.reads(visible_job, state.on, reader.caller.tenant, JobId(job))
-    record = found.record
-    await reader.decide(Action.JOB_READ, dataset=record.dataset, requester=record.principal, job=record.id)
+    await reader.decide(Action.JOB_READ, **_facts(found.record))
     return found
 
 
-async def _lines(state: State, job: JobId, last: int) -> AsyncIterator[bytes]:
+def _facts(record: JobRecord) -> dict[str, Any]:
+    return {"dataset": record.dataset, "requester": record.principal, "job": record.id}
+
+
+async def _lines(state: State, job: JobId, last: int, still_may: Callable[[], Awaitable[bool]]) -> AsyncIterator[bytes]:
+    """The lines behind `last` as they become visible, until the job's end or until its reader may read no more."""
     silent = 0
     while True:
         for line in await state.reads(new_lines, state.on, job, last):
@@ -116,6 +136,8 @@ async def _lines(state: State, job: JobId, last: int) -> AsyncIterator[bytes]:
                 return
         silent += 1
         if silent % KEEP_ALIVE_POLLS == 0:
+            if not await still_may():
+                return
             yield b": still here\n\n"
         await asyncio.sleep(POLL_SECONDS)
 

@@ -9,13 +9,14 @@ from typing import Annotated, BinaryIO
 from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from gateway.api.answers import PROBLEM_RESPONSES, granted, shown
+from gateway.api.answers import PROBLEM_RESPONSES, granted, raw_answer, shown
 from gateway.api.deps import CurrentCaller, CurrentReader, State
+from gateway.api.json_route import JsonRoute
 from gateway.api.views import EntryView, TrustView
 from gateway.services import log_reading
 from policies.vocabulary import Action
 
-router = APIRouter(prefix="/v1", tags=["log"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1", tags=["log"], responses=PROBLEM_RESPONSES, route_class=JsonRoute)
 PAGE = 100
 PIECE = 1 << 18
 
@@ -28,7 +29,9 @@ async def read_trust(reader: CurrentReader, state: State) -> JSONResponse:
     return shown(TrustView(trust=json.loads(trust.to_bytes())))
 
 
-@router.get("/log/checkpoint", operation_id="readCheckpoint", response_class=Response)
+@router.get(
+    "/log/checkpoint", operation_id="readCheckpoint", response_class=Response, responses=raw_answer("text/plain")
+)
 async def read_checkpoint(reader: CurrentReader, state: State) -> Response:
     """The newest signed checkpoint (C2SP tlog-checkpoint)."""
     await reader.decide(Action.POLICY_READ)
@@ -36,7 +39,12 @@ async def read_checkpoint(reader: CurrentReader, state: State) -> Response:
     return Response(note, media_type="text/plain; charset=utf-8", headers={"Cache-Control": "no-store"})
 
 
-@router.get("/log/{path:path}", operation_id="readTile", response_class=Response)
+@router.get(
+    "/log/{path:path}",
+    operation_id="readTile",
+    response_class=Response,
+    responses=raw_answer("application/octet-stream"),
+)
 async def read_tile(path: str, caller: CurrentCaller, state: State) -> Response:
     """A tile or entry bundle (C2SP tlog-tiles), for example `tile/0/000` or `tile/entries/000.p/17`."""
     data = granted(await state.writes(log_reading.read_tile, state.on, caller, path))
@@ -55,7 +63,12 @@ async def read_entries(
     return JSONResponse([json.loads(opening.line()) for opening in openings])
 
 
-@router.get("/archive", operation_id="exportArchive", response_class=StreamingResponse)
+@router.get(
+    "/archive",
+    operation_id="exportArchive",
+    response_class=StreamingResponse,
+    responses=raw_answer("application/x-tar"),
+)
 async def export_archive(caller: CurrentCaller, state: State) -> StreamingResponse:
     """The tenant's whole history as one tar file, to be verified offline. See docs/formats/archive.md."""
     archive = granted(await state.writes(log_reading.export_archive, state.on, caller))

@@ -6,8 +6,9 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from gateway.api.answers import PROBLEM_RESPONSES, granted, shown
-from gateway.api.bodies import AssignRole, EnrolPrincipal, IssueCredential
+from gateway.api.bodies import AssignRole, CredentialRef, EnrolPrincipal, IssueCredential, PrincipalRef, RoleName
 from gateway.api.deps import CurrentCaller, CurrentReader, State
+from gateway.api.json_route import JsonRoute
 from gateway.api.views import Done, PrincipalView, SelfView, TokenView
 from gateway.services import people
 from gateway.services.collaborators import Collaborators
@@ -15,7 +16,7 @@ from kernel.errors import InvalidError
 from kernel.ids import CredentialId, PrincipalId, TenantId
 from policies.vocabulary import Action, Role
 
-router = APIRouter(prefix="/v1", tags=["people"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1", tags=["people"], responses=PROBLEM_RESPONSES, route_class=JsonRoute)
 
 
 @router.get("/self", operation_id="readSelf", response_model=SelfView)
@@ -50,21 +51,21 @@ async def enrol_principal(body: EnrolPrincipal, caller: CurrentCaller, state: St
 
 
 @router.post("/principals/{principal}/roles", operation_id="assignRole", response_model=Done)
-async def assign_role(principal: str, body: AssignRole, caller: CurrentCaller, state: State) -> JSONResponse:
+async def assign_role(principal: PrincipalRef, body: AssignRole, caller: CurrentCaller, state: State) -> JSONResponse:
     """Give a role. Roles that must not meet in one principal are refused."""
     granted(await state.writes(people.assign_role, state.on, caller, PrincipalId(principal), role_of(body.role)))
     return shown(Done())
 
 
 @router.delete("/principals/{principal}/roles/{role}", operation_id="removeRole", response_model=Done)
-async def remove_role(principal: str, role: str, caller: CurrentCaller, state: State) -> JSONResponse:
+async def remove_role(principal: PrincipalRef, role: RoleName, caller: CurrentCaller, state: State) -> JSONResponse:
     """Take a role away."""
     granted(await state.writes(people.remove_role, state.on, caller, PrincipalId(principal), role_of(role)))
     return shown(Done())
 
 
 @router.delete("/principals/{principal}", operation_id="disablePrincipal", response_model=Done)
-async def disable_principal(principal: str, caller: CurrentCaller, state: State) -> JSONResponse:
+async def disable_principal(principal: PrincipalRef, caller: CurrentCaller, state: State) -> JSONResponse:
     """End a principal's access, for good, with every token."""
     granted(await state.writes(people.disable, state.on, caller, PrincipalId(principal)))
     state.authenticator.forget()
@@ -74,7 +75,9 @@ async def disable_principal(principal: str, caller: CurrentCaller, state: State)
 @router.post(
     "/principals/{principal}/credentials", operation_id="issueCredential", status_code=201, response_model=TokenView
 )
-async def issue_credential(principal: str, body: IssueCredential, caller: CurrentCaller, state: State) -> JSONResponse:
+async def issue_credential(
+    principal: PrincipalRef, body: IssueCredential, caller: CurrentCaller, state: State
+) -> JSONResponse:
     """Issue a further token. It is shown this once."""
     issue = people.issue_credential
     token = granted(await state.writes(issue, state.on, caller, PrincipalId(principal), body.token_days))
@@ -82,7 +85,7 @@ async def issue_credential(principal: str, body: IssueCredential, caller: Curren
 
 
 @router.delete("/credentials/{credential}", operation_id="revokeCredential", response_model=Done)
-async def revoke_credential(credential: str, caller: CurrentCaller, state: State) -> JSONResponse:
+async def revoke_credential(credential: CredentialRef, caller: CurrentCaller, state: State) -> JSONResponse:
     """Make a token worthless."""
     granted(await state.writes(people.revoke_credential, state.on, caller, CredentialId(credential)))
     state.authenticator.forget()

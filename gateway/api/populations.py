@@ -6,19 +6,20 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from gateway.api.answers import PROBLEM_RESPONSES, granted, once, shown
-from gateway.api.bodies import CapTrainer, ChangeBudget, CreatePopulation
-from gateway.api.deps import CurrentCaller, CurrentReader, Key, State
+from gateway.api.bodies import CapTrainer, ChangeBudget, CreatePopulation, PopulationRef
+from gateway.api.deps import CurrentCaller, CurrentReader, ExpectedVersion, Key, State
+from gateway.api.json_route import JsonRoute
 from gateway.api.views import BlockView, Done, PopulationView
 from gateway.services import populations
 from gateway.services.collaborators import Collaborators
 from kernel.amounts import Delta, Epsilon, Share
 from kernel.errors import NotFoundError
 from kernel.ids import PopulationId, PrincipalId, Slug, TenantId
-from policies.vocabulary import Action
+from policies.vocabulary import Action, Role
 from privacy.budget.balances import Account
 from privacy.units import UnitKind
 
-router = APIRouter(prefix="/v1/populations", tags=["populations"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1/populations", tags=["populations"], responses=PROBLEM_RESPONSES, route_class=JsonRoute)
 
 
 @router.post("", operation_id="createPopulation", status_code=201, response_model=PopulationView)
@@ -34,13 +35,15 @@ async def create_population(body: CreatePopulation, caller: CurrentCaller, state
 async def list_populations(reader: CurrentReader, state: State) -> JSONResponse:
     """The populations that you own; all of them for an auditor."""
     accounts = await state.reads(_accounts, state.on, reader.caller.tenant)
-    own = [a for a in accounts if a.population.owner == reader.principal]
     await reader.decide(Action.POPULATION_READ, holder=reader.principal)
-    return JSONResponse([population_view(account).model_dump(mode="json") for account in own])
+    roles = state.on.decider.snapshot(reader.caller.tenant).principals[reader.principal].roles
+    shown_all = Role.AUDITOR in roles
+    visible = [account for account in accounts if shown_all or account.population.owner == reader.principal]
+    return JSONResponse([population_view(account).model_dump(mode="json") for account in visible])
 
 
 @router.get("/{population}", operation_id="readPopulation", response_model=PopulationView)
-async def read_population(population: str, reader: CurrentReader, state: State) -> JSONResponse:
+async def read_population(population: PopulationRef, reader: CurrentReader, state: State) -> JSONResponse:
     """A population's budget: allotted, held, spent, for each block."""
     account = await state.reads(_account, state.on, reader.caller.tenant, PopulationId(population))
     await reader.decide(Action.POPULATION_READ, population=account.population.id, holder=account.population.owner)
@@ -48,20 +51,24 @@ async def read_population(population: str, reader: CurrentReader, state: State) 
 
 
 @router.put("/{population}/budget", operation_id="changeBudget", response_model=PopulationView)
-async def change_budget(population: str, body: ChangeBudget, caller: CurrentCaller, state: State) -> JSONResponse:
+async def change_budget(
+    population: PopulationRef, body: ChangeBudget, caller: CurrentCaller, state: State, expected: ExpectedVersion
+) -> JSONResponse:
     """Raise or lower epsilon, never below what is charged and held. Order and delta stay."""
     change = populations.change_budget
     epsilon = Epsilon.parse(body.epsilon)
-    account = granted(await state.writes(change, state.on, caller, PopulationId(population), epsilon))
-    return shown(population_view(account))
+    account = granted(await state.writes(change, state.on, caller, PopulationId(population), epsilon, expected))
+    return shown(population_view(account), ETag=f'"{account.ledger_seq}"')
 
 
 @router.put("/{population}/caps", operation_id="capTrainer", response_model=Done)
-async def cap_trainer(population: str, body: CapTrainer, caller: CurrentCaller, state: State) -> JSONResponse:
+async def cap_trainer(
+    population: PopulationRef, body: CapTrainer, caller: CurrentCaller, state: State, expected: ExpectedVersion
+) -> JSONResponse:
     """Cap what one trainer may hold and spend. Access policy, not privacy: trainers may collude."""
     principal, share = PrincipalId(body.principal), Share.parse(body.share)
     cap = populations.cap_trainer
-    granted(await state.writes(cap, state.on, caller, PopulationId(population), principal, share))
+    granted(await state.writes(cap, state.on, caller, PopulationId(population), principal, share, expected))
     return shown(Done())
 
 

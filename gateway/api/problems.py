@@ -42,11 +42,19 @@ _log = structlog.get_logger(__name__)
 
 
 class ProblemError(Exception):
-    """An answer that says no, ready to be written; `data` holds public figures such as what remains."""
+    """An answer that says no, ready to be written.
 
-    def __init__(self, kind: Kind, code: str, detail: str, **data: Any) -> None:
+    Args:
+        kind: What went wrong; it has a status.
+        code: The stable word for it.
+        detail: One sentence for the person who can mend it.
+        status: In place of the kind's status, where HTTP has a closer one.
+        data: Further members: public figures such as what remains.
+    """
+
+    def __init__(self, kind: Kind, code: str, detail: str, *, status: int | None = None, **data: Any) -> None:
         super().__init__(detail)
-        self.kind = kind
+        self.status = STATUS[kind] if status is None else status
         self.code = code
         self.detail = detail
         self.data = data
@@ -82,12 +90,11 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(PrivgateError, _on_privgate_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
-    app.add_exception_handler(Exception, _on_anything)
 
 
 async def _on_problem(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ProblemError)
-    return problem_response(request, STATUS[error.kind], error.code, error.detail, error.data)
+    return problem_response(request, error.status, error.code, error.detail, error.data)
 
 
 async def _on_privgate_error(request: Request, error: Exception) -> JSONResponse:
@@ -123,7 +130,8 @@ async def _on_http_exception(request: Request, error: Exception) -> JSONResponse
     return response
 
 
-async def _on_anything(request: Request, error: Exception) -> JSONResponse:
+def internal(request: Request, error: Exception) -> JSONResponse:
+    """The answer to an error that nobody mapped; only its type is written down."""
     _log.error("internal", correlation=correlation_of(request), kind=type(error).__name__)
     return problem_response(
         request, 500, "internal", "Something went wrong here; quote the correlation to the operator."

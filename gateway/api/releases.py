@@ -7,9 +7,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse, Response
 
-from gateway.api.answers import PROBLEM_RESPONSES, granted, page_links, shown
-from gateway.api.bodies import CheckRelease
+from gateway.api.answers import PROBLEM_RESPONSES, granted, page_links, raw_answer, shown
+from gateway.api.bodies import CheckRelease, ReleaseRef
 from gateway.api.deps import CurrentCaller, CurrentReader, State
+from gateway.api.json_route import JsonRoute
 from gateway.api.views import ReleaseView
 from gateway.records import ReleaseRecord
 from gateway.services import release_desk
@@ -20,7 +21,7 @@ from policies.vocabulary import Action
 from privacy.events.releases import FetchedPart
 from privacy.release.desk import DeskVerdict
 
-router = APIRouter(prefix="/v1/releases", tags=["releases"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1/releases", tags=["releases"], responses=PROBLEM_RESPONSES, route_class=JsonRoute)
 PAGE = 50
 
 FILES = {
@@ -35,7 +36,7 @@ FILES = {
 async def list_releases(
     reader: CurrentReader,
     state: State,
-    after: Annotated[str | None, Query(max_length=30)] = None,
+    after: Annotated[ReleaseRef | None, Query()] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = PAGE,
 ) -> JSONResponse:
     """Releases that you asked for, that come from your data, or that you may check; all of them for an auditor."""
@@ -48,7 +49,7 @@ async def list_releases(
 
 
 @router.get("/{release}", operation_id="readRelease", response_model=ReleaseView)
-async def read_release(release: str, reader: CurrentReader, state: State) -> JSONResponse:
+async def read_release(release: ReleaseRef, reader: CurrentReader, state: State) -> JSONResponse:
     """A release and where it stands."""
     record = await state.reads(visible_release, state.on, reader.caller.tenant, ReleaseId(release))
     await reader.decide(
@@ -58,7 +59,7 @@ async def read_release(release: str, reader: CurrentReader, state: State) -> JSO
 
 
 @router.post("/{release}/check", operation_id="checkRelease", response_model=ReleaseView)
-async def post_check(release: str, body: CheckRelease, caller: CurrentCaller, state: State) -> JSONResponse:
+async def post_check(release: ReleaseRef, body: CheckRelease, caller: CurrentCaller, state: State) -> JSONResponse:
     """Let a held release go, or refuse it. Never the one who asked for it."""
     check, verdict = release_desk.check_release, DeskVerdict(body.verdict)
     record = granted(await state.writes(check, state.on, caller, ReleaseId(release), verdict))
@@ -66,14 +67,19 @@ async def post_check(release: str, body: CheckRelease, caller: CurrentCaller, st
 
 
 @router.post("/{release}/recall", operation_id="recallRelease", response_model=ReleaseView)
-async def post_recall(release: str, caller: CurrentCaller, state: State) -> JSONResponse:
+async def post_recall(release: ReleaseRef, caller: CurrentCaller, state: State) -> JSONResponse:
     """Close a release's download. What was disclosed stays disclosed."""
     record = granted(await state.writes(release_desk.recall_release, state.on, caller, ReleaseId(release)))
     return shown(release_view(record))
 
 
-@router.get("/{release}/files/{name}", operation_id="fetchRelease", response_class=Response)
-async def fetch_release(release: str, name: str, caller: CurrentCaller, state: State) -> Response:
+@router.get(
+    "/{release}/files/{name}",
+    operation_id="fetchRelease",
+    response_class=Response,
+    responses=raw_answer(*sorted({media.split(";")[0] for _, media in FILES.values()})),
+)
+async def fetch_release(release: ReleaseRef, name: str, caller: CurrentCaller, state: State) -> Response:
     """Fetch a part of a published release: `artifact`, `certificate.json`, `receipt.tlog-proof` or `MODEL_CARD.md`."""
     if name not in FILES:
         raise NotFoundError("a release has the files " + ", ".join(FILES))

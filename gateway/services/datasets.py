@@ -14,21 +14,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import BinaryIO, cast
 
-from privacy.ingest.formats import UploadFormat
-
 from gateway.records import DatasetRecord, TaskKind, TaskRecord, TaskState, VersionRecord, VersionState
 from gateway.services.collaborators import Collaborators
 from gateway.services.deciding import Caller
 from gateway.services.idempotency import Alongside, nothing_else
 from gateway.services.populations import holder_of
 from kernel.checks import text
-from kernel.errors import InvalidError, TooLargeError
+from kernel.errors import InvalidError, PrivgateError, TooLargeError
 from kernel.ids import DatasetId, DekId, PopulationId, Slug, TaskId, VersionId
 from policies.decisions import Deny
 from policies.events import DatasetMoved, DatasetRegistered
 from policies.vocabulary import Action, DatasetState, LegalBasis, Sensitivity
 from privacy.budget.populations import Population
 from privacy.events.sealing import DekCreated, KeyPurpose, SchemaDeclared, VersionStaged
+from privacy.ingest.formats import UploadFormat
 from privacy.schema import ColumnKind, TableSchema
 from privacy.sealing.chunked import BlobKind, ChunkedWriter, blob_context
 from privacy.sealing.deks import Label, new_dek, subkey
@@ -117,7 +116,11 @@ def stage_upload(
         place = blob_context(BlobKind.UPLOAD, caller.tenant, version)
         body = EncryptedBody(source, subkey(dek, Label.BLOB), place, on.limits.upload_bytes)
         on.blobs.put_new(path, cast(BinaryIO, body))
-    return _queue_sealing(on, caller, dataset, form, path, wrapped)
+    try:
+        return _queue_sealing(on, caller, dataset, form, path, wrapped)
+    except PrivgateError:  # nothing was committed; after any other error that is not known, and the blob may be needed
+        on.blobs.delete(path)
+        raise
 
 
 def retire_dataset(on: Collaborators, caller: Caller, dataset: DatasetId) -> Deny | None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from gateway.services.collaborators import Collaborators
 from gateway.services.deciding import Caller
+from kernel.errors import StaleError
 from kernel.ids import Slug
 from policies.decisions import Deny
 from policies.events import PolicyEvent, PolicySet, PurposeDefined
@@ -30,9 +31,19 @@ def define_purpose(on: Collaborators, caller: Caller, purpose: Slug, within: Seq
     )
 
 
-def set_policy(on: Collaborators, caller: Caller, policy: TenantPolicy) -> Deny | None:
-    """Replace the tenant's settings as a whole."""
-    return _enact(on, caller, Action.POLICY_SET, lambda epoch: PolicySet(epoch=epoch, policy=policy), "policy")
+def set_policy(on: Collaborators, caller: Caller, policy: TenantPolicy, expected: int | None = None) -> Deny | None:
+    """Replace the tenant's settings as a whole, if the policy is still at the epoch that the caller read.
+
+    Raises:
+        StaleError: Somebody else changed the policy since.
+    """
+
+    def make(epoch: int) -> PolicyEvent:
+        if expected not in (None, epoch - 1):
+            raise StaleError("the policy changed since you read it; read it again", field="If-Match")
+        return PolicySet(epoch=epoch, policy=policy)
+
+    return _enact(on, caller, Action.POLICY_SET, make, "policy")
 
 
 def _enact(

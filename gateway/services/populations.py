@@ -15,6 +15,7 @@ from gateway.services.deciding import Caller
 from gateway.services.idempotency import Alongside, nothing_else
 from gateway.unit_of_work import Work
 from kernel.amounts import Delta, Epsilon, Share
+from kernel.errors import StaleError
 from kernel.ids import PopulationId, PrincipalId, Slug
 from policies.decisions import Deny
 from policies.vocabulary import Action
@@ -62,8 +63,14 @@ def create_population(
     return change.after.account
 
 
-def change_budget(on: Collaborators, caller: Caller, population: PopulationId, epsilon: Epsilon) -> Account | Deny:
-    """Raise or lower a population's epsilon, at the order that was fixed with it."""
+def change_budget(
+    on: Collaborators, caller: Caller, population: PopulationId, epsilon: Epsilon, expected: int | None = None
+) -> Account | Deny:
+    """Raise or lower a population's epsilon, at the order that was fixed with it.
+
+    Raises:
+        StaleError: The ledger is no longer at the `ledger_seq` that the caller read.
+    """
     with on.database.work(caller.tenant) as work:
         standing = work.ledger.lock(population)
         holder = holder_of(standing.account.population, caller)
@@ -71,6 +78,7 @@ def change_budget(on: Collaborators, caller: Caller, population: PopulationId, e
         if (denial := answer.denial) is not None:
             work.commit("budget-denied")
             return denial
+        _check_unchanged(standing.account, expected)
         change = ledger.change_budget(standing, epsilon)
         if change is not None:
             work.ledger.append(change)
@@ -80,14 +88,24 @@ def change_budget(on: Collaborators, caller: Caller, population: PopulationId, e
 
 
 def cap_trainer(
-    on: Collaborators, caller: Caller, population: PopulationId, principal: PrincipalId, share: Share
+    on: Collaborators,
+    caller: Caller,
+    population: PopulationId,
+    principal: PrincipalId,
+    share: Share,
+    expected: int | None = None,
 ) -> Deny | None:
-    """Cap what one trainer may hold and spend of a population. Access policy, not privacy: trainers may collude."""
+    """Cap what one trainer may hold and spend of a population. Access policy, not privacy: trainers may collude.
+
+    Raises:
+        StaleError: The ledger is no longer at the `ledger_seq` that the caller read.
+    """
     with on.database.work(caller.tenant) as work:
         standing = work.ledger.lock(population, principal=principal)
         holder = holder_of(standing.account.population, caller)
         answer = on.decider.decide_in(work, caller, Action.BUDGET_CHANGE, population=population, holder=holder)
         if answer.denial is None:
+            _check_unchanged(standing.account, expected)
             change = ledger.cap_trainer(standing, share)
             if change is not None:
                 work.ledger.append(change)
@@ -99,6 +117,11 @@ def cap_trainer(
 def holder_of(population: Population, caller: Caller) -> PrincipalId | None:
     """The owner, if the population is the caller's tenant's; else nobody, which the policy refuses."""
     return population.owner if population.tenant == caller.tenant else None
+
+
+def _check_unchanged(account: Account, expected: int | None) -> None:
+    if expected not in (None, account.ledger_seq):
+        raise StaleError("the budget changed since you read it; read it again", field="If-Match")
 
 
 def _population(on: Collaborators, work: Work, caller: Caller, declared: NewPopulation) -> Population:
