@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -61,11 +62,10 @@ def check_names(names: Sequence[str], wanted: Sequence[str], findings: Findings)
     """Return if every wanted column is there once; refuse the file otherwise."""
     if len(names) > MOST_FILE_COLUMNS:
         findings.stop(Rule.TOO_MANY_COLUMNS)
-    present = set(names)
+    counted = Counter(names)
+    findings.add_columns(name for name in wanted if not counted[name])
     for name in wanted:
-        if name not in present:
-            findings.add([None], name, Rule.MISSING_COLUMN)
-        elif names.count(name) > 1:
+        if counted[name] > 1:
             findings.add([None], name, Rule.DUPLICATE_COLUMN)
     findings.settle()
 

@@ -53,6 +53,11 @@ class Findings:
                 raise RefusedError(self._problems, more=True)
             self._problems.append(Problem(row if row is None else int(row), column, rule))
 
+    def add_columns(self, names: Iterable[str]) -> None:
+        """Note declared columns that the file does not have."""
+        for name in names:
+            self.add([None], name, Rule.MISSING_COLUMN)
+
     def stop(self, rule: Rule, *, row: int | None = None, column: str | None = None) -> NoReturn:
         """Note something after which the file cannot be read on, and refuse it."""
         problems = [*self._problems, Problem(row, column, rule)]

@@ -10,6 +10,8 @@ from privacy.ingest.assignment import IngestAssignment
 from privacy.ingest.csv_reader import read_csv
 from privacy.ingest.findings import Findings
 from privacy.ingest.formats import FileForm, Rule
+from privacy.ingest.jsonl_reader import read_json_lines
+from privacy.ingest.parquet_reader import read_parquet
 from privacy.ingest.records import RawBatch
 from privacy.ingest.sources import GunzipStream
 from privacy.sealing.chunked import BlobKind, ChunkedReader, blob_context
@@ -40,5 +42,7 @@ def open_records(assignment: IngestAssignment, key: SecretBytes, findings: Findi
         match form.form:
             case FileForm.CSV:
                 yield read_csv(plain, form, schema, findings)
-            case _:
-                findings.stop(Rule.NOT_THIS_FORM)
+            case FileForm.JSON_LINES:
+                yield read_json_lines(plain, schema, findings)
+            case FileForm.PARQUET:
+                yield read_parquet(stream, schema, findings)

@@ -43,7 +43,11 @@ def _lists(column: Column, values: Any) -> tuple[Any, Mask, list[tuple[Rule, Mas
     """Cells as lists, which have no value, and which are no lists."""
     kind = values.type
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        return values, truths(values.is_null()), []
+        inner = kind.value_type
+        missing = truths(values.is_null())
+        if pa.types.is_integer(inner) or pa.types.is_floating(inner):
+            return values, missing, []
+        return pa.nulls(len(values), pa.list_(pa.float64())), missing, [(Rule.WRONG_TYPE, ~missing)]
     texts = as_texts(values)
     missing = missing_in(column, texts.array)
     for _, mask in texts.broken:
