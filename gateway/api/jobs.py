@@ -64,9 +64,9 @@ async def list_jobs(
 
 @router.get("/jobs/{job}", operation_id="readJob", response_model=JobView)
 async def read_job(job: JobRef, reader: CurrentReader, state: State) -> JSONResponse:
-    """A job: its state and coarse progress, as of the last tick."""
+    """A job: its request, and its state and coarse progress as of the last tick."""
     found = await _decided(job, reader, state)
-    return shown(_visible_view(found))
+    return shown(_visible_view(found).model_copy(update={"request": dict(found.record.spec)}))
 
 
 @router.get(

@@ -171,6 +171,8 @@ class JobView(View):
     created_at: str
     release: str | None
     principal: str
+    request: dict[str, Any] | None = None
+    """The request in its final form, for whoever reads this one job: an owner approves what stands here."""
 
 
 class ReleaseView(View):

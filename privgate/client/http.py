@@ -25,6 +25,8 @@ from privgate.client.profiles import Profile
 ANSWER_LIMIT = 64 * 2**20
 UPLOAD_CHUNK = 1 << 20
 RETRIES = 3
+SILENCE_SECONDS = 60.0
+"""A stream that says nothing for longer, not even that it is still there, is taken up anew."""
 
 
 class Connection:
@@ -55,6 +57,20 @@ class Connection:
         """Return the JSON answer to a GET."""
         return self._json(self._send("GET", path, params=_given(query)))
 
+    def pages(self, path: str, **query: Any) -> Iterator[list[Any]]:
+        """Yield the pages of a listing; the next one begins after what the answer's Link header names."""
+        after: str | None = None
+        while True:
+            response = self._send("GET", path, params=_given({**query, "after": after}))
+            page = self._json(response)
+            yield page if isinstance(page, list) else []
+            # Only the cursor is taken from the link: an answer never chooses where the token goes.
+            link = response.links.get("next", {}).get("url", "")
+            following = httpx2.URL(link).params.get("after")
+            if not following or following == after:
+                return
+            after = following
+
     def get_bytes(self, path: str, **query: Any) -> bytes:
         """Return the raw answer to a GET."""
         return self._send("GET", path, params=_given(query)).content
@@ -63,6 +79,10 @@ class Connection:
         """Return the JSON answer to a POST; it is sent again, under the same Idempotency-Key, if no answer came."""
         headers = {"Idempotency-Key": key or secrets.token_hex(16)}
         return self._json(self._send("POST", path, json=dict(body or {}), headers=headers))
+
+    def put(self, path: str, body: Mapping[str, Any]) -> Any:
+        """Return the JSON answer to a PUT."""
+        return self._json(self._send("PUT", path, json=dict(body)))
 
     def delete(self, path: str) -> Any:
         """Return the JSON answer to a DELETE."""
@@ -75,12 +95,15 @@ class Connection:
         return self._json(self._once("PUT", path, params=_given(query), content=chunks, headers=headers))
 
     def download(self, path: str, **query: Any) -> Iterator[bytes]:
-        """Yield the answer to a GET in pieces."""
-        with self._client.stream("GET", path, params=_given(query)) as response:
-            if response.status_code >= 400:
-                response.read()
-                raise _error(response)
-            yield from response.iter_bytes()
+        """Yield the answer to a GET in pieces; raise `UnavailableError` if it breaks off."""
+        try:
+            with self._client.stream("GET", path, params=_given(query)) as response:
+                if response.status_code >= 400:
+                    response.read()
+                    raise _error(response)
+                yield from response.iter_bytes()
+        except httpx2.TransportError:
+            raise _unreachable() from None
 
     def events(self, path: str, *, after: str | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield `(id, data)` of a server-sent event stream; on a lost connection it resumes after the last id."""
@@ -100,7 +123,7 @@ class Connection:
 
     def _event_stream(self, path: str, last: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last} if last else {})
-        with self._client.stream("GET", path, headers=headers, timeout=None) as response:
+        with self._client.stream("GET", path, headers=headers, timeout=SILENCE_SECONDS) as response:
             if response.status_code >= 400:
                 response.read()
                 raise _error(response)

@@ -1,0 +1,191 @@
+"""Raw rows to the numbers of a feature spec, with the standard library alone.
+
+Rules
+-----
+1. The same function as the gateway's encoder (`privacy.training.rows`), on rows as people have them: a mapping from
+   column to text, number, boolean or, for a tensor, a list. Texts are read as an upload's fields are.
+2. A missing value becomes the schema's `fill`, or makes the row dead; so does a value that is not listed, not a number
+   or not finite. Nothing is raised because of a value.
+3. A test holds it to the gateway's encoder, value by value.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from kernel.errors import InvalidError
+from privacy.jobs.features import Encoding, Feature, FeatureSpec, Label, Transform
+from privacy.schema import Column, ColumnKind, TableSchema
+
+Row: TypeAlias = Mapping[str, Any]
+Encoded: TypeAlias = "list[float] | None"
+_TRUE, _FALSE = frozenset({"true", "1"}), frozenset({"false", "0"})
+
+
+class RowEncoder:
+    """Applies one feature spec of one schema to raw rows.
+
+    Args:
+        spec: Checked against `schema` here; raises `InvalidError` if it does not fit.
+        schema: The declared schema.
+    """
+
+    def __init__(self, spec: FeatureSpec, schema: TableSchema) -> None:
+        spec.check(schema)
+        self._features = [(f.column, _feature(f, schema.column(f.column))) for f in spec.columns]
+        self._label = (spec.label.column, _label(spec.label, schema.column(spec.label.column)))
+        self._norm = None if spec.row_norm is None else float(spec.row_norm.number)
+
+    def encode(self, row: Row) -> Encoded:
+        """The row's numbers; nothing if it cannot be scored."""
+        numbers: list[float] = []
+        for name, encode in self._features:
+            part = encode(row.get(name))
+            if part is None:
+                return None
+            numbers += part
+        return numbers if self._norm is None else _shortened(numbers, self._norm)
+
+    def target(self, row: Row) -> float | None:
+        """The row's target; nothing if it is missing, unlisted or not finite."""
+        name, encode = self._label
+        part = encode(row.get(name))
+        return None if part is None else part[0]
+
+
+Encode: TypeAlias = Callable[[Any], Encoded]
+
+
+def _feature(feature: Feature, column: Column) -> Encode:
+    match feature.transform:
+        case Transform.SCALE if column.kind is ColumnKind.TENSOR:
+            return _tensor(column, *_bounds(feature, column))
+        case Transform.SCALE:
+            return _scale(column, *_bounds(feature, column))
+        case Transform.LOG:
+            return _log(column, *_bounds(feature, column))
+        case Transform.BINS:
+            return _bins(column, [float(edge.number) for edge in feature.edges])
+        case Transform.ONE_HOT:
+            return _one_hot(column)
+        case Transform.ORDINAL:
+            return _ordinal(column)
+        case Transform.BOOLEAN:
+            return _one_of(column, {"true": [1.0], "false": [-1.0]})
+
+
+def _label(label: Label, column: Column) -> Encode:
+    if label.encoding is Encoding.SCALED:
+        return _scale(column, *_bounds(label, column))
+    if label.encoding is Encoding.THRESHOLD:
+        above = float(label.above.number) if label.above is not None else math.nan
+        return lambda value: None if (number := _number(column, value)) is None else [float(number > above)]
+    names = ("true", "false") if column.kind is ColumnKind.BOOLEAN else column.categories
+    return _one_of(column, {name: [float(name == label.category)] for name in names})
+
+
+def _scale(column: Column, low: float, high: float) -> Encode:
+    def encode(value: Any) -> Encoded:
+        number = _number(column, value)
+        return None if number is None else [_scaled(number, low, high)]
+
+    return encode
+
+
+def _log(column: Column, low: float, high: float) -> Encode:
+    def encode(value: Any) -> Encoded:
+        number = _number(column, value)
+        if number is None:
+            return None
+        return [2 * math.log1p(min(max(number, low), high) - low) / math.log1p(high - low) - 1]
+
+    return encode
+
+
+def _bins(column: Column, edges: Sequence[float]) -> Encode:
+    def encode(value: Any) -> Encoded:
+        number = _number(column, value)
+        return None if number is None else _hot(bisect_right(edges, number), len(edges) + 1)
+
+    return encode
+
+
+def _one_hot(column: Column) -> Encode:
+    width = len(column.categories)
+    return _one_of(column, {name: _hot(place, width) for place, name in enumerate(column.categories)})
+
+
+def _ordinal(column: Column) -> Encode:
+    last = len(column.categories) - 1
+    places = enumerate(column.categories)
+    return _one_of(column, {name: [2 * place / last - 1 if last else 0.0] for place, name in places})
+
+
+def _one_of(column: Column, encoded: Mapping[str, list[float]]) -> Encode:
+    boolean = column.kind is ColumnKind.BOOLEAN
+
+    def encode(value: Any) -> Encoded:
+        written = _present(column, value)
+        if written is None:
+            return None
+        return encoded.get(_truth(written) if boolean else str(written))
+
+    return encode
+
+
+def _tensor(column: Column, low: float, high: float) -> Encode:
+    def encode(value: Any) -> Encoded:
+        if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != column.elements:
+            return None
+        numbers = [_finite(item) for item in value]
+        return None if None in numbers else [_scaled(n, low, high) for n in numbers if n is not None]
+
+    return encode
+
+
+def _bounds(chosen: Feature | Label, column: Column) -> tuple[float, float]:
+    low, high = chosen.low or column.low, chosen.high or column.high
+    if low is None or high is None:
+        raise InvalidError(f"column `{column.name}` has no bounds", field=column.name)
+    return float(low.number), float(high.number)
+
+
+def _scaled(number: float, low: float, high: float) -> float:
+    return 2 * (min(max(number, low), high) - low) / (high - low) - 1
+
+
+def _hot(place: int, width: int) -> list[float]:
+    numbers = [0.0] * width
+    numbers[place] = 1.0
+    return numbers
+
+
+def _shortened(numbers: list[float], bound: float) -> list[float]:
+    norm = math.sqrt(sum(number * number for number in numbers))
+    return numbers if norm <= bound else [number * (bound / norm) for number in numbers]
+
+
+def _present(column: Column, value: Any) -> Any:
+    """The value, or the declared stand-in for a missing one; nothing if there is none."""
+    missing = value is None or value == "" or (isinstance(value, str) and value in column.missing)
+    return column.fill if missing else value
+
+
+def _number(column: Column, value: Any) -> float | None:
+    return _finite(_present(column, value))
+
+
+def _finite(value: Any) -> float | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _truth(value: Any) -> str:
+    written = str(value).lower()
+    return "true" if written in _TRUE else "false" if written in _FALSE else written

@@ -1,0 +1,65 @@
+"""Verbs of an administrator: people, roles, tokens, purposes, the tenant's policy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from privgate.sdk.pages import Collection
+from privgate.sdk.session import Session, identifier
+from privgate.sdk.views import Policy, Principal, Purpose, Token
+
+
+class AdministratorVerbs(Session):
+    """What an administrator does."""
+
+    @property
+    def principals(self) -> Collection[Principal]:
+        """Everybody who was let in."""
+        return Collection(self.connection, "/v1/principals", Principal.read, Principal)
+
+    @property
+    def purposes(self) -> Collection[Purpose]:
+        """What data here may be used for."""
+        return Collection(self.connection, "/v1/purposes", Purpose.read, Purpose)
+
+    def policy(self) -> Policy:
+        """The tenant's policy."""
+        return Policy.read(self.connection.get("/v1/policy"))
+
+    def set_policy(self, policy: Mapping[str, Any]) -> Policy:
+        """Replace the tenant's policy as a whole: `approvals`, `ceilings`, `checked_by`."""
+        self.connection.put("/v1/policy", policy)
+        return self.policy()
+
+    def define_purpose(self, purpose: str, within: Sequence[str] = ()) -> Purpose:
+        """Define a purpose as part of others."""
+        return Purpose.read(self.connection.post("/v1/purposes", {"purpose": purpose, "within": list(within)}))
+
+    def enrol(self, name: str, *roles: str, token_days: int = 90) -> Token:
+        """Let somebody in and give roles; the token is shown this once."""
+        token = Token.read(self.connection.post("/v1/principals", {"name": name, "token_days": token_days}))
+        for role in roles:
+            self.assign_role(token.principal, role)
+        return token
+
+    def assign_role(self, principal: Principal | str, role: str) -> None:
+        """Give a role."""
+        self.connection.post(f"/v1/principals/{identifier(principal, 'principal')}/roles", {"role": role})
+
+    def remove_role(self, principal: Principal | str, role: str) -> None:
+        """Take a role away."""
+        self.connection.delete(f"/v1/principals/{identifier(principal, 'principal')}/roles/{role}")
+
+    def disable(self, principal: Principal | str) -> None:
+        """End somebody's access for good."""
+        self.connection.delete(f"/v1/principals/{identifier(principal, 'principal')}")
+
+    def issue_token(self, principal: Principal | str, *, token_days: int = 90) -> Token:
+        """Issue a further token; it is shown this once."""
+        path = f"/v1/principals/{identifier(principal, 'principal')}/credentials"
+        return Token.read(self.connection.post(path, {"token_days": token_days}))
+
+    def revoke_token(self, credential: str) -> None:
+        """Make a token worthless."""
+        self.connection.delete(f"/v1/credentials/{credential}")

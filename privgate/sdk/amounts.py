@@ -1,0 +1,40 @@
+"""How people write amounts and moments, made exact."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from decimal import Decimal, DecimalException
+from typing import TypeAlias
+
+from kernel.clock import format_time
+from kernel.errors import InvalidError
+
+Number: TypeAlias = "str | int | float | Decimal"
+Moment: TypeAlias = "str | date | datetime"
+
+
+def decimal_text(value: Number, field: str) -> str:
+    """Write a number as plain decimal text; a float is the decimal that it prints as.
+
+    Raises:
+        InvalidError: Not a finite number.
+    """
+    try:
+        number = Decimal(repr(value) if isinstance(value, float) else value)
+    except (DecimalException, TypeError, ValueError):
+        number = Decimal("NaN")
+    if not number.is_finite() or isinstance(value, bool):
+        raise InvalidError(f"`{field}` must be a number such as 0.5", field=field)
+    plain = format(number, "f")
+    return plain.rstrip("0").rstrip(".") if "." in plain else plain
+
+
+def moment_text(value: Moment, field: str) -> str:
+    """Write a moment as the gateway reads it; a date is its first second in UTC."""
+    if isinstance(value, str):
+        return value if "T" in value else f"{value}T00:00:00Z"
+    if not isinstance(value, datetime):
+        return format_time(datetime(value.year, value.month, value.day, tzinfo=UTC))
+    if value.tzinfo is None:
+        raise InvalidError(f"`{field}` needs a time zone", field=field)
+    return format_time(value.astimezone(UTC).replace(microsecond=0))

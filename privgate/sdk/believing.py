@@ -1,0 +1,63 @@
+"""Verifying a release before it is believed: certificate, artefact and receipt against the pinned trust file.
+
+Rules
+-----
+1. The certificate is signed by a pinned certificate key, and its numbers follow from each other.
+2. The artefact has the digest that the certificate states; the receipt proves the entry that published this very
+   certificate and artefact, in the pinned log.
+3. All of it is about the release that was asked for and the tenant that was enrolled in; a genuine certificate of
+   another release is refused.
+
+What needs the whole log (was it charged, was it decided) is `privgate verify`'s work.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from audit.receipt import Receipt, ReceiptedEntry
+from audit.trust import TrustFile
+from kernel.canonical import Digest
+from kernel.errors import CorruptError
+from kernel.signing import Envelope
+from privacy.events.releases import ReleasePublished
+from privacy.release.certificate import PrivacyCertificate
+from privacy.release.check import check
+
+
+@dataclass(frozen=True, slots=True)
+class Believed:
+    """What may be believed of a release."""
+
+    certificate: PrivacyCertificate
+    entry: ReceiptedEntry
+
+
+def believe(release: str, *, certificate: bytes, artifact: bytes, receipt: bytes, trust: TrustFile) -> Believed:
+    """Verify the files of one release.
+
+    Raises:
+        CorruptError: One of them is not what it says; the field names the file.
+        InvalidError: One of them is malformed.
+    """
+    opened = PrivacyCertificate.open(Envelope.from_bytes(certificate), trust.certificate_keys)
+    predicate = opened.predicate
+    if predicate.release != release or predicate.tenant != trust.tenant or predicate.evidence.origin != trust.origin:
+        raise CorruptError("the certificate is about another release", field="certificate.json")
+    for problem in check(predicate):
+        raise CorruptError(f"the certificate contradicts itself: {problem}", field="certificate.json")
+    if Digest.of(artifact) != opened.artifact:
+        raise CorruptError("the artefact is not the one that was certified", field=opened.artifact_name)
+    entry = Receipt.from_bytes(receipt).verify(origin=trust.origin, log_keys=trust.log_keys)
+    _require_published(entry, opened, Digest.of(certificate))
+    return Believed(opened, entry)
+
+
+def _require_published(entry: ReceiptedEntry, opened: PrivacyCertificate, certificate: Digest) -> None:
+    payload, predicate = entry.payload, opened.predicate
+    told = ReleasePublished(
+        release=predicate.release, job=predicate.job, artifact=opened.artifact, certificate=certificate
+    )
+    same = payload.tenant == predicate.tenant and payload.type == ReleasePublished.TYPE
+    if not same or dict(payload.fields) != told.to_fields():
+        raise CorruptError("the receipt proves another entry than this release's publication", field="receipt")

@@ -1,0 +1,147 @@
+"""Quotes and jobs: what one would cost, where it stands, and waiting for its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from kernel.errors import CorruptError
+from privgate.sdk.errors import JobEndedError
+from privgate.sdk.view import View
+
+if TYPE_CHECKING:
+    from privgate.sdk.gateway import Gateway
+    from privgate.sdk.releases import Release
+
+ENDED = frozenset({"finished", "failed", "cancelled", "refused"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quote(View):
+    """What a job would cost its population. Nothing is held by asking.
+
+    Attributes:
+        epsilon, delta: Of this job alone.
+        budget_share: The charge over the whole budget.
+        fits: Whether it can be reserved now.
+        largest_epsilon: The largest job of this very shape that would; none if no such job does.
+        further: How many jobs like this one would fit.
+        request: The request in its final form; `request_digest` is what an approval would bind.
+    """
+
+    NOUN: ClassVar[str] = "quote"
+    gateway: Gateway = field(repr=False, compare=False)
+    epsilon: str
+    delta: str
+    order: int
+    noise_multiplier: str
+    block: str
+    charge: str
+    hold: str
+    capacity: str
+    available: str
+    budget_share: str
+    fits: bool
+    further: int
+    largest_epsilon: str | None = None
+    request: Mapping[str, Any] = field(repr=False)
+    request_digest: str
+
+    @classmethod
+    def read(cls, body: Any, **bound: Any) -> Self:
+        """Make a quote from the gateway's answer, which holds figures, request and digest."""
+        if not isinstance(body, Mapping) or not isinstance(body.get("quote"), Mapping):
+            raise CorruptError("the gateway's answer is no quote")
+        outer = {"request": body.get("spec"), "request_digest": body.get("request_digest")}
+        return super(Quote, cls).read({**body["quote"], **outer}, **bound)
+
+    def lines(self) -> list[tuple[str, object]]:
+        """The quote as one would say it."""
+        return [
+            ("this job alone", f"epsilon {self.epsilon} at delta {self.delta}"),
+            ("share of the budget", f"{(Decimal(self.budget_share) * 100).normalize():f} %"),
+            ("fits", "yes" if self.fits else "no"),
+            ("largest such job that fits", f"epsilon {self.largest_epsilon}" if self.largest_epsilon else "none"),
+            ("jobs like this that fit", self.further),
+            ("noise multiplier", self.noise_multiplier[:8]),
+            ("charge, hold, available", f"{self.charge}, {self.hold}, {self.available} (Rényi, order {self.order})"),
+            ("whose rows", self.block),
+            ("request", self.request_digest),
+        ]
+
+    def submit(self, *, key: str | None = None) -> Job:
+        """Request this very job."""
+        return self.gateway.submit(self.request, key=key)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One line of a job's progress: coarse, and at fixed ticks."""
+
+    state: str
+    percent: int
+
+    def __str__(self) -> str:
+        return f"{self.state} {self.percent} %"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job(View):
+    """A job as its requester and the data's owner see it."""
+
+    NOUN: ClassVar[str] = "job"
+    COLUMNS: ClassVar[tuple[str, ...]] = ("job", "kind", "state", "percent", "dataset", "purpose", "epsilon", "release")
+    gateway: Gateway = field(repr=False, compare=False)
+    job: str
+    kind: str
+    state: str
+    percent: int
+    dataset: str
+    purpose: str
+    epsilon: str
+    request_digest: str
+    created_at: str
+    release: str | None
+    principal: str
+    request: Mapping[str, Any] | None = field(default=None, repr=False)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.state in ENDED
+
+    def refresh(self) -> Job:
+        """The job as it stands now, with its request."""
+        return self.gateway.jobs[self.job]
+
+    def follow(self) -> Iterator[Progress]:
+        """Yield its progress until it ends; a lost connection is taken up again where it broke."""
+        for _, data in self.gateway.connection.events(f"/v1/jobs/{self.job}/events"):
+            yield Progress(str(data["state"]), int(data["percent"]))
+
+    def wait(self, on_progress: Callable[[Progress], object] | None = None) -> Job:
+        """Wait for its end and return the finished job.
+
+        Raises:
+            JobEndedError: It failed, or was cancelled or refused.
+        """
+        for progress in self.follow():
+            if on_progress is not None:
+                on_progress(progress)
+        after = self.refresh()
+        if after.state != "finished":
+            raise JobEndedError(after)
+        return after
+
+    def cancel(self) -> Job:
+        """Stop it. What was started is charged; a job that never touched data gives its hold back."""
+        return self.gateway.cancel(self)
+
+    def result(self) -> Release:
+        """The release of a finished job, wherever it stands."""
+        job = self if self.release else self.refresh()
+        if job.release is None:
+            raise JobEndedError(job)
+        return self.gateway.releases[job.release]

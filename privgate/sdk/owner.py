@@ -1,0 +1,243 @@
+"""Verbs of a data owner: populations, datasets, uploads, grants, approvals, the release desk."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kernel.errors import InvalidError
+from privacy.schema import TableSchema
+from privgate.sdk.amounts import Moment, Number, decimal_text, moment_text
+from privgate.sdk.datasets import Dataset
+from privgate.sdk.errors import UploadRefusedError
+from privgate.sdk.jobs import Job
+from privgate.sdk.pages import Collection
+from privgate.sdk.releases import Release
+from privgate.sdk.session import Session, given, identifier
+from privgate.sdk.views import Grant, Population, Version
+
+if TYPE_CHECKING:
+    from privgate.sdk.gateway import Gateway
+
+FORMS = {".csv": "csv", ".parquet": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+POLL_SECONDS = 0.5
+
+
+class OwnerVerbs(Session):
+    """What an owner does."""
+
+    @property
+    def populations(self) -> Collection[Population]:
+        """The populations that you own."""
+        return Collection(self.connection, "/v1/populations", Population.read, Population)
+
+    @property
+    def grants(self) -> Collection[Grant]:
+        """Grants on your datasets, or your own."""
+        return Collection(self.connection, "/v1/grants", Grant.read, Grant)
+
+    def create_population(
+        self,
+        *,
+        unit_noun: str,
+        unit_domain: str,
+        public_size: int,
+        epsilon: Number,
+        delta: Number,
+        unit_kind: str = "record",
+        holdout_share: Number = "0.2",
+        larger_delta_reason: str | None = None,
+        key: str | None = None,
+    ) -> Population:
+        """Declare who is protected and what one of them may lose in total.
+
+        Args:
+            unit_noun: What to call one of them, for example `patient`.
+            unit_domain: Which of them: `patients-by-mrn`. The same people are one population, whatever the file.
+            public_size: A coarse, public number; it need not be true and never comes from a file.
+            epsilon: The budget.
+            delta: At most 1/(100 public_size) and 0.000001.
+            unit_kind: `record`, or `column` where a column of the tables names the person.
+            holdout_share: The part of the people set apart for evaluations.
+            larger_delta_reason: The owner's reason for a larger delta, which is logged.
+            key: Idempotency key, if the caller wants to send again.
+        """
+        body = {
+            "unit": {"kind": unit_kind, "noun": unit_noun},
+            "unit_domain": unit_domain,
+            "public_size": public_size,
+            "holdout_share": decimal_text(holdout_share, "holdout_share"),
+            "epsilon": decimal_text(epsilon, "epsilon"),
+            "delta": decimal_text(delta, "delta"),
+            **given(larger_delta_reason=larger_delta_reason),
+        }
+        return Population.read(self.connection.post("/v1/populations", body, key=key))
+
+    def change_budget(self, population: Population | str, epsilon: Number) -> Population:
+        """Raise or lower epsilon, never below what is charged and held."""
+        path = f"/v1/populations/{identifier(population, 'population')}/budget"
+        return Population.read(self.connection.put(path, {"epsilon": decimal_text(epsilon, "epsilon")}))
+
+    def cap_trainer(self, population: Population | str, principal: str, share: Number) -> None:
+        """Cap what one trainer may hold and spend: access policy, not privacy."""
+        path = f"/v1/populations/{identifier(population, 'population')}/caps"
+        self.connection.put(path, {"principal": principal, "share": decimal_text(share, "share")})
+
+    def register_dataset(
+        self,
+        *,
+        title: str,
+        population: Population | str,
+        schema: TableSchema | Mapping[str, Any],
+        unit: Mapping[str, Any],
+        sensitivity: str,
+        purposes: Sequence[str],
+        legal_basis: str,
+        retention_until: Moment,
+        description: str = "",
+        special_condition: str | None = None,
+        basis_until: Moment | None = None,
+        key: str | None = None,
+    ) -> Dataset:
+        """Declare a dataset: what its columns are, who is protected, what for, why, until when."""
+        body = {
+            "title": title,
+            "description": description,
+            "population": identifier(population, "population"),
+            "schema": schema.to_json() if isinstance(schema, TableSchema) else dict(schema),
+            "unit": dict(unit),
+            "sensitivity": sensitivity,
+            "purposes": list(purposes),
+            "legal_basis": legal_basis,
+            "retention_until": moment_text(retention_until, "retention_until"),
+            **given(
+                special_condition=special_condition,
+                basis_until=None if basis_until is None else moment_text(basis_until, "basis_until"),
+            ),
+        }
+        return Dataset.read(self.connection.post("/v1/datasets", body, key=key), gateway=self._whole)
+
+    def upload(
+        self,
+        dataset: Dataset | str,
+        path: str | Path,
+        *,
+        form: str | None = None,
+        header: bool = True,
+        delimiter: str = ",",
+        wait: bool = True,
+    ) -> Version:
+        """Send a file's rows and, unless told otherwise, wait until they are sealed.
+
+        Args:
+            dataset: Whose rows.
+            path: A CSV, Parquet or JSON Lines file, also with gzip.
+            form: `csv`, `parquet` or `jsonl`; by default what the file's name says.
+            header: Whether a CSV file's first line names the columns.
+            delimiter: What stands between a CSV file's fields.
+            wait: Whether to wait for the worker.
+
+        Raises:
+            UploadRefusedError: A row breaks the schema; nothing was kept.
+        """
+        file, gzip = Path(path), Path(path).suffix == ".gz"
+        form = form or _form_of(file.with_suffix("") if gzip else file)
+        with file.open("rb") as source:
+            body = self.connection.put_stream(
+                f"/v1/datasets/{identifier(dataset, 'dataset')}/content",
+                source,
+                format=form,
+                header=header,
+                delimiter=delimiter,
+                gzip=gzip,
+            )
+        version = Version.read(body)
+        return self.wait_for_version(version) if wait else version
+
+    def version(self, dataset: Dataset | str, version: str) -> Version:
+        """Where an upload stands, for its owner alone."""
+        return Version.read(self.connection.get(f"/v1/datasets/{identifier(dataset, 'dataset')}/versions/{version}"))
+
+    def wait_for_version(self, version: Version, on_state: Callable[[str], object] | None = None) -> Version:
+        """Wait until an upload is sealed; raise `UploadRefusedError` if it is refused."""
+        while not version.ended:
+            time.sleep(POLL_SECONDS)
+            version = self.version(version.dataset, version.version)
+            if on_state is not None:
+                on_state(version.state)
+        if version.state == "refused":
+            raise UploadRefusedError(version)
+        return version
+
+    def retire_dataset(self, dataset: Dataset | str) -> None:
+        """End a dataset's use. What was spent stays spent."""
+        self.connection.delete(f"/v1/datasets/{identifier(dataset, 'dataset')}")
+
+    def grant(
+        self,
+        *,
+        principal: str,
+        dataset: Dataset | str,
+        purpose: str,
+        until: Moment,
+        job_kinds: Sequence[str] = ("training", "evaluation"),
+        trainer_share: Number = "1",
+        approval_required: bool = False,
+        max_epsilon: Number | None = None,
+        auto_release_epsilon: Number | None = None,
+        key: str | None = None,
+    ) -> Grant:
+        """Permit one principal the use of one dataset for one purpose, until a date, within obligations."""
+        limits = {"max_epsilon": max_epsilon, "auto_release_epsilon": auto_release_epsilon}
+        body = {
+            "principal": principal,
+            "dataset": identifier(dataset, "dataset"),
+            "purpose": purpose,
+            "until": moment_text(until, "until"),
+            "job_kinds": list(job_kinds),
+            "obligations": {
+                "trainer_share": decimal_text(trainer_share, "trainer_share"),
+                "approval_required": approval_required,
+                **{name: decimal_text(value, name) for name, value in limits.items() if value is not None},
+            },
+        }
+        return Grant.read(self.connection.post("/v1/grants", body, key=key))
+
+    def revoke_grant(self, grant: Grant | str) -> None:
+        """Take a grant back."""
+        self.connection.delete(f"/v1/grants/{identifier(grant, 'grant')}")
+
+    def approve(self, job: Job | str) -> Job:
+        """Say yes to a job that waits for its owner: to exactly the request that it shows now."""
+        return _answer(self._whole, job, "approved")
+
+    def disapprove(self, job: Job | str) -> Job:
+        """Say no to a job that waits for its owner."""
+        return _answer(self._whole, job, "refused")
+
+    def check_release(self, release: Release | str, verdict: str) -> Release:
+        """The door-keeper's answer to a held release: `release` or `refuse`."""
+        path = f"/v1/releases/{identifier(release, 'release')}/check"
+        return Release.read(self.connection.post(path, {"verdict": verdict}), gateway=self._whole)
+
+    def recall_release(self, release: Release | str) -> Release:
+        """Close a release's download. What was disclosed stays disclosed."""
+        path = f"/v1/releases/{identifier(release, 'release')}/recall"
+        return Release.read(self.connection.post(path), gateway=self._whole)
+
+
+def _answer(gateway: Gateway, job: Job | str, verdict: str) -> Job:
+    found = gateway.jobs[job] if isinstance(job, str) else job
+    body = {"verdict": verdict, "request_digest": found.request_digest}
+    make = partial(Job.read, gateway=gateway)
+    return make(gateway.connection.post(f"/v1/jobs/{found.job}/approval", body))
+
+
+def _form_of(path: Path) -> str:
+    form = FORMS.get(path.suffix.lower())
+    if form is None:
+        raise InvalidError("say `form`: csv, parquet or jsonl; the file's name does not", field="form")
+    return form

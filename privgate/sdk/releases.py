@@ -1,0 +1,133 @@
+"""Releases: what left, believed only after it was verified.
+
+Rules
+-----
+1. A file is written after certificate, artefact and receipt were verified with the pinned trust file, never before.
+2. A model scores rows here, on this machine; no row of the trainer goes to the gateway.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from kernel import canonical
+from kernel.errors import ConflictError, InvalidError
+from privgate.sdk.view import View
+
+if TYPE_CHECKING:
+    from audit.receipt import ReceiptedEntry
+    from privacy.release.certificate import PrivacyCertificate
+    from privgate.models import Model
+    from privgate.sdk.gateway import Gateway
+
+FILES = ("certificate.json", "receipt.tlog-proof", "MODEL_CARD.md")
+ARTIFACTS = frozenset({"model.safetensors", "evaluation.json"})
+EVALUATION_LIMIT = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release(View):
+    """A release and where it stands: held, released, refused or recalled."""
+
+    NOUN: ClassVar[str] = "release"
+    COLUMNS: ClassVar[tuple[str, ...]] = ("release", "kind", "state", "dataset", "epsilon", "job")
+    gateway: Gateway = field(repr=False, compare=False)
+    release: str
+    job: str
+    kind: str
+    state: str
+    dataset: str
+    epsilon: str
+    artifact_digest: str
+    certificate_digest: str
+    principal: str
+
+    def check(self, verdict: str) -> Release:
+        """The door-keeper's answer: `release` or `refuse`."""
+        return self.gateway.check_release(self, verdict)
+
+    def recall(self) -> Release:
+        """Close its download. What was disclosed stays disclosed."""
+        return self.gateway.recall_release(self)
+
+    def fetch(self) -> VerifiedRelease:
+        """Fetch every file and verify all of it; raise `CorruptError` if anything is not what it should be."""
+        return self.gateway.fetch_release(self)
+
+    def download(self, directory: str | Path) -> VerifiedRelease:
+        """Fetch, verify, and then write the files into a directory."""
+        fetched = self.fetch()
+        fetched.write(directory)
+        return fetched
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedRelease:
+    """A release whose certificate, artefact and receipt were verified together.
+
+    Attributes:
+        release: As the gateway described it.
+        certificate: Signed by a pinned key; its numbers follow from each other.
+        entry: The log entry that published it, proven by the receipt.
+        files: The verified files by name.
+    """
+
+    release: Release
+    certificate: PrivacyCertificate
+    entry: ReceiptedEntry = field(repr=False)
+    files: dict[str, bytes] = field(repr=False)
+
+    @property
+    def artifact(self) -> bytes:
+        """What was released."""
+        return self.files[self.certificate.artifact_name]
+
+    @property
+    def card(self) -> str:
+        """The model card, made from the certificate."""
+        return self.files["MODEL_CARD.md"].decode("utf-8")
+
+    def write(self, directory: str | Path) -> list[Path]:
+        """Write the files; raise `ConflictError` rather than overwrite one with other content."""
+        folder = Path(directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in self.files.items():
+            path = folder / name
+            if path.is_symlink() or (path.exists() and path.read_bytes() != content):
+                raise ConflictError(f"`{path}` holds something else: choose another directory", field="directory")
+            path.write_bytes(content)
+        return [folder / name for name in self.files]
+
+    def model(self) -> Model:
+        """The released model, ready to score rows on this machine."""
+        from privgate.models import Model
+
+        gateway, model = self.release.gateway, self.certificate.predicate.model
+        request = gateway.jobs[self.release.job].request
+        schema = gateway.datasets[self.release.dataset].schema
+        if request is None or request.get("kind") != "training":
+            raise InvalidError("this release is not a model", field="release")
+        return Model.open(self.artifact, request, schema, graph=model.graph, features=model.features)
+
+    def evaluation(self) -> dict[str, Any]:
+        """The released evaluation: noisy counts and what follows from them; amounts are decimal text."""
+        if self.certificate.artifact_name != "evaluation.json":
+            raise InvalidError("this release is not an evaluation", field="release")
+        return dict(canonical.decode(self.artifact, limit=EVALUATION_LIMIT))
+
+    def _repr_html_(self) -> str:
+        from privgate.sdk import html
+
+        alone, total = self.certificate.predicate.this_job_alone, self.certificate.predicate.guarantee
+        return html.card(
+            "verified release",
+            [
+                ("release", self.release.release),
+                ("artefact", f"{self.certificate.artifact_name}, {self.certificate.artifact}"),
+                ("this job alone", f"epsilon {alone.epsilon} at delta {alone.delta}"),
+                ("everything from these people", f"epsilon {total.epsilon} at delta {total.delta}"),
+                ("log entry", self.entry.index),
+            ],
+        )

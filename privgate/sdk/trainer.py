@@ -1,0 +1,136 @@
+"""Verbs of a trainer: the catalogue, quotes, jobs, releases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from privgate.sdk.amounts import Number
+from privgate.sdk.datasets import Dataset
+from privgate.sdk.jobs import Job, Quote
+from privgate.sdk.pages import Collection
+from privgate.sdk.releases import FILES, Release, VerifiedRelease
+from privgate.sdk.requests import evaluation_request, training_request
+from privgate.sdk.session import Session, identifier
+
+
+class TrainerVerbs(Session):
+    """What a trainer does."""
+
+    @property
+    def datasets(self) -> Collection[Dataset]:
+        """The catalogue."""
+        return Collection(self.connection, "/v1/datasets", partial(Dataset.read, gateway=self._whole), Dataset)
+
+    @property
+    def jobs(self) -> Collection[Job]:
+        """Jobs that you asked for, or that read your data."""
+        return Collection(self.connection, "/v1/jobs", partial(Job.read, gateway=self._whole), Job)
+
+    @property
+    def releases(self) -> Collection[Release]:
+        """Releases that you asked for, that come from your data, or that you may check."""
+        return Collection(self.connection, "/v1/releases", partial(Release.read, gateway=self._whole), Release)
+
+    def quote(
+        self, dataset: Dataset | str, *, purpose: str, epsilon: Number, release: Release | str | None = None,
+        **choices: Any,
+    ) -> Quote:  # fmt: skip
+        """What a training, or the evaluation of a release, would cost; nothing is held. See `train` for the choices."""
+        if release is not None:
+            return self.quote_request(_evaluation(release, dataset, purpose=purpose, epsilon=epsilon, **choices))
+        return self.quote_request(_training(dataset, purpose=purpose, epsilon=epsilon, **choices))
+
+    def quote_request(self, request: Mapping[str, Any]) -> Quote:
+        """What a written request would cost."""
+        return Quote.read(self.connection.post("/v1/quotes", {"spec": dict(request)}), gateway=self._whole)
+
+    def train(
+        self, dataset: Dataset | str, *, purpose: str, epsilon: Number, key: str | None = None, **choices: Any
+    ) -> Job:
+        """Request a private model.
+
+        Args:
+            dataset: On what.
+            purpose: Why; a grant of yours must cover it.
+            epsilon: Of this job alone.
+            key: Idempotency key: the same key and request are one job, however often they are sent.
+            choices: `label`, or `features` in full; `model`; `recipe`. See `requests.training_request`.
+
+        Raises:
+            DeniedError: The policy says no.
+            BudgetExhaustedError: It does not fit; the error has the largest such job that would.
+        """
+        return self.submit(_training(dataset, purpose=purpose, epsilon=epsilon, **choices), key=key)
+
+    def evaluate(
+        self,
+        release: Release | str,
+        *,
+        purpose: str,
+        epsilon: Number,
+        dataset: Dataset | str | None = None,
+        key: str | None = None,
+        **choices: Any,
+    ) -> Job:
+        """Request a priced evaluation of a released model on an owner's holdout; by default the one it came from.
+
+        Args:
+            release: A released model.
+            purpose: Why; a grant of yours must cover it.
+            epsilon: Of this job alone.
+            key: Idempotency key, as for `train`.
+            dataset: On whose holdout.
+            choices: `bins`, `accuracy_share`.
+        """
+        if dataset is None:
+            found = self.releases[release] if isinstance(release, str) else release
+            dataset = found.dataset
+        return self.submit(_evaluation(release, dataset, purpose=purpose, epsilon=epsilon, **choices), key=key)
+
+    def submit(self, request: Mapping[str, Any], *, key: str | None = None) -> Job:
+        """Request a job in writing; see docs/formats/job-spec.md."""
+        return Job.read(self.connection.post("/v1/jobs", {"spec": dict(request)}, key=key), gateway=self._whole)
+
+    def cancel(self, job: Job | str) -> Job:
+        """Stop a job. What was started is charged."""
+        path = f"/v1/jobs/{identifier(job, 'job')}/cancel"
+        return Job.read(self.connection.post(path), gateway=self._whole)
+
+    def fetch_release(self, release: Release | str) -> VerifiedRelease:
+        """Fetch the files of a release and verify them together.
+
+        Raises:
+            NotPinnedError: No trust file is pinned.
+            ConflictError: Its door-keeper has not let it go.
+            CorruptError: A file is not what it should be.
+        """
+        from privgate.sdk.believing import believe
+
+        trust = self.pinned
+        found = self.releases[release] if isinstance(release, str) else release
+        path = f"/v1/releases/{found.release}/files/"
+        files = {name: self.connection.get_bytes(path + name) for name in FILES}
+        artifact = self.connection.get_bytes(path + "artifact")
+        believed = believe(
+            found.release,
+            certificate=files["certificate.json"],
+            artifact=artifact,
+            receipt=files["receipt.tlog-proof"],
+            trust=trust,
+        )
+        return VerifiedRelease(
+            release=found,
+            certificate=believed.certificate,
+            entry=believed.entry,
+            files={believed.certificate.artifact_name: artifact, **files},
+        )
+
+
+def _training(dataset: Dataset | str, **choices: Any) -> dict[str, Any]:
+    return training_request(identifier(dataset, "dataset"), **choices)
+
+
+def _evaluation(release: Release | str, dataset: Dataset | str, **choices: Any) -> dict[str, Any]:
+    return evaluation_request(identifier(release, "release"), identifier(dataset, "dataset"), **choices)

@@ -1,0 +1,184 @@
+"""What the gateway answers and what has no verbs of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, ClassVar, Self
+
+from privgate.sdk.view import View
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity(View):
+    """Who you are at this gateway."""
+
+    NOUN: ClassVar[str] = "identity"
+    tenant: str
+    principal: str
+    roles: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal(View):
+    """Somebody who was let in."""
+
+    NOUN: ClassVar[str] = "principal"
+    COLUMNS: ClassVar[tuple[str, ...]] = ("principal", "name", "roles", "enabled")
+    principal: str
+    name: str | None
+    roles: tuple[str, ...]
+    enabled: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token(View):
+    """A fresh access token. It is not printed: take `token`, hand it over, forget it."""
+
+    NOUN: ClassVar[str] = "token"
+    principal: str
+    credential: str
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purpose(View):
+    """A purpose and what it is part of."""
+
+    NOUN: ClassVar[str] = "purpose"
+    COLUMNS: ClassVar[tuple[str, ...]] = ("purpose", "within")
+    purpose: str
+    within: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy(View):
+    """The tenant's policy at an epoch."""
+
+    NOUN: ClassVar[str] = "policy"
+    epoch: int
+    digest: str
+    policy: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block(View):
+    """What is charged and held in one block of a population."""
+
+    NOUN: ClassVar[str] = "block"
+    COLUMNS: ClassVar[tuple[str, ...]] = ("block", "charged", "held")
+    block: str
+    charged: str
+    held: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Population(View):
+    """Who is protected, and what one of them may lose in total."""
+
+    NOUN: ClassVar[str] = "population"
+    COLUMNS: ClassVar[tuple[str, ...]] = ("population", "unit_noun", "epsilon", "delta", "spent_and_held", "retired")
+    population: str
+    owner: str
+    unit_kind: str
+    unit_noun: str
+    unit_domain: str
+    adjacency: str
+    public_size: int
+    holdout_share: str
+    epsilon: str
+    delta: str
+    order: int
+    capacity: str
+    committed: str
+    blocks: tuple[Block, ...]
+    retired: bool
+    uncovered_since: int | None
+    ledger_seq: int
+
+    @classmethod
+    def read(cls, body: Any, **bound: Any) -> Self:
+        """Make a population and its blocks."""
+        blocks = body.get("blocks", ()) if isinstance(body, Mapping) else ()
+        # `super()` without arguments looks for the class before `slots=True` replaced it.
+        return super(Population, cls).read(body, blocks=tuple(Block.read(block) for block in blocks), **bound)
+
+    @property
+    def spent_and_held(self) -> str:
+        """The part of the budget that is charged or held in the fullest block, in per cent, rounded up."""
+        share = Decimal(self.committed) / Decimal(self.capacity)
+        return f"{(share * 100).quantize(Decimal('0.1'), rounding='ROUND_CEILING')} %"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant(View):
+    """An owner's permission for one principal, one dataset, one purpose, until a date."""
+
+    NOUN: ClassVar[str] = "grant"
+    COLUMNS: ClassVar[tuple[str, ...]] = ("grant", "principal", "dataset", "purpose", "until", "job_kinds", "state")
+    grant: str
+    principal: str
+    dataset: str
+    purpose: str
+    until: str
+    job_kinds: tuple[str, ...]
+    obligations: Mapping[str, Any]
+    state: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version(View):
+    """An upload, for its owner alone: where it stands, what was wrong with it, or how much it holds."""
+
+    NOUN: ClassVar[str] = "version"
+    version: str
+    dataset: str
+    state: str
+    created_at: str
+    problems: Mapping[str, Any] | None
+    rows: Mapping[str, int] | None
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is sealed or refused."""
+        return self.state in ("sealed", "refused")
+
+    @property
+    def first_problem(self) -> str | None:
+        """The first thing that was wrong, in words."""
+        found = (self.problems or {}).get("problems", ())
+        return problem_in_words(found[0]) if found else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report(View):
+    """A compliance report that was issued."""
+
+    NOUN: ClassVar[str] = "report"
+    COLUMNS: ClassVar[tuple[str, ...]] = ("report", "digest", "created_at")
+    report: str
+    digest: str
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogEntry(View):
+    """An entry of the tenant in the log: its index, its payload, and the salt that opens its leaf."""
+
+    NOUN: ClassVar[str] = "log entry"
+    COLUMNS: ClassVar[tuple[str, ...]] = ("index", "type")
+    index: int
+    payload: Mapping[str, Any]
+    salt: str = field(repr=False)
+
+    @property
+    def type(self) -> str:
+        """The event's type, for example `job:queued`."""
+        return str(self.payload.get("type", ""))
+
+
+def problem_in_words(problem: Mapping[str, Any]) -> str:
+    """A problem of an upload: its place and its rule; there is never a value in it."""
+    named = [f"{name} {value}" for name, value in problem.items() if name != "rule" and value is not None]
+    return ", ".join([*named, str(problem.get("rule", "broken rule"))])
