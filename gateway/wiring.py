@@ -30,13 +30,13 @@ from gateway.storage.tiles import BlobTiles
 from gateway.unit_of_work import Database, Surroundings, no_point
 from kernel.canonical import Digest
 from kernel.clock import Clock, SystemClock
-from kernel.errors import InvalidError
+from kernel.errors import InvalidError, NotFoundError
 from kernel.ids import Entropy, Slug
 from kernel.signing import Ed25519Signer
 from privacy.release.certificate import SoftwareFacts
 from privacy.sealing.keyring import Keyring
 from privacy.sealing.keyring_file import KeyFile, Passphrase, Unlock
-from privacy.sealing.private_files import read_key_file, read_passphrase_file
+from privacy.sealing.private_files import open_private_directory, read_key_file, read_passphrase_file
 from privacy.sealing.stores import BlobStore, LocalBlobStore
 
 PACKAGES = ("audit", "compliance", "gateway", "kernel", "policies", "privacy", "privgate")
@@ -72,6 +72,7 @@ def build(
         CorruptError: The keyring is older than the one this database remembers, or was altered.
     """
     require_own_packages()
+    require_home(settings)
     clock = clock or SystemClock()
     engine = build_engine(settings.database)
     require_current(engine)
@@ -111,6 +112,13 @@ def open_keyring(
     )
     remember_generation(database, keyring.generation)
     return keyring
+
+
+def require_home(settings: Settings) -> None:
+    """Return if the home is there and ours alone; raise `InvalidError` or `NotFoundError` with the command to run."""
+    if not settings.home.exists():
+        raise NotFoundError(f"`{settings.home}` does not exist: set PRIVGATE_HOME, or run `privgate-gateway init`")
+    os.close(open_private_directory(settings.home))
 
 
 def unlock_of(settings: Settings) -> Unlock:

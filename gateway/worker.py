@@ -29,6 +29,7 @@ from kernel.ids import JobId
 
 IDLE_SECONDS = 0.2
 UPKEEP_SECONDS = 30.0
+RETRY_SECONDS = 1.0
 BEATS_PER_LEASE = 3
 
 _log = structlog.get_logger(__name__)
@@ -54,11 +55,15 @@ class Worker:
         """Work until told to stop."""
         next_upkeep = 0.0
         while not self.stopping.is_set():
-            if time.monotonic() >= next_upkeep:
-                expire_holds(self.on)
-                next_upkeep = time.monotonic() + UPKEEP_SECONDS
-            if not self.step():
-                self.stopping.wait(IDLE_SECONDS)
+            try:
+                if time.monotonic() >= next_upkeep:
+                    expire_holds(self.on)
+                    next_upkeep = time.monotonic() + UPKEEP_SECONDS
+                if not self.step():
+                    self.stopping.wait(IDLE_SECONDS)
+            except Exception as error:  # noqa: BLE001 - a lost connection is tried again; no task was taken meanwhile
+                _log.warning("worker", kind=type(error).__name__)
+                self.stopping.wait(RETRY_SECONDS)
 
     def step(self) -> bool:
         """Claim one task and work on it; return whether there was one."""
@@ -109,7 +114,8 @@ class Worker:
         if started is None:
             return
         tick = run_job.next_tick(self.on, started, self.on.clock.now())
-        self.stopping.wait(max((tick - self.on.clock.now()).total_seconds(), 0.0))
+        # Not on `stopping`: an end that shows before its tick would tell how long the work took.
+        time.sleep(max((tick - self.on.clock.now()).total_seconds(), 0.0))
 
 
 def _started_at(on: Collaborators, job: JobId) -> datetime | None:

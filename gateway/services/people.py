@@ -19,7 +19,7 @@ from gateway.services.collaborators import Collaborators
 from gateway.services.deciding import Answer, Caller
 from gateway.unit_of_work import SYSTEM, Work
 from kernel.checks import text, whole
-from kernel.errors import NotFoundError
+from kernel.errors import ConflictError, NotFoundError
 from kernel.ids import CredentialId, PrincipalId, TenantId
 from policies.decisions import Deny
 from policies.events import (
@@ -106,6 +106,25 @@ def issue_credential(on: Collaborators, caller: Caller, principal: PrincipalId, 
         work.record(_issued_event(token), actor=answer.actor)
         work.commit("credential-issue")
     return token[1]
+
+
+def reissue(on: Collaborators, principal: PrincipalId) -> Token:
+    """Issue a further token as the gateway's own act; only the operator's command line may call this.
+
+    Raises:
+        NotFoundError: No such principal here.
+        ConflictError: It was disabled, which is final.
+    """
+    with on.database.read() as reading:
+        person = reading.people.get(principal=principal)
+    known = on.decider.snapshot(person.tenant).principals[principal]
+    if not known.enabled:
+        raise ConflictError("this principal was disabled, for good", field="principal")
+    with on.database.work(person.tenant) as work:
+        issued = _issue(on, work, principal, on.limits.token_days)
+        work.record(_issued_event(issued), actor=SYSTEM)
+        work.commit("token")
+    return issued[1]
 
 
 def revoke_credential(on: Collaborators, caller: Caller, credential: CredentialId) -> Deny | None:

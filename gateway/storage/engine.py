@@ -6,7 +6,8 @@ Rules
    that turns into a writer fails with "database is locked" regardless of any timeout.
 2. PostgreSQL: READ COMMITTED with explicit row locks taken in one order (`gateway.unit_of_work`, rule 3);
    `synchronous_commit=on`.
-3. A connection is either a reader or a writer for its whole life in a transaction.
+3. An error of the database names the statement, never its parameters.
+4. A connection is either a reader or a writer for its whole life in a transaction.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ def build_engine(url: str, *, pool_size: int = 8) -> Engine:
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_pre_ping=True,
+        hide_parameters=True,
         isolation_level="READ COMMITTED",
         connect_args={"options": "-c synchronous_commit=on -c lock_timeout=30s"},
     )
@@ -62,7 +64,10 @@ def begin_reading(connection: Connection) -> None:
 
 
 def _sqlite(url: str) -> Engine:
-    arguments: dict[str, Any] = {"connect_args": {"check_same_thread": False, "timeout": BUSY_MILLISECONDS / 1000}}
+    arguments: dict[str, Any] = {
+        "connect_args": {"check_same_thread": False, "timeout": BUSY_MILLISECONDS / 1000},
+        "hide_parameters": True,
+    }
     if url == MEMORY:
         arguments["poolclass"] = StaticPool
     engine = create_engine(url, **arguments)
