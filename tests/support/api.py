@@ -5,23 +5,29 @@ Everything runs except the listener: middleware, threads, sequencer and journal 
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import text
 from starlette.testclient import TestClient
 
 from gateway.app import create_app
+from gateway.launchers.second_opinion import ask_dp_accounting
 from gateway.services.people import found_tenant
 from gateway.settings import Settings
 from gateway.storage.engine import build_engine
 from gateway.storage.schema import migrate
 from gateway.wiring import Gateway, build, unlock_of
+from gateway.work import confinement_of
+from gateway.worker import Worker
 from kernel.clock import Clock, SystemClock
 from kernel.ids import TenantId
 from privacy.sealing.keyring import Keyring
@@ -70,6 +76,7 @@ class Person:
     client: TestClient
     principal: str
     token: str
+    credential: str = ""
 
     def ask(self, method: str, path: str, body: Any = None, **arguments: Any) -> Any:
         """Send a request with this person's token; POSTs carry a fresh Idempotency-Key unless one is given."""
@@ -106,6 +113,8 @@ class House:
     client: TestClient
     tenant: TenantId
     people: dict[str, Person] = field(default_factory=dict)
+    ids: dict[str, str] = field(default_factory=dict)
+    """Identifiers of what a test has made."""
 
     def __getitem__(self, name: str) -> Person:
         return self.people[name]
@@ -116,8 +125,20 @@ class House:
         token = done(admin.post("/v1/principals", {"name": name}), 201)
         for role in roles:
             done(admin.post(f"/v1/principals/{token['principal']}/roles", {"role": role}))
-        self.people[name] = Person(self.client, token["principal"], token["token"])
+        self.people[name] = Person(self.client, token["principal"], token["token"], token["credential"])
         return self.people[name]
+
+    def log(self) -> list[dict[str, Any]]:
+        """Every entry of the tenant so far, oldest first, as its payload."""
+        query = "SELECT payload FROM log_entry WHERE tenant = :tenant ORDER BY seq"
+        with self.gateway.on.database.reading() as connection:
+            rows = connection.execute(text(query), {"tenant": str(self.tenant)}).scalars()
+            return [json.loads(bytes(payload)) for payload in rows]
+
+    def decisions(self) -> dict[str, dict[str, Any]]:
+        """The logged decisions by their names."""
+        made = [entry["fields"] for entry in self.log() if entry["type"] == "decision:made"]
+        return {fields["decision"]: fields for fields in made}
 
     def settle(self) -> None:
         """Wait until the log has integrated everything that is committed now."""
@@ -134,12 +155,35 @@ def house(home: Path, *, clock: Clock | None = None, people: bool = True, **chan
     initialise(settings)
     gateway = build(settings, clock=clock)
     tenant, admin = found_tenant(gateway.on, tenant_name="Test hospital", admin_name="admin")
-    with TestClient(create_app(gateway), base_url="https://gateway.test", raise_server_exceptions=False) as client:
+    with client_of(gateway) as client:
         made = House(gateway, client, tenant)
         made.people["admin"] = Person(client, admin.principal, admin.token.written())
         for name, roles in ROLES.items() if people else ():
             made.enrol(name, *roles)
         yield made
+
+
+@contextmanager
+def reopened(home: Path, like: House) -> Iterator[House]:
+    """Start a gateway in a copy of another's directory, for the same people."""
+    gateway = build(settings_in(home))
+    with client_of(gateway) as client:
+        people = {name: replace(person, client=client) for name, person in like.people.items()}
+        yield House(gateway, client, like.tenant, people)
+
+
+def client_of(gateway: Gateway) -> TestClient:
+    """A client of the gateway's app; entering it starts the app's threads."""
+    return TestClient(create_app(gateway), base_url="https://gateway.test", raise_server_exceptions=False)
+
+
+def worker_of(of: House) -> Worker:
+    """A worker as the operator's command makes it, to be stepped."""
+    settings, stopping = of.gateway.settings, threading.Event()
+    confinement = confinement_of(settings)
+    return Worker(
+        on=of.gateway.on, confinement=confinement, opinion=ask_dp_accounting, name="test-worker", stopping=stopping
+    )
 
 
 def neighbour(of: House) -> Person:
@@ -202,7 +246,7 @@ def grant_body(principal: str, dataset: str, **changes: Any) -> dict[str, Any]:
 def job_body(dataset: str, **changes: Any) -> dict[str, Any]:
     """A request with everything filled in by the gateway."""
     spec = {"dataset": dataset, "purpose": "research/oncology", "epsilon": "1", "label": "outcome"} | changes
-    return {"spec": spec}
+    return {"spec": {name: value for name, value in spec.items() if value is not None}}
 
 
 def rows_csv(count: int = 500) -> bytes:
