@@ -1,0 +1,20 @@
+"""What every test may ask for."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.support.cycles import Cycle
+
+
+@pytest.fixture(scope="session")
+def cycle(tmp_path_factory: pytest.TempPathFactory) -> Cycle:
+    """The session's one real cycle (about 15 seconds); not to be changed: work on a `copy`."""
+    from tests.support.cycles import real_cycle  # the gateway is loaded by whoever asks for a cycle, and nobody else
+
+    own = tmp_path_factory.getbasetemp()
+    return real_cycle((own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "cycle")
