@@ -43,11 +43,13 @@ test-slow: $(READY) postgres-binaries ## Run the long suites (both databases, fu
 soak: $(READY) ## Run what is too long for CI; results in benchmarks/results/soak.jsonl
 	$(BIN)/python -m benchmarks.soak
 
-check: $(READY) ## Format, lint, types, import directions, documents
+check: $(READY) ## Format, lint, types, import directions, architecture, documents, Dockerfile
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/pytest -q tests/architecture tests/docs
 
 fix: $(READY) ## Format and mend what can be mended
 	$(BIN)/ruff format .
