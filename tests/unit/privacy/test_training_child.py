@@ -1,0 +1,263 @@
+"""The roles `train` and `evaluate` in real confined children: what they hand over, and what they never say."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from kernel import canonical
+from kernel.canonical import Digest
+from privacy.evaluation.report import read_evaluation
+from privacy.graph.forward import forward
+from privacy.graph.weights import NamedArrays, pack_weights, unpack_weights
+from privacy.jobs.assignment import EvaluationAssignment, TrainingAssignment
+from privacy.sandbox.endings import Ending
+from privacy.sealing.manifest import Split
+from privacy.sealing.secret import SecretBytes
+from privacy.training.rows import RowEncoder
+from privacy.training.savepoints import open_state
+from tests.support import jobs
+from tests.support.jobs import GO, KILL, STOP, converse, converse_here, keys_for
+
+FEW_STEPS = {"steps": 20, "sampling_rate": "0.2"}
+QUIET = {"steps": 60, "sampling_rate": "0.5", "learning_rate": "2"}
+JOB_KEY = os.urandom(32)
+
+
+@pytest.fixture(scope="module")
+def sealed(tmp_path_factory: pytest.TempPathFactory) -> jobs.Sealed:
+    """A train block in two parts."""
+    rows = jobs.people(480)
+    return jobs.seal([rows.slice(0, 300), rows.slice(300)], tmp_path_factory.mktemp("train"))
+
+
+def _weights(of: TrainingAssignment, artifact: bytes | None) -> dict[str, Any]:
+    assert artifact is not None
+    return unpack_weights(of.graph, artifact)
+
+
+def test_a_model_is_trained_evaluated_and_read(sealed: jobs.Sealed, tmp_path: Path) -> None:
+    """The whole way: sealed rows, a released model that predicts, noisy counts that say how well."""
+    assignment = jobs.training(sealed, epsilon="50", recipe=QUIET)
+    trained = converse(assignment, keys_for(sealed, JOB_KEY), sealed.paths)
+    assert trained.ending is Ending.FINISHED
+    fresh = jobs.people(400, seed=8)
+    rows = RowEncoder(assignment.table.features, jobs.SCHEMA).encode(fresh)
+    scores = forward(assignment.model(), _weights(assignment, trained.artifact), rows.features)[:, 0]
+    accuracy = ((scores >= 0) == (rows.targets > 0.5)).mean()
+    assert accuracy > 0.8
+
+    holdout = jobs.seal([fresh], tmp_path / "holdout", Split.HOLDOUT)
+    evaluating = jobs.evaluation(holdout, assignment, epsilon="100")
+    body = holdout.key.reveal() + (trained.artifact or b"")
+    evaluated = converse(evaluating, body, holdout.paths)
+    assert evaluated.ending is Ending.FINISHED
+    assert [header["m"] for header, _ in evaluated.frames] == ["rehearsed", "need", "result"]
+    statement = read_evaluation(evaluating.plan, evaluated.artifact or b"")
+    assert abs(float(statement["accuracy"]["value"]) - accuracy) < 0.05
+    assert float(statement["accuracy"]["low"]) <= accuracy <= float(statement["accuracy"]["high"])
+
+
+def test_the_frames_are_those_of_the_plan(sealed: jobs.Sealed) -> None:
+    """Rehearsed, then a need and a savepoint for each chunk, then the result: whatever the rows are."""
+    assignment = jobs.training(sealed, recipe=FEW_STEPS)
+    seen = converse_here(assignment, keys_for(sealed, JOB_KEY))
+    chunks = list(range(2, 21, 2))
+    expected: list[dict[str, Any]] = [{"m": "rehearsed"}]
+    for upto in chunks[:-1]:
+        expected += [{"m": "need", "upto": upto}, {"m": "savepoint", "step": upto}]
+    expected += [{"m": "need", "upto": 20}, {"m": "result", "steps": 20}]
+    assert [header for header, _ in seen.frames] == expected
+
+
+def _hostile_tables() -> dict[str, pa.Table]:
+    rows = jobs.people(480)
+    names = rows.column_names
+
+    def with_column(name: str, values: pa.Array) -> pa.Table:
+        return rows.set_column(names.index(name), name, values)
+
+    return {
+        "one more row": pa.concat_tables([rows, rows.slice(0, 1)]),
+        "no row": rows.slice(0, 0),
+        "one row": rows.slice(0, 1),
+        "nine times the rows": pa.concat_tables([rows] * 9),
+        "no age": with_column("age", pa.nulls(480, pa.float64())),
+        "not a number": with_column("age", pa.array([np.nan, np.inf] * 240, pa.float64())),
+        "far outside": with_column("dose", pa.array([1e308, -1e308] * 240, pa.float64())),
+        "denormal": with_column("dose", pa.array([5e-324] * 480, pa.float64())),
+        "unlisted": with_column("ward", pa.array(["z"] * 480, pa.string())),
+        "no patient": with_column("patient", pa.nulls(480, pa.string())),
+        "one patient": with_column("patient", pa.array(["p"] * 480, pa.string())),
+    }
+
+
+HOSTILE = _hostile_tables()
+
+
+@pytest.mark.parametrize("unit", [jobs.RECORD, jobs.PATIENT], ids=["record", "patient"])
+def test_what_leaves_has_one_form_whatever_the_rows_are(tmp_path: Path, unit: Any) -> None:
+    """Frames, lengths and the ending are the same for every table: their number and values show nowhere (RULES 11)."""
+    seen = {}
+    for name, table in HOSTILE.items():
+        sealed = jobs.seal([table], tmp_path / name.replace(" ", "-"))
+        assignment = jobs.training(sealed, unit=unit, recipe=FEW_STEPS)
+        run = converse_here(assignment, keys_for(sealed, JOB_KEY))
+        weights = _weights(assignment, run.artifact)
+        assert all(np.isfinite(value).all() for value in weights.values()), name
+        seen[name] = (json.dumps(run.frames), run.ending)
+    assert len(set(seen.values())) == 1, seen
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_an_evaluation_has_one_form_whatever_the_rows_are(sealed: jobs.Sealed, tmp_path: Path, name: str) -> None:
+    """Whatever the holdout holds, noisy counts of every cell leave, and the same frames."""
+    trained = jobs.training(sealed, recipe=FEW_STEPS)
+    weights = {weight.name: np.ones(weight.shape, np.float32) for weight in trained.graph.weights}
+    holdout = jobs.seal([HOSTILE[name]], tmp_path / "holdout", Split.HOLDOUT)
+    assignment = jobs.evaluation(holdout, trained)
+    run = converse_here(assignment, holdout.key.reveal() + pack_weights(trained.graph, weights))
+    assert [header for header, _ in run.frames] == [
+        {"m": "rehearsed"},
+        {"m": "need", "upto": 1},
+        {"m": "result", "steps": 1},
+    ]
+    statement = read_evaluation(assignment.plan, run.artifact or b"")
+    assert len(statement["histogram"]["negative"]) == len(statement["histogram"]["positive"]) == assignment.plan.bins
+
+
+def test_a_killed_run_resumes_from_its_savepoint(sealed: jobs.Sealed) -> None:
+    """The second attempt starts after the savepoint, announces only what is left, and ends like any run."""
+    assignment = jobs.training(sealed, recipe=FEW_STEPS)
+    first = converse(assignment, keys_for(sealed, JOB_KEY), sealed.paths, lambda upto: KILL if upto > 8 else GO)
+    assert (first.artifact, first.ending, sorted(first.savepoints)) == (None, Ending.STOPPED, [2, 4, 6, 8])
+    resumed = dataclasses.replace(assignment, savepoint=8)
+    second = converse(resumed, keys_for(sealed, JOB_KEY, first.savepoints[8]), sealed.paths)
+    assert second.started == [10, 12, 14, 16, 18, 20]
+    assert second.ending is Ending.FINISHED
+    assert _weights(assignment, second.artifact)
+
+
+def test_every_attempt_draws_fresh_noise_and_samples(sealed: jobs.Sealed) -> None:
+    """Two attempts from one savepoint part at the first step: no random state is stored or restored."""
+    assignment = jobs.training(sealed, recipe=FEW_STEPS)
+    first = converse_here(assignment, keys_for(sealed, JOB_KEY), lambda upto: STOP if upto > 4 else GO)
+    resumed = dataclasses.replace(assignment, savepoint=2)
+    again = [
+        converse_here(
+            resumed,
+            keys_for(sealed, JOB_KEY, first.savepoints[2]),
+            lambda upto: STOP if upto > 4 else GO,
+        )
+        for _ in range(2)
+    ]
+    size = assignment.graph.weight_elements
+    with SecretBytes(JOB_KEY) as key:
+        digest = assignment.plan.digest
+        states = [
+            open_state(run.savepoints[4], digest, 4, size, key, assignment.tenant, assignment.job)
+            for run in (first, *again)
+        ]
+    assert not any(np.isclose(a.weights, b.weights, rtol=1e-6).any() for a, b in ((states[0], states[1]), states[1:]))
+
+
+@pytest.mark.parametrize("at", [2, 20])
+def test_a_cancelled_run_releases_nothing(sealed: jobs.Sealed, at: int) -> None:
+    """After `stop` no result follows, not even of what ran before."""
+    assignment = jobs.training(sealed, recipe=FEW_STEPS)
+    run = converse_here(assignment, keys_for(sealed, JOB_KEY), lambda upto: STOP if upto >= at else GO)
+    assert run.artifact is None
+    assert run.ending is Ending.FINISHED
+    assert run.started[-1] == at
+
+
+def _refused(assignment: TrainingAssignment | EvaluationAssignment, body: bytes) -> list[str]:
+    run = converse_here(assignment, body)
+    assert (run.artifact, run.ending) == (None, Ending.REFUSED)
+    return [header["m"] for header, _ in run.frames]
+
+
+def test_a_savepoint_of_another_job_step_plan_or_key_ends_the_attempt(sealed: jobs.Sealed) -> None:
+    """It does not open, and nothing is started."""
+    assignment = jobs.training(sealed, recipe=FEW_STEPS)
+    first = converse_here(assignment, keys_for(sealed, JOB_KEY), lambda upto: STOP if upto > 4 else GO)
+    saved = first.savepoints[4]
+    other_job = jobs.training(sealed, recipe=FEW_STEPS).job
+    for attempt, body in (
+        (dataclasses.replace(assignment, savepoint=4, job=other_job), keys_for(sealed, JOB_KEY, saved)),
+        (dataclasses.replace(assignment, savepoint=2), keys_for(sealed, JOB_KEY, saved)),
+        (dataclasses.replace(assignment, savepoint=4), keys_for(sealed, os.urandom(32), saved)),
+        (dataclasses.replace(assignment, savepoint=4), keys_for(sealed, JOB_KEY, saved[:-1] + b"\x00")),
+        (dataclasses.replace(assignment, savepoint=4), keys_for(sealed, JOB_KEY)),
+    ):
+        assert _refused(attempt, body) == ["rehearsed"]
+
+
+def test_a_part_that_was_changed_ends_the_attempt_without_a_step(sealed: jobs.Sealed, tmp_path: Path) -> None:
+    """Ciphertext that does not open, or stands in another's place, is found before anything is started."""
+    assignment = jobs.training(sealed, recipe=FEW_STEPS)
+    data = bytearray(sealed.paths[0].read_bytes())
+    data[len(data) // 2] ^= 1
+    broken = tmp_path / "part"
+    broken.write_bytes(data)
+    for path, aad in ((broken, sealed.parts[0].aad), (sealed.paths[0], sealed.parts[1].aad)):
+        part = dataclasses.replace(sealed.parts[0], path=str(path), aad=aad)
+        table = dataclasses.replace(assignment.table, parts=(part,))
+        changed = dataclasses.replace(assignment, table=table)
+        assert _refused(changed, keys_for(sealed, JOB_KEY)) == ["rehearsed"]
+
+
+def test_an_assignment_that_does_not_hold_together_is_refused_before_a_key(sealed: jobs.Sealed) -> None:
+    """A graph or features of another plan: the child ends before it says `rehearsed`."""
+    assignment = jobs.training(sealed, recipe=FEW_STEPS)
+    body = assignment.to_json()
+    for name in ("graph", "features"):
+        body["plan"] = assignment.plan.to_fields() | {name: str(Digest.of(b"other"))}
+        lying = _Raw(canonical.encode(body))
+        assert _refused(lying, b"") == []  # type: ignore[arg-type]
+
+
+class _Raw:
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def to_json(self) -> dict[str, Any]:
+        return {"role": "train"}
+
+    def to_bytes(self) -> bytes:
+        return self._data
+
+
+def test_a_savepoint_holds_noisy_state_only(sealed: jobs.Sealed) -> None:
+    """Three vectors, a plan and a step; encrypted for the parent, of one length at every step."""
+    assignment = jobs.training(sealed, recipe=FEW_STEPS)
+    run = converse_here(assignment, keys_for(sealed, JOB_KEY))
+    assert len({len(data) for data in run.savepoints.values()}) == 1
+    with SecretBytes(JOB_KEY) as key:
+        state = open_state(
+            run.savepoints[6],
+            assignment.plan.digest,
+            6,
+            assignment.graph.weight_elements,
+            key,
+            assignment.tenant,
+            assignment.job,
+        )
+    assert state.step == 6
+    assert np.isfinite(state.weights).all()
+
+
+def test_the_artifact_holds_weights_and_the_graphs_digest_only(sealed: jobs.Sealed) -> None:
+    """No count, time, loss or optimiser state stands in what is released."""
+    assignment = jobs.training(sealed, recipe=FEW_STEPS)
+    run = converse_here(assignment, keys_for(sealed, JOB_KEY))
+    named = NamedArrays.from_bytes(run.artifact or b"")
+    assert set(named.texts) == {"format", "graph"}
+    assert set(named.arrays) == {weight.name for weight in assignment.graph.weights}
