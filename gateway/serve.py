@@ -25,7 +25,7 @@ from gateway.tls import LocalAuthority, server_context
 from gateway.wiring import Gateway, build
 from kernel.errors import UnavailableError
 
-GRACE_SECONDS = 10
+GRACE_SECONDS = 3
 BACKLOG = 512
 
 _log = structlog.get_logger(__name__)
