@@ -5,13 +5,14 @@ Rules
 1. The child reads one staged file and writes into one empty directory; keys go over its pipe.
 2. It answers with what it sealed or with what was wrong. If it dies instead, the upload is refused: a file that brings
    its parser down once does so again.
+3. What it answers is read as what a hostile program wrote: bounded, of a known form, naming this version's parts alone.
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +24,19 @@ from gateway.services.collaborators import Collaborators
 from gateway.services.seal_version import SealedFiles, SealKeys, Staged
 from kernel import canonical
 from kernel.canonical import Digest
-from kernel.errors import CorruptError, PrivgateError, StaleError
+from kernel.errors import CorruptError, PrivgateError
 from privacy.ingest.assignment import IngestAssignment
-from privacy.ingest.formats import Problem, Rule, UploadFormat
+from privacy.ingest.formats import MOST_PROBLEMS, Problem, Rule, UploadFormat
 from privacy.sandbox.frames import Channel
+from privacy.sandbox.limits import Limits
 from privacy.sandbox.spawn import spawn
 from privacy.schema import TableSchema
-from privacy.sealing.manifest import Part
+from privacy.sealing.manifest import Part, PartAddress
 from privacy.units import PrivacyUnit
 
 LARGEST_ANSWER = 64 * 2**20
+FREE_OUTPUT, OUTPUT_RATIO = 256 * 2**20, 64
+"""A child writes parts and encrypted hashes: what a small file may become, and how much larger a large one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +74,21 @@ def _in_child(
     on: Collaborators, staged: Staged, keys: SealKeys, confinement: Confinement, output: Path, copy: Path
 ) -> SealedFiles | Refused:
     file = local_file(on.blobs, staged.path, copy)
-    try:
-        with spawn(
-            "ingest", limits=confinement.ingest, readable=[file], writable=output, minimum=confinement.minimum
-        ) as child:
+    limits = _limits(confinement.ingest, file.stat().st_size)
+    # A child that does not come up has seen nothing: the host is at fault, not the file, and the task is tried again.
+    with spawn("ingest", limits=limits, readable=[file], writable=output, minimum=confinement.minimum) as child:
+        try:
             child.channel.send({"m": "assignment"}, _assignment(staged, file, output).to_bytes())
             _expect_ready(child.channel)
             child.channel.send({"m": "key"}, keys.body())
-            return _answer(*child.channel.receive(LARGEST_ANSWER), output)
-    except StaleError:
-        raise
-    except (PrivgateError, OSError):
-        return Refused([Problem(row=None, column=None, rule=Rule.DID_NOT_FINISH)])
+            return _answer(*child.channel.receive(LARGEST_ANSWER), staged, output)
+        except (PrivgateError, OSError):
+            return Refused([Problem(row=None, column=None, rule=Rule.DID_NOT_FINISH)])
+
+
+def _limits(most: Limits, upload: int) -> Limits:
+    """What a child may write: as much as any honest file of that size becomes."""
+    return replace(most, output_bytes=min(most.output_bytes, FREE_OUTPUT + OUTPUT_RATIO * upload))
 
 
 def _assignment(staged: Staged, file: Path, output: Path) -> IngestAssignment:
@@ -106,14 +113,25 @@ def _expect_ready(channel: Channel) -> None:
         raise CorruptError("an ingest child sent something else than `ready-for-key`")
 
 
-def _answer(header: Mapping[str, Any], body: bytes, output: Path) -> SealedFiles | Refused:
-    match header:
-        case {"m": "sealed"}:
-            found = canonical.decode(body, limit=LARGEST_ANSWER)
-            parts = tuple(Part.from_json(part) for part in found["parts"])
-            return SealedFiles(output, parts, Digest(found["fingerprints"]))
-        case {"m": "refused"}:
-            found = canonical.decode(body, limit=LARGEST_ANSWER)
-            return Refused([Problem.from_json(problem) for problem in found["problems"]], found["more"] is True)
-        case _:
-            raise CorruptError("an ingest child sent a frame that does not belong here")
+def _answer(header: Mapping[str, Any], body: bytes, staged: Staged, output: Path) -> SealedFiles | Refused:
+    found = canonical.decode(body, limit=LARGEST_ANSWER)
+    try:
+        match header:
+            case {"m": "sealed"}:
+                parts = tuple(_own(Part.from_json(part), staged) for part in found["parts"])
+                return SealedFiles(output, parts, Digest(found["fingerprints"]))
+            case {"m": "refused"}:
+                problems = [Problem.from_json(problem) for problem in found["problems"][:MOST_PROBLEMS]]
+                return Refused(problems, found["more"] is True)
+    except (KeyError, TypeError, ValueError):
+        raise CorruptError("an ingest child sent an answer of another form") from None
+    raise CorruptError("an ingest child sent a frame that does not belong here")
+
+
+def _own(part: Part, staged: Staged) -> Part:
+    """A part that is bound to the version that is being sealed."""
+    of = staged.version
+    address = PartAddress(tenant=of.tenant, dataset=of.dataset, version=of.id, name=part.name)
+    if part.aad != address.aad:
+        raise CorruptError("an ingest child named a part of another version")
+    return part

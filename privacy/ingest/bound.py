@@ -9,19 +9,33 @@ Rules
 
 from __future__ import annotations
 
+from enum import IntEnum
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kernel.amounts import Share
 from privacy.ingest.fingerprints import FINGERPRINT_BYTES, MAGIC
-from privacy.ingest.identity import Bytes, Hashes
+from privacy.ingest.identity import Bytes, Hashes, holdout
 from privacy.ingest.spill import BUCKETS, Spill
 from privacy.sealing.chunked import ChunkedWriter
 
+Entries: TypeAlias = NDArray[np.uint64]
+"""Shape [rows, 3]: unit, choice, number of the row from 0."""
+Sides: TypeAlias = NDArray[np.uint8]
+
 _UNIT, _CHOICE, _ROW = range(3)
 _PRUNE_ROWS = 2**18
+
+
+class Side(IntEnum):
+    """Where a row goes."""
+
+    DROPPED = 0
+    TRAIN = 1
+    HOLDOUT = 2
 
 
 class RowChoice:
@@ -43,17 +57,18 @@ class RowChoice:
         self._rows += len(units)
         self._spill.add((units >> np.uint64(56)).astype(np.uint8), np.stack([units, choices, rows], axis=1))
 
-    def kept(self) -> NDArray[np.bool_]:
-        """Which rows of the file are kept."""
+    def sides(self, share: Share) -> Sides:
+        """Where each row of the file goes: dropped, trains, or is held out."""
         self._spill.finish()
-        kept = np.zeros(self._rows, dtype=np.bool_)
+        sides = np.full(self._rows, Side.DROPPED, dtype=np.uint8)
         for bucket in range(BUCKETS):
-            kept[self._of_bucket(bucket)] = True
+            best = self._of_bucket(bucket)
+            sides[best[:, _ROW].astype(np.int64)] = np.where(holdout(best[:, _UNIT], share), Side.HOLDOUT, Side.TRAIN)
         self._spill.close()
-        return kept
+        return sides
 
-    def _of_bucket(self, bucket: int) -> NDArray[np.int64]:
-        best = np.zeros((0, 3), dtype=np.uint64)
+    def _of_bucket(self, bucket: int) -> Entries:
+        best: Entries = np.zeros((0, 3), dtype=np.uint64)
         waiting, pruned = [best], 0
         for part in self._spill.read(bucket, best):
             waiting.append(part)
@@ -61,9 +76,9 @@ class RowChoice:
             if sum(len(known) for known in waiting) > 2 * pruned + _PRUNE_ROWS:
                 waiting = [self._best(np.concatenate(waiting))]
                 pruned = len(waiting[0])
-        return self._best(np.concatenate(waiting))[:, _ROW].astype(np.int64)
+        return self._best(np.concatenate(waiting))
 
-    def _best(self, entries: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    def _best(self, entries: Entries) -> Entries:
         """Of each unit's entries the first ones by choice, then by row."""
         if not len(entries):
             return entries
@@ -87,6 +102,8 @@ class FingerprintList:
 
     def add(self, fingerprints: Bytes) -> None:
         """Take the fingerprints of some rows' units."""
+        # Equal records share a fingerprint: without this, very many of them would fill one bucket.
+        fingerprints = _sorted_once(fingerprints)
         self._spill.add(fingerprints[:, 0].copy(), fingerprints)
 
     def write(self, sink: ChunkedWriter) -> None:
@@ -101,9 +118,10 @@ class FingerprintList:
         self._spill.close()
 
 
-def _sorted_once(fingerprints: Bytes) -> Any:
+def _sorted_once(fingerprints: Bytes) -> Bytes:
     halves = np.ascontiguousarray(fingerprints).view(">u8").astype(np.uint64)
     order = np.lexsort((halves[:, 1], halves[:, 0]))
-    ordered, halves = fingerprints[order], halves[order]
+    halves = halves[order]
     fresh = np.concatenate([[True], (halves[1:] != halves[:-1]).any(axis=1)])
-    return ordered[fresh]
+    once: Bytes = fingerprints[order[fresh]]
+    return once

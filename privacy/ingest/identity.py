@@ -32,6 +32,7 @@ Hashes: TypeAlias = NDArray[np.uint64]
 Bytes: TypeAlias = NDArray[np.uint8]
 
 _CELL_BYTES = 16
+_UNIT = b"unit\0"
 _ID, _CHOICE, _FINGERPRINT = b"privgate/unit-id/v1", b"privgate/row-choice/v1", b"privgate/unit-fingerprint/v1"
 
 
@@ -47,7 +48,9 @@ class Identities:
 
     def __init__(self, schema: TableSchema, unit: PrivacyUnit, population: SecretBytes, tenant: SecretBytes) -> None:
         self._unit = unit
-        self._columns = sorted(schema.columns, key=lambda column: column.name)
+        # The rows of one unit agree on its own column, so that it need not be looked at to tell them apart.
+        columns = [column for column in schema.columns if column.name != unit.column]
+        self._columns = sorted(columns, key=lambda column: column.name)
         with subkey(population, Label.UNIT) as key:
             self._id, self._choice = expand(key, _ID), expand(key, _CHOICE)
         self._fingerprint = expand(tenant, _FINGERPRINT)
@@ -59,7 +62,7 @@ class Identities:
             rows = self._rows(batch)
             return _numbers(_keyed(rows, self._id, 8)), _keyed(rows, self._fingerprint, FINGERPRINT_BYTES)
         encoded = batch.column(self._unit.column).dictionary_encode()
-        units = [b"unit\0" + name.encode("utf-8") for name in encoded.dictionary.to_pylist()]
+        units = [_UNIT + name.encode("utf-8") for name in encoded.dictionary.to_pylist()]
         places = encoded.indices.to_numpy(zero_copy_only=False)
         return _numbers(_keyed(units, self._id, 8))[places], _keyed(units, self._fingerprint, FINGERPRINT_BYTES)
 
@@ -68,7 +71,7 @@ class Identities:
         return _numbers(_keyed(self._rows(batch), self._choice, 8))
 
     def _rows(self, batch: Any) -> list[bytes]:
-        """The canonical form of each row."""
+        """The canonical form of each row, without the unit's own column."""
         form = np.broadcast_to(np.frombuffer(self._form, dtype=np.uint8), (batch.num_rows, len(self._form)))
         cells = [_cells(column, batch.column(column.name)) for column in self._columns]
         joined = np.concatenate([form, *cells], axis=1)

@@ -17,6 +17,7 @@ from typing import Any, Self
 import pyarrow as pa
 
 from privacy.ingest.assignment import IngestAssignment
+from privacy.ingest.cells import Mask
 from privacy.sealing.manifest import Part, PartAddress, Split
 from privacy.sealing.secret import SecretBytes
 from privacy.sealing.tables import PartWriter, rows_within
@@ -52,13 +53,11 @@ class SplitWriter:
     ) -> None:
         self._stack.__exit__(kind, error, trace)
 
-    def write(self, batch: Any, holdout: Any) -> None:
-        """Write a batch; `holdout` says which rows do not train."""
-        if Split.HOLDOUT not in self._writers:
-            self._writers[Split.TRAIN].write(batch)
-            return
-        self._writers[Split.TRAIN].write(batch.filter(pa.array(~holdout)))
-        self._writers[Split.HOLDOUT].write(batch.filter(pa.array(holdout)))
+    def write(self, batch: Any, *, train: Mask, holdout: Mask) -> None:
+        """Write the rows of a batch that are on either side; the others are dropped."""
+        for side, mask in ((Split.TRAIN, train), (Split.HOLDOUT, holdout)):
+            if mask.any():
+                self._writers[side].write(batch if mask.all() else batch.filter(pa.array(mask)))
 
     def finish(self) -> Sequence[Part]:
         """Finish the files; return what the manifest says about them."""

@@ -18,13 +18,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from kernel import canonical
 from kernel.canonical import Digest
 from kernel.errors import InvalidError
 from privacy.ingest.assignment import LIMIT, IngestAssignment
-from privacy.ingest.bound import FingerprintList, RowChoice
+from privacy.ingest.bound import FingerprintList, RowChoice, Side, Sides
 from privacy.ingest.findings import Findings, RefusedError
 from privacy.ingest.fingerprints import fingerprints_context
 from privacy.ingest.formats import Problem, Rule
@@ -103,35 +101,39 @@ class Sealing:
             RefusedError: Something is wrong with the upload.
             CorruptError: It was altered since it was staged.
         """
-        kept = None if self._assignment.unit.column is None else self._chosen()
-        parts = self._write(kept)
+        sides = None if self._assignment.unit.column is None else self._chosen()
+        with SplitWriter(self._assignment, sealed_schema(self._assignment.schema), self._version) as writer:
+            if sides is None:
+                self._write_all(writer)
+            else:
+                self._write_chosen(writer, sides)
+            parts = writer.finish()
         return parts, self._write_fingerprints()
 
-    def _chosen(self) -> Any:
+    def _chosen(self) -> Sides:
         """Read the file once, to choose the rows of each unit."""
         choice = RowChoice(self._assignment.unit.rows_per_unit, self._output / "spill-rows")
         for batch in self._batches():
             units, fingerprints = self._identities.of(batch)
             choice.add(units, self._identities.choices(batch))
             self._fingerprints.add(fingerprints)
-        return choice.kept()
+        return choice.sides(self._assignment.holdout_share)
 
-    def _write(self, kept: Any | None) -> Sequence[Part]:
-        """Read the file and write its rows, those that are kept."""
+    def _write_chosen(self, writer: SplitWriter, sides: Sides) -> None:
+        """Read the file again and write the chosen rows."""
         first = 0
-        with SplitWriter(self._assignment, sealed_schema(self._assignment.schema), self._version) as writer:
-            for batch in self._batches():
-                rows = batch.num_rows
-                if kept is not None:
-                    batch = batch.filter(pa.array(kept[first : first + rows]))
-                first += rows
-                if not batch.num_rows:
-                    continue
-                units, fingerprints = self._identities.of(batch)
-                if kept is None:
-                    self._fingerprints.add(fingerprints)
-                writer.write(batch, holdout(units, self._assignment.holdout_share))
-            return writer.finish()
+        for batch in self._batches():
+            of_batch = sides[first : first + batch.num_rows]
+            first += batch.num_rows
+            writer.write(batch, train=of_batch == Side.TRAIN, holdout=of_batch == Side.HOLDOUT)
+
+    def _write_all(self, writer: SplitWriter) -> None:
+        """Read the file once and write every row: each is a unit."""
+        for batch in self._batches():
+            units, fingerprints = self._identities.of(batch)
+            self._fingerprints.add(fingerprints)
+            held_out = holdout(units, self._assignment.holdout_share)
+            writer.write(batch, train=~held_out, holdout=held_out)
 
     def _batches(self) -> Iterator[Any]:
         """The upload's rows as record batches of the sealed types; refuses the file once all problems are known."""
