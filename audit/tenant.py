@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from audit.archive import ENTRIES_PER_FILE, Opening, payload_file
+from audit.archive import ENTRIES_PER_FILE, ArchivedEntry, Opening, payload_file
 from audit.entry import Leaf, opens
 from audit.findings import Findings
 from audit.tiles import ENTRIES, TILE_WIDTH, tile_at
@@ -21,6 +21,8 @@ from kernel.errors import PrivgateError
 
 TOLERANCE = timedelta(minutes=1)
 LinesOrNothing = Callable[[int], "list[bytes] | None"]
+EntryReader = Callable[[ArchivedEntry], object]
+"""Somebody who is shown every entry that opened, in the order of the log."""
 
 
 class TenantHistory:
@@ -30,16 +32,25 @@ class TenantHistory:
         size: The size of the tree, to name bundles with.
         lines: Gives the lines of a payload file, or nothing where it is missing (which the caller has noted).
         counter, payloads, times: Where findings go.
+        opened: Who is shown the entries that opened, if anybody.
     """
 
     def __init__(
-        self, *, size: int, lines: LinesOrNothing, counter: Findings, payloads: Findings, times: Findings
+        self,
+        *,
+        size: int,
+        lines: LinesOrNothing,
+        counter: Findings,
+        payloads: Findings,
+        times: Findings,
+        opened: EntryReader | None = None,
     ) -> None:
         self._size = size
         self._lines = lines
         self._counter = counter
         self._payloads = payloads
         self._times = times
+        self._opened = opened
         self._next_seq = 0
         self._pending: list[tuple[int, Leaf]] = []
         self._latest: datetime | None = None
@@ -117,3 +128,5 @@ class TenantHistory:
         if self._latest is not None and self._latest - payload.time > TOLERANCE:
             self._times.unclear(file, "the clock had gone backwards by more than a minute", index)
         self._latest = payload.time if self._latest is None else max(self._latest, payload.time)
+        if self._opened is not None:
+            self._opened(ArchivedEntry(index, leaf, payload))

@@ -29,7 +29,7 @@ from audit.checkpoint import Checkpoint, read_unverified, verify_checkpoint
 from audit.entry import parse_leaf
 from audit.findings import Findings, StepResult, Verdict
 from audit.rederive import Rederivation
-from audit.tenant import TenantHistory
+from audit.tenant import EntryReader, TenantHistory
 from audit.tiles import ENTRIES, TILE_WIDTH, Tile, levels_of, tile_at
 from audit.trust import TrustFile
 from kernel.errors import NotFoundError, PrivgateError
@@ -78,14 +78,15 @@ class LogVerification:
         return Outcome.CANNOT_TELL if Verdict.CANNOT_TELL in verdicts else Outcome.VERIFIED
 
 
-def verify_log(archive: Archive, trust: TrustFile | None) -> LogVerification:
+def verify_log(archive: Archive, trust: TrustFile | None, opened: EntryReader | None = None) -> LogVerification:
     """Go through the steps.
 
     Args:
         archive: What was exported.
         trust: What the reader pinned; without it the outcome is UNANCHORED at best.
+        opened: Is shown every entry of the tenant that opened, so that whoever reads on need not read again.
     """
-    return _Verifier(archive, trust).run()
+    return _Verifier(archive, trust, opened).run()
 
 
 def verify_directory(path: Path, trust: TrustFile | None) -> LogVerification:
@@ -100,9 +101,10 @@ def verify_directory(path: Path, trust: TrustFile | None) -> LogVerification:
 
 
 class _Verifier:
-    def __init__(self, archive: Archive, trust: TrustFile | None) -> None:
+    def __init__(self, archive: Archive, trust: TrustFile | None, opened: EntryReader | None) -> None:
         self._archive = archive
         self._trust = trust
+        self._opened = opened
         self._anchor = Findings(1, "Trust anchor")
         self._files = Findings(2, "Files")
         self._signed = Findings(3, "Checkpoint")
@@ -193,6 +195,7 @@ class _Verifier:
             counter=self._counter,
             payloads=self._payloads,
             times=self._times,
+            opened=self._opened,
         )
         ids: set[str] = set()
         for index, data in tree.leaves():

@@ -1,8 +1,8 @@
 """Forging with the real keys: a cycle's history told differently, hashed and signed as the gateway would have done it.
 
 What cites a changed entry or certificate follows: leaf hashes and digests are renewed in the order of the log, counters
-are renewed, certificates, cards and receipts are made again. So the one thing that is wrong in a forgery is what the test
-changed; everything the log verifier looks at holds.
+are renewed, certificates, cards and receipts are made again. So the one thing that is wrong in a forgery is what the
+test changed; everything the log verifier looks at holds.
 """
 
 from __future__ import annotations
