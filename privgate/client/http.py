@@ -80,9 +80,10 @@ class Connection:
         headers = {"Idempotency-Key": key or secrets.token_hex(16)}
         return self._json(self._send("POST", path, json=dict(body or {}), headers=headers))
 
-    def put(self, path: str, body: Mapping[str, Any]) -> Any:
-        """Return the JSON answer to a PUT."""
-        return self._json(self._send("PUT", path, json=dict(body)))
+    def put(self, path: str, body: Mapping[str, Any], *, version: int | None = None) -> Any:
+        """Return the JSON answer to a PUT; with `version` it is done only while the object still is at that version."""
+        headers = {} if version is None else {"If-Match": f'"{version}"'}
+        return self._json(self._send("PUT", path, json=dict(body), headers=headers))
 
     def delete(self, path: str) -> Any:
         """Return the JSON answer to a DELETE."""

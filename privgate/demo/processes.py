@@ -66,7 +66,8 @@ class LocalGateway:
     def __enter__(self) -> LocalGateway:
         self.logs.mkdir(parents=True, exist_ok=True)
         try:
-            self._run("init", "init", "--organisation", "Demo hospital", "--admin", "Operator")
+            if not (self.home / "admin.token").exists():
+                self._run("init", "init", "--organisation", "Demo hospital", "--admin", "Operator")
             self._start("api", "serve", "--port-file", str(self.port_file))
             self._start("worker", "worker")
             self._wait_for_port()

@@ -6,12 +6,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
 WIDTH = 100
+INDENT = 4
 
 
 class Screen:
@@ -43,7 +45,7 @@ class Screen:
 
     def note(self, text: str) -> None:
         """A remark."""
-        self._console.print(Text("    " + text, style="dim"))
+        self._console.print(Padding(Text(text, style="dim"), (0, 0, 0, INDENT)))
 
     def figures(self, rows: Iterable[tuple[str, str]]) -> None:
         """Names and values, aligned."""
@@ -71,6 +73,9 @@ class Screen:
         line = Text("  ")
         line.append(mark, style=colour)
         line.append(" " + text)
-        if detail:
+        fits = len(text) + len(detail) + INDENT + 2 <= WIDTH
+        if detail and fits:
             line.append("  " + detail, style="dim")
         self._console.print(line)
+        if detail and not fits:
+            self.note(detail)

@@ -27,9 +27,15 @@ class AdministratorVerbs(Session):
         """The tenant's policy."""
         return Policy.read(self.connection.get("/v1/policy"))
 
-    def set_policy(self, policy: Mapping[str, Any]) -> Policy:
-        """Replace the tenant's policy as a whole: `approvals`, `ceilings`, `checked_by`."""
-        self.connection.put("/v1/policy", policy)
+    def set_policy(self, policy: Mapping[str, Any], *, epoch: int | None = None) -> Policy:
+        """Replace the tenant's policy as a whole: `approvals`, `ceilings`, `checked_by`.
+
+        Args:
+            policy: The new policy.
+            epoch: Of the policy that was read before; it is not replaced if somebody changed it since. The present one
+                if absent.
+        """
+        self.connection.put("/v1/policy", policy, version=self.policy().epoch if epoch is None else epoch)
         return self.policy()
 
     def define_purpose(self, purpose: str, within: Sequence[str] = ()) -> Purpose:

@@ -77,9 +77,14 @@ class OwnerVerbs(Session):
         return Population.read(self.connection.post("/v1/populations", body, key=key))
 
     def change_budget(self, population: Population | str, epsilon: Number) -> Population:
-        """Raise or lower epsilon, never below what is charged and held."""
-        path = f"/v1/populations/{identifier(population, 'population')}/budget"
-        return Population.read(self.connection.put(path, {"epsilon": decimal_text(epsilon, "epsilon")}))
+        """Raise or lower epsilon, never below what is charged and held.
+
+        A population that was read before is changed only if its ledger has not moved on since; read it again then.
+        """
+        read = self.populations[population] if isinstance(population, str) else population
+        body = {"epsilon": decimal_text(epsilon, "epsilon")}
+        path = f"/v1/populations/{read.population}/budget"
+        return Population.read(self.connection.put(path, body, version=read.ledger_seq))
 
     def cap_trainer(self, population: Population | str, principal: str, share: Number) -> None:
         """Cap what one trainer may hold and spend: access policy, not privacy."""
