@@ -17,12 +17,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from kernel.errors import InvalidError
+from privacy.ingest.formats import Rule
 from privacy.jobs.features import Encoding, Feature, FeatureSpec, Label, Transform
 from privacy.schema import Column, ColumnKind, TableSchema
+from privgate.cells import read_cell
 
 Row: TypeAlias = Mapping[str, Any]
 Encoded: TypeAlias = "list[float] | None"
-_TRUE, _FALSE = frozenset({"true", "1"}), frozenset({"false", "0"})
 
 
 class RowEncoder:
@@ -125,23 +126,22 @@ def _ordinal(column: Column) -> Encode:
 
 
 def _one_of(column: Column, encoded: Mapping[str, list[float]]) -> Encode:
-    boolean = column.kind is ColumnKind.BOOLEAN
-
     def encode(value: Any) -> Encoded:
-        written = _present(column, value)
-        if written is None:
-            return None
-        return encoded.get(_truth(written) if boolean else str(written))
+        cell = read_cell(column, value)
+        # A broken rule is a text, too, and could be a category's name.
+        return None if isinstance(cell, Rule) else encoded.get(_name(cell))
 
     return encode
 
 
+def _name(cell: Any) -> str:
+    return str(cell).lower() if isinstance(cell, bool) else str(cell)
+
+
 def _tensor(column: Column, low: float, high: float) -> Encode:
     def encode(value: Any) -> Encoded:
-        if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != column.elements:
-            return None
-        numbers = [_finite(item) for item in value]
-        return None if None in numbers else [_scaled(n, low, high) for n in numbers if n is not None]
+        cell = read_cell(column, value)
+        return [_scaled(number, low, high) for number in cell] if isinstance(cell, list) else None
 
     return encode
 
@@ -168,24 +168,6 @@ def _shortened(numbers: list[float], bound: float) -> list[float]:
     return numbers if norm <= bound else [number * (bound / norm) for number in numbers]
 
 
-def _present(column: Column, value: Any) -> Any:
-    """The value, or the declared stand-in for a missing one; nothing if there is none."""
-    missing = value is None or value == "" or (isinstance(value, str) and value in column.missing)
-    return column.fill if missing else value
-
-
 def _number(column: Column, value: Any) -> float | None:
-    return _finite(_present(column, value))
-
-
-def _finite(value: Any) -> float | None:
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _truth(value: Any) -> str:
-    written = str(value).lower()
-    return "true" if written in _TRUE else "false" if written in _FALSE else written
+    cell = read_cell(column, value)
+    return cell if isinstance(cell, float) else None

@@ -87,6 +87,12 @@ def load(name: str) -> Profile:
         raise InvalidError(f"the profile is damaged: run `privgate login --profile {name}` again") from None
 
 
+def forget(name: str) -> None:
+    """Remove a profile and what is pinned for it; nothing happens if there is none."""
+    trust_path(name).unlink(missing_ok=True)
+    (profile_directory() / f"{Slug(name)}.json").unlink(missing_ok=True)
+
+
 def _read(path: Path) -> bytes:
     for place, mode in ((path.parent, "700"), (path, "600")):
         if place.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):

@@ -1,0 +1,99 @@
+"""`jobs`: request, follow, list, approve, cancel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from privgate.cli import quotes
+from privgate.cli.options import DEFAULT, Key, Machine, Profile, commands, gateway
+from privgate.cli.screen import card, dump, note, show, show_all
+
+if TYPE_CHECKING:
+    from privgate.sdk.jobs import Job as JobView
+
+app = commands("Request private jobs and follow them.")
+Job = Annotated[str, typer.Argument(help="job_...", metavar="JOB")]
+Follow = Annotated[bool, typer.Option("--follow", help="Follow the job until it ends.")]
+
+
+@app.command()
+def submit(
+    spec: quotes.Spec = None,
+    dataset: quotes.Dataset = None,
+    purpose: quotes.Purpose = None,
+    epsilon: quotes.Epsilon = None,
+    label: quotes.Label = None,
+    model: quotes.Model = None,
+    recipe: quotes.Recipe = None,
+    release: quotes.ReleaseOption = None,
+    follow: Follow = False,
+    key: Key = None,
+    profile: Profile = DEFAULT,
+    machine: Machine = False,
+) -> None:
+    """Request a job: it is queued with its reservation, waits for an approval, or is refused with what would fit."""
+    request = quotes.written_request(
+        spec, dataset, purpose, epsilon, label=label, model=model, recipe=recipe, release=release
+    )
+    with gateway(profile) as connected:
+        job = connected.submit(request, key=key)
+        note(f"Requested {job.job}.")
+        show(_followed(job) if follow else job, machine=machine)
+
+
+@app.command("follow")
+def follow_job(job: Job, profile: Profile = DEFAULT, machine: Machine = False) -> None:
+    """Follow a job until it ends; progress is coarse, and appears at fixed ticks."""
+    with gateway(profile) as connected:
+        show(_followed(connected.jobs[job]), machine=machine)
+
+
+@app.command("list")
+def list_jobs(profile: Profile = DEFAULT, machine: Machine = False) -> None:
+    """Jobs that you asked for, or that read your data."""
+    from privgate.sdk.jobs import Job as View
+
+    with gateway(profile) as connected:
+        show_all(connected.jobs, View, machine=machine)
+
+
+@app.command("show")
+def show_job(job: Job, profile: Profile = DEFAULT, machine: Machine = False) -> None:
+    """A job and its request in final form: what an approval binds."""
+    with gateway(profile) as connected:
+        found = connected.jobs[job]
+        request = dict(found.request or {})
+        if machine:
+            dump(found.to_json() | {"request": request})
+            return
+        show(found, machine=False)
+        card("request", request.items())
+
+
+@app.command()
+def cancel(job: Job, profile: Profile = DEFAULT, machine: Machine = False) -> None:
+    """Stop a job. What was started is charged."""
+    with gateway(profile) as connected:
+        show(connected.cancel(job), machine=machine)
+
+
+@app.command()
+def approve(job: Job, profile: Profile = DEFAULT, machine: Machine = False) -> None:
+    """Say yes to a job that waits for you, the data's owner: to exactly the request that `jobs show` shows."""
+    with gateway(profile) as connected:
+        show(connected.approve(job), machine=machine)
+
+
+@app.command()
+def refuse(job: Job, profile: Profile = DEFAULT, machine: Machine = False) -> None:
+    """Say no to a job that waits for you, the data's owner."""
+    with gateway(profile) as connected:
+        show(connected.disapprove(job), machine=machine)
+
+
+def _followed(job: JobView) -> JobView:
+    if job.state == "awaiting-approval":
+        note("It waits for its owner's approval; it will be followed once it has it.")
+    return job.wait(on_progress=lambda progress: note(str(progress)))

@@ -1,0 +1,92 @@
+"""`quote`, and how a job is written: as a file, or with flags."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from privgate.cli.options import DEFAULT, Machine, Profile, gateway
+from privgate.cli.screen import show
+
+Spec = Annotated[
+    Path | None, typer.Option("--spec", "-f", help="The request as JSON or YAML (docs/formats/job-spec.md).")
+]
+Dataset = Annotated[str | None, typer.Option(help="dst_...")]
+Purpose = Annotated[str | None, typer.Option(help="Why; a grant must cover it.")]
+Epsilon = Annotated[str | None, typer.Option(help="Of this job alone.")]
+Label = Annotated[str | None, typer.Option(help="The column to predict (training).")]
+Model = Annotated[str | None, typer.Option(help="logistic or linear (training); an mlp needs --spec.")]
+Recipe = Annotated[list[str] | None, typer.Option(help="name=value, may be repeated: --recipe steps=200 (training).")]
+ReleaseOption = Annotated[str | None, typer.Option("--release", help="rel_... to evaluate on the dataset's holdout.")]
+
+
+def attach(app: typer.Typer) -> None:
+    """Add the command to the root."""
+    app.command()(quote)
+
+
+def quote(
+    spec: Spec = None,
+    dataset: Dataset = None,
+    purpose: Purpose = None,
+    epsilon: Epsilon = None,
+    label: Label = None,
+    model: Model = None,
+    recipe: Recipe = None,
+    release: ReleaseOption = None,
+    profile: Profile = DEFAULT,
+    machine: Machine = False,
+) -> None:
+    """What a job would cost, whether it fits, and the largest of its shape that would. Nothing is held."""
+    request = written_request(spec, dataset, purpose, epsilon, label=label, model=model, recipe=recipe, release=release)
+    with gateway(profile) as connected:
+        quoted = connected.quote_request(request)
+        show(quoted, machine=machine)
+
+
+def written_request(
+    spec: Path | None, dataset: str | None, purpose: str | None, epsilon: str | None, **choices: Any
+) -> dict[str, Any]:
+    """The request of a file, or of flags; what flags say replaces what the file says."""
+    from kernel.errors import InvalidError
+    from privgate.sdk.requests import evaluation_request, training_request
+
+    common = {"dataset": dataset, "purpose": purpose, "epsilon": epsilon}
+    if spec is not None:
+        if any(value for value in choices.values()):
+            raise InvalidError("beside --spec only --dataset, --purpose and --epsilon are taken", field="spec")
+        return read_request(spec) | {name: value for name, value in common.items() if value is not None}
+    missing = [f"--{name}" for name, value in common.items() if value is None]
+    if dataset is None or purpose is None or epsilon is None:
+        raise InvalidError(f"give --spec FILE, or also {', '.join(missing)}", field=missing[0].lstrip("-"))
+    if choices["release"] is not None:
+        return evaluation_request(choices["release"], dataset, purpose=purpose, epsilon=epsilon)
+    return training_request(
+        dataset,
+        purpose=purpose,
+        epsilon=epsilon,
+        label=choices["label"],
+        model=choices["model"],
+        recipe=_recipe(choices["recipe"] or []) or None,
+    )
+
+
+def read_request(path: Path) -> dict[str, Any]:
+    """Read JSON or YAML; numbers with a fraction become the decimal text that they are written as."""
+    from privgate.cli.documents import read_document
+
+    return read_document(path)
+
+
+def _recipe(pairs: list[str]) -> dict[str, Any]:
+    from kernel.errors import InvalidError
+
+    recipe: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise InvalidError("write `--recipe name=value`", field="recipe")
+        recipe[name] = int(value) if name in ("steps", "expected_batch") and value.isdigit() else value
+    return recipe

@@ -1,0 +1,98 @@
+"""What stands on the screen: tables and cards for people, JSON for machines.
+
+Rules
+-----
+1. Texts of other people are shown as text: no markup is read from them, no control character reaches the terminal.
+2. Without a terminal there is no colour and nothing is cut.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from privgate.sdk.view import View
+
+WIDE = 10_000
+
+
+def plain(value: object) -> str:
+    """A text without control characters, except line ends and tabs."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in str(value))
+
+
+def say(text: str) -> None:
+    """Write a line to standard output."""
+    sys.stdout.write(plain(text) + "\n")
+
+
+def note(text: str) -> None:
+    """Write a line about the work to standard error."""
+    sys.stderr.write(plain(text) + "\n")
+    sys.stderr.flush()
+
+
+def dump(value: Any) -> None:
+    """Write JSON to standard output."""
+    # Escaped beyond ASCII, so that no control sequence reaches a terminal.
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+
+
+def show(view: View, *, machine: bool) -> None:
+    """Write one object."""
+    if machine:
+        dump(view.to_json())
+    else:
+        card(view.NOUN, view.lines())
+
+
+def show_all(views: Iterable[View], kind: type[View], *, machine: bool) -> None:
+    """Write several objects."""
+    found = list(views)
+    if machine:
+        dump([view.to_json() for view in found])
+    elif found:
+        table([name.replace("_", " ") for name in kind.COLUMNS], [view.cells() for view in found])
+    else:
+        note(f"No {kind.NOUN}s.")
+
+
+def card(title: str, lines: Iterable[tuple[str, object]]) -> None:
+    """Write names and values, one a line."""
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim")
+    grid.add_column(overflow="fold")
+    for name, value in lines:
+        grid.add_row(Text(plain(name)), Text(plain(value)))
+    console = _console()
+    console.print(Text(plain(title), style="bold"))
+    console.print(grid)
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a table."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for name in header:
+        # An id is copied from here: it is folded, never cut.
+        drawn.add_column(plain(name), overflow="fold")
+    for row in rows:
+        drawn.add_row(*(Text(plain(cell)) for cell in row))
+    _console().print(drawn)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else WIDE, soft_wrap=False, highlight=False)
