@@ -4,7 +4,8 @@ Rules
 -----
 1. Only a `CheckedGraph` is run, with weights that fit it.
 2. Every operation of the table has one function here; row i of a result depends on row i of the inputs only.
-3. Arithmetic is float64. A row that overflows becomes non-finite by itself and disturbs no other; the caller decides.
+3. Bit for bit: neither how many rows there are nor where a row stands changes its result.
+4. Arithmetic is float64. A row that overflows becomes non-finite by itself and disturbs no other; the caller decides.
 """
 
 from __future__ import annotations
@@ -48,7 +49,10 @@ def sigmoid(values: Floats) -> Floats:
 
 
 def _linear(inputs: Sequence[Floats], weights: Sequence[Floats]) -> Floats:
-    result: Floats = np.matmul(inputs[0], weights[0].T)
+    # One product for each row. In one product over all rows the library rounds a row differently depending on how many
+    # others there are and where it stands, and a score at the edge of a cell would then move with other people's rows.
+    rows = np.ascontiguousarray(inputs[0])[..., None, :]
+    result: Floats = np.matmul(rows, np.ascontiguousarray(weights[0].T))[..., 0, :]
     if len(weights) == 2:
         result += weights[1]
     return result

@@ -45,6 +45,7 @@ MOST_WORK = 10**15
 MOST_GRADIENT_ELEMENTS = 2**20
 LARGEST_UNIT_GRADIENT = 2**24
 MOST_UNITS_AT_ONCE = 1024
+MOST_NUMBERS_IN_MEMORY = 2**29
 CLIP_MARGIN = Decimal(1023) / 1024
 _ROUND_UP = Context(prec=34, rounding=ROUND_CEILING)
 _ROUND_DOWN = Context(prec=34, rounding=ROUND_FLOOR)
@@ -237,6 +238,7 @@ def plan_training(spec: TrainingSpec, schema: TableSchema, facts: DeclaredFacts)
         delta=facts.delta,
     )
     _check_work(plan, model)
+    _check_rows(plan, model, facts)
     return plan.with_noise(calibrate(shape(plan), spec.epsilon, facts.delta))
 
 
@@ -290,4 +292,16 @@ def _check_work(plan: TrainingPlan, model: CheckedGraph) -> None:
     if work > MOST_WORK:
         raise TooLargeError(
             "this is too much work: lower `steps`, `sampling_rate` or the size of the model", field="steps"
+        )
+
+
+def _check_rows(plan: TrainingPlan, model: CheckedGraph, facts: DeclaredFacts) -> None:
+    """Refuse, by declared sizes, what a child's memory might not hold.
+
+    Otherwise a trainer could choose a width at which the job dies or lives by the true number of rows.
+    """
+    if facts.training_units * plan.rows_per_unit * model.width > MOST_NUMBERS_IN_MEMORY:
+        raise TooLargeError(
+            f"declared units x rows per unit x features may be at most {MOST_NUMBERS_IN_MEMORY}: use fewer features",
+            field="features",
         )

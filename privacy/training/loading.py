@@ -63,8 +63,8 @@ def _by_unit(rows: Rows, units: list[Any], rows_per_unit: int) -> UnitTable:
 
 def _numbered(units: list[Any]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """A number for each unit, and whether the row names one."""
-    texts = [pc.cast(_plain(array), pa.string()) for array in units]
-    encoded = pa.chunked_array(texts, type=pa.string()).combine_chunks().dictionary_encode()
+    texts = [pc.cast(_plain(array), pa.large_string()) for array in units]
+    encoded = pa.chunked_array(texts, type=pa.large_string()).combine_chunks().dictionary_encode()
     numbers = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
     return numbers, numbers >= 0
 

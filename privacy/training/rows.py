@@ -153,7 +153,8 @@ def _one_hot(places: Floats, width: int) -> Floats:
 
 
 def _shortened(features: Floats, bound: float) -> Floats:
-    norms = np.linalg.norm(features, axis=1, keepdims=True)
+    # Contiguous, so that a row is summed in one order whatever rows stand beside it.
+    norms = np.linalg.norm(np.ascontiguousarray(features), axis=1, keepdims=True)
     return features * np.where(norms > bound, bound / norms, 1.0)
 
 
