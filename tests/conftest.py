@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,3 +20,11 @@ def cycle(tmp_path_factory: pytest.TempPathFactory) -> Cycle:
 
     own = tmp_path_factory.getbasetemp()
     return real_cycle((own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "cycle")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _stop_postgres() -> Iterator[None]:
+    """Take the PostgreSQL server away, if a test of this process started one."""
+    yield
+    if (started := sys.modules.get("tests.support.postgres")) is not None:
+        started.stop()

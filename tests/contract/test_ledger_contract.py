@@ -24,10 +24,11 @@ from privacy.budget.reservations import Block, BlockUse, ReservationState
 from privacy.budget.stores import LedgerStore
 from privacy.replay import replay
 from tests.support.budgets import ALL, MANIFEST, NOW, SOON, counts, fresh, permit, population, posted, training
+from tests.support.databases import cases
 from tests.support.ledgers import ADAPTERS, Ledgers
 
 
-@pytest.fixture(params=sorted(ADAPTERS))
+@pytest.fixture(params=cases(ADAPTERS))
 def ledgers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledgers]:
     """Each adapter in turn, empty."""
     with ADAPTERS[request.param](tmp_path) as adapter:

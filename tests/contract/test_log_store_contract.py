@@ -24,6 +24,7 @@ from audit.verify import Outcome, verify_log
 from kernel.errors import ConflictError, StaleError
 from kernel.ids import DecisionId, PrincipalId, TenantId
 from kernel.signing import Ed25519Signer
+from tests.support.databases import cases
 from tests.support.logs import ADAPTERS, Logs
 
 NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
@@ -34,7 +35,7 @@ ORIGIN = "gw.example/audit"
 EVENT = LogRead(decision=DecisionId.new(os.urandom), scope=ReadScope.ENTRIES, first=0, count=1)
 
 
-@pytest.fixture(params=sorted(ADAPTERS))
+@pytest.fixture(params=cases(ADAPTERS))
 def logs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Logs]:
     """Each adapter in turn, empty."""
     with ADAPTERS[request.param](tmp_path) as adapter:

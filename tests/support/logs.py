@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -11,17 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from sqlalchemy import insert
-
 from audit.export import ExportStore
 from audit.log import LogStore
 from audit.memory import MemoryLog
 from audit.sequencer import IntegrationStore
-from gateway.storage import tables
-from gateway.storage.engine import build_engine
 from gateway.storage.sql.log import SqlIntegration, SqlLog
-from gateway.unit_of_work import Database, Surroundings
+from gateway.unit_of_work import Database
 from kernel.clock import ManualClock
+from tests.support.databases import DATABASES, opened
 
 
 class Reader(IntegrationStore, ExportStore, Protocol):
@@ -82,18 +78,16 @@ def memory(_: Path) -> Iterator[Logs]:
     yield MemoryLogs()
 
 
-@contextlib.contextmanager
-def sqlite(folder: Path) -> Iterator[Logs]:
-    """The log in a SQLite file."""
-    engine = build_engine(f"sqlite:///{folder / 'log.sqlite'}")
-    database = Database(engine, Surroundings(ManualClock(datetime(2026, 11, 23, tzinfo=UTC)), os.urandom))
-    with database.writing() as connection:
-        tables.metadata.create_all(connection)
-        connection.execute(insert(tables.log_tree).values(id=1, size=0, frontier=b""))
-    try:
-        yield SqlLogs(database)
-    finally:
-        database.dispose()
+def _sql(name: str) -> Callable[[Path], AbstractContextManager[Logs]]:
+    @contextlib.contextmanager
+    def adapter(folder: Path) -> Iterator[Logs]:
+        with opened(name, folder, ManualClock(datetime(2026, 11, 23, tzinfo=UTC))) as database:
+            yield SqlLogs(database)
+
+    return adapter
 
 
-ADAPTERS: dict[str, Callable[[Path], AbstractContextManager[Logs]]] = {"memory": memory, "sqlite": sqlite}
+ADAPTERS: dict[str, Callable[[Path], AbstractContextManager[Logs]]] = {
+    "memory": memory,
+    **{name: _sql(name) for name in DATABASES},
+}
