@@ -22,7 +22,7 @@ def drop_triggers(connection: Connection) -> None:
     """Remove the triggers; for going back in tests."""
     postgres = connection.dialect.name == "postgresql"
     for table in (*FROZEN, "log_entry"):
-        for verb in ("update", "delete"):
+        for verb in ("update", "delete", "truncate"):
             suffix = f" ON {table}" if postgres else ""
             connection.execute(text(f"DROP TRIGGER IF EXISTS {table}_no_{verb}{suffix}"))
     if postgres:
@@ -54,4 +54,8 @@ def _postgres_triggers() -> list[str]:
     statements.append(f"CREATE TRIGGER log_entry_no_delete BEFORE DELETE ON log_entry {run}")
     columns = ", ".join(_ENTRY_COLUMNS)
     statements.append(f"CREATE TRIGGER log_entry_no_update BEFORE UPDATE OF {columns} ON log_entry {run}")
+    # TRUNCATE is no DELETE there.
+    statements += [
+        f"CREATE TRIGGER {table}_no_truncate BEFORE TRUNCATE ON {table} {run}" for table in (*FROZEN, "log_entry")
+    ]
     return statements

@@ -85,6 +85,8 @@ def _configure_sqlite(connection: sqlite3.Connection, _record: object) -> None:
         "foreign_keys=ON",
         f"busy_timeout={BUSY_MILLISECONDS}",
         "trusted_schema=OFF",
+        # Without it `INSERT OR REPLACE` removes a row and no trigger hears of it.
+        "recursive_triggers=ON",
     ):
         connection.execute(f"PRAGMA {pragma}")
 
