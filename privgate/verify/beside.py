@@ -1,0 +1,146 @@
+"""Step over what lies beside the evidence: the digests of all files, the summary, the bundle's own trust file.
+
+Rules
+-----
+1. A file that no signature covers is compared with what follows from files that one does.
+2. What cannot be compared is told apart: covered by the list of digests (against accidents alone), or by nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from audit.events import EvidenceSnapshot
+from audit.findings import Findings, StepResult
+from audit.trust import LastSeen, TrustFile
+from kernel.canonical import Digest
+from kernel.errors import PrivgateError
+from privacy.release.certificate import Predicate
+from privgate.verify.certificates import Document
+from privgate.verify.evidence import Evidence
+from privgate.verify.history import History
+from privgate.verify.releases import CERTIFICATE
+from privgate.verify.reports import JSON, PAGE
+from privgate.verify.sums import NAME as SUMS
+from privgate.verify.sums import check_sums
+
+SUMMARY, TRUST, EVIDENCE = "summary.json", "trust.json", "evidence"
+HOLDOUT = "the owner's holdout, priced"
+
+
+def check_beside(evidence: Evidence, trust: TrustFile | None, history: History | None, known: set[str]) -> StepResult:
+    """Check the files that no other step has looked at.
+
+    Args:
+        evidence: The bundle.
+        trust: The trust file that counts.
+        history: What the log holds, if there is one.
+        known: Names of files that other steps have judged.
+    """
+    findings = Findings(0, "Files beside the evidence")
+    for name in evidence.foreign:
+        findings.wrong(name, "a link or a device")
+    sums = evidence.read(SUMS)
+    covered = frozenset[str]() if sums is None else check_sums(evidence.root, sums, findings)
+    judged = known | {SUMS, JSON, PAGE, SUMMARY, TRUST} | _snapshots(evidence, history, findings)
+    for name in evidence.names:
+        if name not in judged and name not in covered:
+            findings.unclear(name, "nothing says what this file is")
+    if TRUST in evidence.names and trust is not None:
+        _same_pins(evidence.read(TRUST), trust, findings)
+    open_figures = _summary(evidence, findings)
+    said = "" if sums is None else "every file has the digest that is listed (against accidents: the list is unsigned)"
+    if open_figures:
+        said += f"{'; ' if said else ''}in {SUMMARY} no signature covers: {', '.join(open_figures)}"
+    return findings.result(said or "nothing else is here")
+
+
+def _same_pins(data: bytes | None, trust: TrustFile, findings: Findings) -> None:
+    """A bundle's own trust file proves nothing; but one that names other keys than the reader's is a bad sign."""
+    try:
+        own = TrustFile.from_bytes(data or b"")
+    except PrivgateError as error:
+        findings.wrong(TRUST, f"not a trust file: {error.message}")
+        return
+    if replace(own, last_seen=LastSeen()) != replace(trust, last_seen=LastSeen()):
+        findings.wrong(TRUST, "it names another log, tenant or keys than the trust file that you gave")
+
+
+def _snapshots(evidence: Evidence, history: History | None, findings: Findings) -> set[str]:
+    """Documents of live facts: each lies under the digest that the log gives it."""
+    cited = {f"{EVIDENCE}/{e.event.digest.hex}.json": e for e in (history.of(EvidenceSnapshot) if history else ())}
+    for name, entered in cited.items():
+        data = evidence.read(name)
+        if data is None:
+            findings.unclear(name, "the log cites this document, and it is not here", entered.index)
+        elif Digest.of(data) != entered.event.digest:
+            findings.wrong(name, "it is not the document that the log cites", entered.index)
+    return set(cited)
+
+
+def _summary(evidence: Evidence, findings: Findings) -> list[str]:
+    """Compare the summary's figures; return the members that nothing signed covers."""
+    data = evidence.read(SUMMARY)
+    if data is None:
+        return []
+    try:
+        told = json.loads(data)
+    except ValueError:
+        told = None
+    if not isinstance(told, dict):
+        findings.wrong(SUMMARY, "not a summary: a JSON object is expected")
+        return []
+    expected = dict(_expected(evidence, told))
+    for member, value in expected.items():
+        if member in told and not _equal(told[member], value):
+            findings.wrong(SUMMARY, f"`{member}` is not what certificate or evaluation say")
+    return sorted(set(told) - set(expected))
+
+
+def _expected(evidence: Evidence, told: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    model = _predicate(evidence, "release")
+    if model is not None:
+        yield "epsilon", str(model.this_job_alone.epsilon)
+        yield "delta", str(model.this_job_alone.delta)
+        yield "public_size", model.population.public_size
+        yield "adjacency", model.population.adjacency.value
+        yield "budget_epsilon", str(model.guarantee.epsilon)
+    evaluation = _predicate(evidence, "evaluation")
+    if evaluation is not None:
+        yield "evaluation_epsilon", str(evaluation.this_job_alone.epsilon)
+        for name, estimate in _estimates(evidence):
+            yield f"holdout_{name}", {part: estimate.get(part) for part in ("high", "low", "value")}
+            if told.get("measured_on") == HOLDOUT:
+                yield name, estimate.get("value")
+
+
+def _predicate(evidence: Evidence, folder: str) -> Predicate | None:
+    data = evidence.read(f"{folder}/{CERTIFICATE}")
+    document = None if data is None else Document.read(folder, data)
+    return document.certificate.predicate if document is not None and document.certificate is not None else None
+
+
+def _estimates(evidence: Evidence) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    try:
+        body = json.loads(evidence.read("evaluation/evaluation.json") or b"")
+    except ValueError:
+        return
+    for name in ("accuracy", "auc"):
+        estimate = body.get(name) if isinstance(body, dict) else None
+        if isinstance(estimate, dict):
+            yield name, estimate
+
+
+def _equal(told: Any, expected: Any) -> bool:
+    """Whether two figures are the same: text, number or a record of them."""
+    if isinstance(expected, Mapping):
+        same = isinstance(told, Mapping) and set(told) == set(expected)
+        return same and all(_equal(told[name], value) for name, value in expected.items())
+    try:
+        return bool(Decimal(str(told)) == Decimal(str(expected)) or float(told) == float(expected))
+    except (InvalidOperation, TypeError, ValueError):
+        return bool(told == expected)

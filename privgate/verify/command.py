@@ -1,0 +1,36 @@
+"""`privgate verify PATH --trust FILE`: offline; exit code 0 only if everything was checked and holds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+
+from kernel.errors import NotFoundError
+from privgate.verify.anchor import Anchor
+from privgate.verify.bundle import verify_anchored
+from privgate.verify.render import styled, to_json
+
+
+def main_verify(path: Path, trust_path: Path | None, *, as_json: bool = False, console: Console | None = None) -> int:
+    """Verify, print, and return the exit code.
+
+    Args:
+        path: A bundle, an archive, or the files of one release.
+        trust_path: The trust file that was pinned at enrolment.
+        as_json: Print the verdict as JSON instead of text.
+        console: Where to print.
+
+    Raises:
+        NotFoundError: There is no directory at `path`.
+    """
+    if not path.is_dir():
+        raise NotFoundError("there is no directory to verify", field="PATH")
+    verdict = verify_anchored(path, Anchor.read(path, trust_path))
+    out = console or Console(highlight=False, soft_wrap=True)
+    if as_json:
+        out.print(json.dumps(to_json(verdict), indent=2), markup=False, soft_wrap=True)
+    else:
+        out.print(styled(verdict), soft_wrap=True)
+    return verdict.exit_code

@@ -1,0 +1,94 @@
+"""The verdict for people and for programs. Pure: a verdict in, text or plain data out."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any
+
+from rich.text import Text
+
+from audit.findings import StepResult, Verdict
+from audit.verify import Outcome
+from privgate.verify.verdict import BundleVerdict
+
+FORMAT = "privgate/verdict/v1"
+WIDTH = 118
+_STYLES = {Verdict.OK: "green", Verdict.NOT_OK: "bold red", Verdict.CANNOT_TELL: "yellow"}
+_SAID = {
+    Outcome.VERIFIED: "every step was checked and holds",
+    Outcome.FAILED: "at least one step does not hold",
+    Outcome.UNANCHORED: "nothing contradicts itself, but no trust file that counts says who made it",
+    Outcome.CANNOT_TELL: "nothing is wrong, but something could not be checked",
+}
+_TITLE, _ANSWER = 28, 13
+
+
+def render(verdict: BundleVerdict) -> str:
+    """The verdict as plain text."""
+    return styled(verdict).plain
+
+
+def styled(verdict: BundleVerdict) -> Text:
+    """The verdict as text with colours."""
+    text = Text()
+    for step in verdict.steps:
+        _step(text, step)
+    text.append("\n")
+    outcome = verdict.outcome
+    text.append(outcome.value, style="bold green" if outcome is Outcome.VERIFIED else "bold red")
+    text.append(f": {_SAID[outcome]}")
+    if verdict.checkpoint is not None:
+        root = verdict.checkpoint.root.hex[:16]
+        text.append(f"\n{verdict.entries} entries of {verdict.tenant}; log {printable(verdict.checkpoint.origin)}")
+        text.append(f" at size {verdict.checkpoint.size}, root {root}...")
+    text.append("\n\nWhat stays a matter of trust:\n")
+    for sentence in verdict.trusted:
+        text.append(textwrap.fill(sentence, WIDTH, initial_indent="  - ", subsequent_indent="    ") + "\n")
+    return text
+
+
+def to_json(verdict: BundleVerdict) -> dict[str, Any]:
+    """The verdict as plain data; `docs/VERIFYING.md` has its members."""
+    checkpoint = verdict.checkpoint
+    return {
+        "format": FORMAT,
+        "outcome": verdict.outcome.value,
+        "ok": verdict.ok,
+        "anchored": verdict.anchored,
+        "tenant": verdict.tenant,
+        "entries": verdict.entries,
+        "checkpoint": None
+        if checkpoint is None
+        else {"origin": checkpoint.origin, "size": checkpoint.size, "root": checkpoint.root},
+        "steps": [_step_json(step) for step in verdict.steps],
+        "trusted": list(verdict.trusted),
+    }
+
+
+def printable(text: str) -> str:
+    """Text from the evidence, without control characters: it must not write on somebody's terminal."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def _step(text: Text, step: StepResult) -> None:
+    text.append(f"{step.number:>3}  {step.title:<{_TITLE}}")
+    text.append(f"{step.verdict.value:<{_ANSWER}}", style=_STYLES[step.verdict])
+    indent = " " * (5 + _TITLE + _ANSWER)
+    said = textwrap.wrap(printable(step.sentence), WIDTH - len(indent)) or [""]
+    text.append(f"\n{indent}".join(said) + "\n")
+    if len(step.locations) > 1:
+        for location in step.locations:
+            text.append(f"       - {printable(str(location))}\n")
+        if step.more:
+            text.append(f"       - and {step.more} more\n")
+
+
+def _step_json(step: StepResult) -> dict[str, Any]:
+    return {
+        "number": step.number,
+        "title": step.title,
+        "verdict": step.verdict.value,
+        "sentence": step.sentence,
+        "findings": [{"file": at.file, "what": at.what, "entry": at.entry} for at in step.locations],
+        "more": step.more,
+    }

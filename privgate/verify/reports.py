@@ -1,0 +1,79 @@
+"""Step over the report: signed by a pinned report key, derived again from the archive, and shown as it is.
+
+Rules
+-----
+1. The report is a function of the archive: the same archive gives the same bytes, or the report is wrong.
+2. The page is a function of the report: it is rendered again and compared whole.
+"""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+
+from audit.archive import Archive
+from audit.findings import Findings, StepResult
+from audit.trust import TrustFile
+from compliance.render.html import render
+from compliance.report import PAYLOAD_TYPE, Report, require_rederived
+from compliance.report import verify as verify_report
+from kernel.errors import CorruptError, PrivgateError
+from kernel.signing import Envelope
+from privgate.verify.evidence import Evidence
+
+JSON, PAGE = "report.json", "report.html"
+
+
+def check_report(evidence: Evidence, archive: Archive | None, trust: TrustFile | None) -> StepResult:
+    """Verify `report.json` and `report.html`."""
+    findings = Findings(0, "Report")
+    data = evidence.read(JSON)
+    if data is None:
+        findings.unclear(JSON, "there is no report here")
+        return findings.result("")
+    report = _read(data, trust, findings)
+    if report is None:
+        return findings.result("")
+    _derive_again(report, archive, findings)
+    _page(report, evidence.read(PAGE), findings)
+    scope = report.body["scope"]
+    return findings.result(f"derived again from entries {scope['from_size']} to {scope['until_size']}: the same bytes")
+
+
+def _read(data: bytes, trust: TrustFile | None, findings: Findings) -> Report | None:
+    try:
+        envelope = Envelope.from_bytes(data)
+        if envelope.to_bytes() != data.removesuffix(b"\n"):
+            findings.wrong(JSON, "the envelope is not written as it must be")
+        if trust is not None:
+            return verify_report(envelope, trust.report_keys)
+        findings.unclear(JSON, "no key is pinned")
+        if envelope.payload_type != PAYLOAD_TYPE:
+            raise CorruptError("the envelope holds another kind of statement")
+        return Report.parse(envelope.payload)
+    except PrivgateError as error:
+        findings.wrong(JSON, error.message)
+        return None
+
+
+def _derive_again(report: Report, archive: Archive | None, findings: Findings) -> None:
+    if archive is None:
+        findings.unclear(JSON, "there is no archive to derive it from again")
+        return
+    try:
+        require_rederived(archive, report)
+    except CorruptError as error:
+        part = f" (first difference in `{error.field}`)" if error.field else ""
+        findings.wrong(JSON, f"{error.message}{part}")
+    except PrivgateError as error:
+        findings.unclear(JSON, f"it cannot be derived again: {error.message}")
+
+
+def _page(report: Report, page: bytes | None, findings: Findings) -> None:
+    if page is None:
+        findings.unclear(PAGE, "the page is not here")
+        return
+    expected = render(report).encode()
+    if page != expected:
+        both = zip_longest(page.split(b"\n"), expected.split(b"\n"))
+        line = next(number for number, (a, b) in enumerate(both, 1) if a != b)
+        findings.wrong(PAGE, f"line {line} is not what the report gives")
