@@ -10,6 +10,7 @@ Rules
 from __future__ import annotations
 
 import ipaddress
+import re
 from pathlib import Path
 from typing import Self
 from urllib.parse import parse_qs, urlsplit
@@ -17,6 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")  # also keeps `user:secret@` out of the address
 MIB = 2**20
 GIB = 2**30
 
@@ -74,6 +76,7 @@ class Settings(BaseSettings):
     def _refuse_dangerous(self) -> Self:
         self._check_listener()
         self._check_database()
+        self._check_blobs()
         if self.keyring_key_file is not None and self.keyring_passphrase_file is not None:
             raise ValueError("set PRIVGATE_KEYRING_KEY_FILE or PRIVGATE_KEYRING_PASSPHRASE_FILE, not both")
         if self.demo != self.origin.startswith("demo."):
@@ -98,6 +101,22 @@ class Settings(BaseSettings):
         outside = address.scheme != "sqlite" and bool(address.hostname) and not _is_loopback(address.hostname or "")
         if outside and modes != ["verify-full"]:
             raise ValueError("PRIVGATE_DATABASE_URL crosses a network: add ?sslmode=verify-full")
+
+    def _check_blobs(self) -> None:
+        if not self.blob_url:
+            if self.s3_endpoint:
+                raise ValueError("PRIVGATE_S3_ENDPOINT goes with PRIVGATE_BLOB_URL=s3://bucket/prefix: set that too")
+            return
+        place = urlsplit(self.blob_url)
+        if place.scheme != "s3" or _BUCKET.fullmatch(place.netloc) is None or place.query or place.fragment:
+            raise ValueError("PRIVGATE_BLOB_URL must be s3://bucket or s3://bucket/prefix")
+        if not self.s3_endpoint:
+            return
+        endpoint = urlsplit(self.s3_endpoint)
+        if endpoint.scheme not in ("http", "https") or not endpoint.hostname or endpoint.username is not None:
+            raise ValueError("PRIVGATE_S3_ENDPOINT must be https://host:port, without credentials")
+        if endpoint.scheme == "http" and not _is_loopback(endpoint.hostname):
+            raise ValueError("PRIVGATE_S3_ENDPOINT crosses a network: use https")
 
     @property
     def database(self) -> str:

@@ -23,8 +23,9 @@ def cycle(tmp_path_factory: pytest.TempPathFactory) -> Cycle:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _stop_postgres() -> Iterator[None]:
-    """Take the PostgreSQL server away, if a test of this process started one."""
+def _stop_servers() -> Iterator[None]:
+    """Take away the servers that a test of this process started."""
     yield
-    if (started := sys.modules.get("tests.support.postgres")) is not None:
-        started.stop()
+    for name in ("postgres", "s3"):
+        if (started := sys.modules.get(f"tests.support.{name}")) is not None:
+            started.stop()

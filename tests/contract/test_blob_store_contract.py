@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,17 +16,24 @@ import pytest
 
 from kernel.errors import ConflictError, InvalidError, NotFoundError
 from privacy.sealing.stores import BlobPath, BlobStore, LocalBlobStore
+from tests.support import s3
 
-Factory = Callable[[Path], BlobStore]
-FACTORIES: dict[str, Factory] = {"local": lambda folder: LocalBlobStore(folder / "blobs", entropy=os.urandom)}
+Factory = Callable[[Path], AbstractContextManager[BlobStore]]
+FACTORIES: dict[str, Factory] = {
+    "local": lambda folder: contextlib.closing(LocalBlobStore(folder / "blobs", entropy=os.urandom)),
+    "s3": lambda _: s3.store(),
+    # Every object of more than 100 bytes takes the way of the large ones.
+    "s3-in-pieces": lambda _: s3.store(small_bytes=100),
+}
 
 PATH = BlobPath("ten_a/dst_b/ver_c/train-00000")
 
 
 @pytest.fixture(params=sorted(FACTORIES))
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BlobStore]:
     """One fresh store of each kind."""
-    return FACTORIES[request.param](tmp_path)
+    with FACTORIES[request.param](tmp_path) as made:
+        yield made
 
 
 class Interrupted(io.RawIOBase):
