@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from privgate import __version__
-from privgate.cli import audit, datasets, grants, jobs, login, people, populations, quotes, releases
+from privgate.cli import audit, datasets, grants, jobs, login, people, populations, quotes, releases, reports, verify
 from privgate.cli.exits import explain
 
 
@@ -51,7 +51,7 @@ def root(
     """Private training under one budget, with evidence anybody can recompute."""
 
 
-for module in (login, quotes):
+for module in (login, quotes, verify):
     module.attach(app)
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(populations.app, name="populations")
@@ -59,4 +59,5 @@ app.add_typer(grants.app, name="grants")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(releases.app, name="releases")
 app.add_typer(audit.app, name="audit")
+app.add_typer(reports.app, name="report")
 app.add_typer(people.app, name="people")

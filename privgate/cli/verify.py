@@ -1,0 +1,28 @@
+"""`verify`: everything that can be found out offline from a directory and a pinned trust file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from privgate.cli.options import Machine
+
+
+def attach(app: typer.Typer) -> None:
+    """Add the command to the root."""
+    app.command()(verify)
+
+
+def verify(
+    path: Annotated[Path, typer.Argument(help="A bundle, an archive, or the files of a release.", metavar="PATH")],
+    trust: Annotated[
+        Path | None, typer.Option(help="The trust file that you pinned. Without it the answer is UNANCHORED.")
+    ] = None,
+    machine: Machine = False,
+) -> None:
+    """Verify evidence offline, step by step. Exit code 0 only if everything was checked and holds."""
+    from privgate.verify import main_verify
+
+    raise typer.Exit(main_verify(path, trust, as_json=machine))
