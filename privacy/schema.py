@@ -6,6 +6,8 @@ Rules
 2. Every column says what happens to a missing value: the row's file is refused, or a declared constant stands in.
 3. A schema is a value with one canonical form and one digest; a changed schema is another schema.
 4. Column names are public. They are the only part of a table that errors and cards may repeat.
+
+Format: docs/formats/schema.md.
 """
 
 from __future__ import annotations
@@ -192,7 +194,7 @@ class TableSchema:
         for column in self.columns:
             if column.name == name:
                 return column
-        raise InvalidError("no such column in the schema", field=name if len(name) <= LONGEST_NAME else "column")
+        raise InvalidError("no such column in the schema", field="column")
 
     @property
     def digest(self) -> Digest:

@@ -16,6 +16,7 @@ Amount = Annotated[str, Field(pattern=r"^(0|[1-9]\d{0,11})(\.\d{1,18})?$", examp
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_./-]{0,63}$", examples=["research/oncology"])]
 Moment = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$", examples=["2027-06-30T00:00:00Z"])]
 Line = Annotated[str, Field(min_length=1, max_length=200)]
+Word = Annotated[str, Field(max_length=20, pattern="^[a-z-]+$")]
 Prose = Annotated[str, Field(max_length=4000)]
 
 
@@ -27,6 +28,7 @@ GrantRef = Annotated[str, Field(pattern=r"^grt_[a-z2-7]{26}$", examples=["grt_aa
 CredentialRef = Annotated[str, Field(pattern=r"^tok_[a-z2-7]{26}$", examples=["tok_aaaaaaaaaaaaaaaaaaaaaaaaaa"])]
 JobRef = Annotated[str, Field(pattern=r"^job_[a-z2-7]{26}$", examples=["job_aaaaaaaaaaaaaaaaaaaaaaaaaa"])]
 ReleaseRef = Annotated[str, Field(pattern=r"^rel_[a-z2-7]{26}$", examples=["rel_aaaaaaaaaaaaaaaaaaaaaaaaaa"])]
+ReportRef = Annotated[str, Field(pattern=r"^rpt_[a-z2-7]{26}$", examples=["rpt_aaaaaaaaaaaaaaaaaaaaaaaaaa"])]
 RoleName = Annotated[str, Field(max_length=20, pattern="^[a-z]+$", examples=["trainer"])]
 
 
@@ -62,12 +64,26 @@ class DefinePurpose(Body):
     within: Annotated[list[Name], Field(max_length=8)] = []
 
 
+class NeededApproval(Body):
+    """Jobs of this kind on data of this sensitivity wait for the owner's yes."""
+
+    sensitivity: Word
+    job_kind: Word
+
+
+class Ceiling(Body):
+    """Up to this epsilon a release from data of this sensitivity may leave by itself."""
+
+    sensitivity: Word
+    epsilon: Amount
+
+
 class SetPolicy(Body):
     """The tenant's policy: who must approve, who may check, what may leave by itself."""
 
-    approvals: Annotated[list[dict[str, str]], Field(max_length=16)] = []
-    ceilings: Annotated[list[dict[str, str]], Field(max_length=8)] = []
-    checked_by: Annotated[list[str], Field(max_length=4)] = ["owner", "checker"]
+    approvals: Annotated[list[NeededApproval], Field(max_length=16)] = []
+    ceilings: Annotated[list[Ceiling], Field(max_length=8)] = []
+    checked_by: Annotated[list[Word], Field(max_length=4)] = ["owner", "checker"]
 
 
 class PopulationUnit(Body):
@@ -110,7 +126,7 @@ class RegisterDataset(Body):
     population: PopulationRef
     table: Annotated[dict[str, Any], Field(alias="schema")]
     unit: dict[str, Any]
-    sensitivity: Annotated[str, Field(max_length=20)]
+    sensitivity: Word
     purposes: Annotated[list[Name], Field(min_length=1, max_length=32)]
     legal_basis: Annotated[str, Field(max_length=64)]
     special_condition: Annotated[str, Field(max_length=64)] | None = None
@@ -134,7 +150,7 @@ class CreateGrant(Body):
     dataset: DatasetRef
     purpose: Name
     until: Moment
-    job_kinds: Annotated[list[str], Field(min_length=1, max_length=8)]
+    job_kinds: Annotated[list[Word], Field(min_length=1, max_length=8)]
     obligations: GrantObligations = GrantObligations()
 
 

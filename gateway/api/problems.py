@@ -110,12 +110,14 @@ async def _on_privgate_error(request: Request, error: Exception) -> JSONResponse
 async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     # Only place and rule: `input` and `ctx` may hold what was sent. A location part may be a member name from outside.
-    known = [{"field": _place(item["loc"]), "rule": str(item["type"])} for item in error.errors()[:20]]
+    known = [{"field": _place(item), "rule": str(item["type"])} for item in error.errors()[:20]]
     detail = f"{len(error.errors())} field(s) break their rule; the first is `{known[0]['field']}`."
     return problem_response(request, 422, "invalid", detail, {"field": known[0]["field"], "fields": known})
 
 
-def _place(location: tuple[Any, ...]) -> str:
+def _place(item: Mapping[str, Any]) -> str:
+    # The last part of an unknown member's place is its name, which is the client's and not ours.
+    location = item["loc"][:-1] if item["type"] == "extra_forbidden" else item["loc"]
     parts = [str(part) for part in location[1:]] or [str(location[0])]
     written = ".".join(parts)
     safe = written.isascii() and written.replace(".", "").replace("_", "").replace("-", "").isalnum()

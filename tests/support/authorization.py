@@ -116,12 +116,13 @@ def _enrol(made: House) -> None:
 def _govern(made: House) -> None:
     owner = made["owner"]
     population = done(owner.post("/v1/populations", population_body(epsilon="20")), 201)["population"]
-    made.ids = {"population": population, "version": "ver_" + "a" * 26}
+    made.ids = {"population": population, "version": "ver_" + "a" * 26, "report": "rpt_" + "a" * 26}
     made.ids["dataset"] = done(owner.post("/v1/datasets", dataset_body(population)), 201)["dataset"]
     for member in CAST:
         if member["grant"] != "none":
             until = {"until": "2020-01-01T00:00:00Z"} if member["grant"] == "expired" else {}
             made.ids[f"grant of {member['principal']}"] = _grant(made, member["principal"], **until)
+    made.ids["report"] = done(made["auditor"].post("/v1/reports", {}), 201)["report"]
     for member in CAST:
         if member["enabled"] == "no":
             done(made["admin"].delete(f"/v1/principals/{made[member['principal']].principal}"))
@@ -154,6 +155,7 @@ def _seal_and_run(made: House) -> None:
         made.ids[f"parked job of {member}"] = _request(made, member)
         done(made["owner"].delete(f"/v1/grants/{waiting}"))
         made.ids[f"grant of {member}"] = _grant(made, member)
+    made.ids["report"] = done(made["auditor"].post("/v1/reports", {}), 201)["report"]
 
 
 def _seal_and_retire(made: House) -> None:
@@ -262,6 +264,12 @@ _REQUESTS: Mapping[str, _Make] = {
     "readTile": _plain("GET", "/v1/log/tile/0/000.p/1"),
     "readEntries": _plain("GET", "/v1/entries"),
     "exportArchive": _plain("GET", "/v1/archive"),
+    "issueReport": _plain("POST", "/v1/reports", {"from_size": 0, "frameworks": []}),
+    "listReports": _plain("GET", "/v1/reports"),
+    "fetchReport": _plain("GET", "/v1/reports/{report}/files/report.json"),
+    "issueReport": _plain("POST", "/v1/reports", {}),
+    "listReports": _plain("GET", "/v1/reports"),
+    "fetchReport": _plain("GET", "/v1/reports/{report}/files/report.json"),
     "live": _plain("GET", "/livez"),
     "ready": _plain("GET", "/readyz"),
     "started": _plain("GET", "/startupz"),
