@@ -65,8 +65,7 @@ def verify_anchored(path: Path, anchor: Anchor) -> BundleVerdict:
     found = _documents(evidence)
     steps += _history_steps(log, found, anchor.trust) if log.whole is not None else _missing(_HISTORY_STEPS)
     steps += _folders(evidence, anchor.trust, log.whole)
-    archive = None if log.whole is None else log.whole.archive
-    steps.append(check_report(evidence, archive, anchor.trust))
+    steps.append(check_report(evidence, log.whole, anchor.trust))
     steps.append(check_beside(evidence, anchor.trust, log.history, _judged(evidence)))
     return BundleVerdict(
         steps=tuple(replace(step, number=number) for number, step in enumerate(steps, 1)),

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from audit.events import LogExported, LogRead
 from audit.findings import StepResult
+from compliance.events import ReportIssued, ReportRead
 from kernel.events import Event, UnknownEvent
 from policies.events import DecisionMade
 from policies.replay import Replayed
@@ -157,6 +158,14 @@ def _exported(history: History, entered: Entered[LogExported]) -> Iterator[str]:
     yield from _allowed(history, entered, Action.LOG_EXPORT)
 
 
+def _issued(history: History, entered: Entered[ReportIssued]) -> Iterator[str]:
+    yield from _allowed(history, entered, Action.REPORT_ISSUE)
+
+
+def _shown(history: History, entered: Entered[ReportRead]) -> Iterator[str]:
+    yield from _allowed(history, entered, Action.REPORT_READ)
+
+
 _CITING: dict[type, Callable[[History, Entered], Iterator[str]]] = {  # type: ignore[type-arg]  # each its own kind
     BudgetReserved: _reserved,
     JobRequested: _requested,
@@ -164,4 +173,6 @@ _CITING: dict[type, Callable[[History, Entered], Iterator[str]]] = {  # type: ig
     ReleaseFetched: _fetched,
     LogRead: _read,
     LogExported: _exported,
+    ReportIssued: _issued,
+    ReportRead: _shown,
 }

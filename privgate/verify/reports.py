@@ -13,17 +13,20 @@ from itertools import zip_longest
 from audit.archive import Archive
 from audit.findings import Findings, StepResult
 from audit.trust import TrustFile
+from compliance.events import ReportIssued
 from compliance.render.html import render
 from compliance.report import PAYLOAD_TYPE, Report, require_rederived
 from compliance.report import verify as verify_report
+from kernel.canonical import Digest
 from kernel.errors import CorruptError, PrivgateError
 from kernel.signing import Envelope
 from privgate.verify.evidence import Evidence
+from privgate.verify.releases import LogAtHand
 
 JSON, PAGE = "report.json", "report.html"
 
 
-def check_report(evidence: Evidence, archive: Archive | None, trust: TrustFile | None) -> StepResult:
+def check_report(evidence: Evidence, log: LogAtHand | None, trust: TrustFile | None) -> StepResult:
     """Verify `report.json` and `report.html`."""
     findings = Findings(0, "Report")
     data = evidence.read(JSON)
@@ -33,7 +36,8 @@ def check_report(evidence: Evidence, archive: Archive | None, trust: TrustFile |
     report = _read(data, trust, findings)
     if report is None:
         return findings.result("")
-    _derive_again(report, archive, findings)
+    _issued(data, log, findings)
+    _derive_again(report, None if log is None else log.archive, findings)
     _page(report, evidence.read(PAGE), findings)
     scope = report.body["scope"]
     return findings.result(f"derived again from entries {scope['from_size']} to {scope['until_size']}: the same bytes")
@@ -53,6 +57,13 @@ def _read(data: bytes, trust: TrustFile | None, findings: Findings) -> Report | 
     except PrivgateError as error:
         findings.wrong(JSON, error.message)
         return None
+
+
+def _issued(data: bytes, log: LogAtHand | None, findings: Findings) -> None:
+    """The log says so, unless it was issued after the archive was exported."""
+    digest = Digest.of(data)
+    if log is not None and not any(e.event.digest == digest for e in log.history.of(ReportIssued)):
+        findings.unclear(JSON, "no entry of this archive says that it was issued: export a newer one")
 
 
 def _derive_again(report: Report, archive: Archive | None, findings: Findings) -> None:

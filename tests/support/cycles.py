@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from audit.trust import TrustFile
+from compliance.events import ReportForm
 from gateway.launchers.second_opinion import ask_dp_accounting
 from gateway.records import JobRecord, JobState, ReleaseRecord, VersionState
-from gateway.services import datasets, governance, grants, people, populations, release_desk
+from gateway.services import datasets, governance, grants, people, populations, release_desk, reports
 from gateway.services.cancel_job import cancel_job
 from gateway.services.collaborators import Collaborators
 from gateway.services.deciding import Caller
@@ -261,9 +262,18 @@ class _Play:
         self.fetch(evaluation, bundle / "evaluation", "evaluation.json")
         self.publish()
         assert not isinstance(read_entries(self.on, self.callers["auditor"], 0, 5), Deny)
+        self.report(bundle)
         self.publish()
         unpack_export(_allowed(export_archive(self.on, self.callers["auditor"])), bundle)
         (bundle / "trust.json").write_bytes((self.place / "trust.json").read_bytes())
+
+    def report(self, bundle: Path) -> None:
+        """The auditor has a report issued, and fetches it in both forms."""
+        auditor, wanted = self.callers["auditor"], reports.Wanted.of(0, None, [])
+        issued = _allowed(reports.issue_report(self.on, auditor, wanted, lambda _: self.publish()))
+        for form, name in ((ReportForm.ENVELOPE, "report.json"), (ReportForm.HTML, "report.html")):
+            content = _allowed(reports.read_report(self.on, auditor, issued.id, form))
+            (bundle / name).write_bytes(content)
 
     def fetch(self, release: ReleaseRecord, folder: Path, artifact: str) -> None:
         """Write the parts of a release into a folder."""
