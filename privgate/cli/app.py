@@ -8,7 +8,20 @@ import typer
 from typer.core import TyperGroup
 
 from privgate import __version__
-from privgate.cli import audit, datasets, grants, jobs, login, people, populations, quotes, releases, reports, verify
+from privgate.cli import (
+    audit,
+    datasets,
+    grants,
+    jobs,
+    login,
+    people,
+    policy,
+    populations,
+    quotes,
+    releases,
+    reports,
+    verify,
+)
 from privgate.cli.exits import explain
 
 
@@ -61,3 +74,4 @@ app.add_typer(releases.app, name="releases")
 app.add_typer(audit.app, name="audit")
 app.add_typer(reports.app, name="report")
 app.add_typer(people.app, name="people")
+app.add_typer(policy.app, name="policy")

@@ -60,7 +60,7 @@ def _from_gateway(error: Exception) -> tuple[Exit, list[str]] | None:
     from privgate.sdk.errors import JobEndedError, UploadRefusedError
 
     if isinstance(error, (JobEndedError, UploadRefusedError)):
-        return Exit.FAILED, [str(error)]
+        return Exit.FAILED, [_sentence(str(error))]
     if not isinstance(error, client.GatewayError):
         return None
     codes = {
@@ -72,7 +72,10 @@ def _from_gateway(error: Exception) -> tuple[Exit, list[str]] | None:
         client.InvalidRequestError: Exit.USAGE,
         client.UnavailableError: Exit.UNREACHABLE,
     }
-    return codes.get(type(error), Exit.FAILED), [str(error), *_about(**_figures(error.data, type(error).__name__))]
+    return codes.get(type(error), Exit.FAILED), [
+        _sentence(str(error)),
+        *_about(**_figures(error.data, type(error).__name__)),
+    ]
 
 
 def _figures(data: dict[str, object], kind: str) -> dict[str, object]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from privgate.cli import quotes
 from privgate.cli.options import DEFAULT, Key, Machine, Profile, commands, gateway
-from privgate.cli.screen import card, dump, note, show, show_all
+from privgate.cli.screen import dump, note, say, show, show_all
 
 if TYPE_CHECKING:
     from privgate.sdk.jobs import Job as JobView
@@ -64,12 +65,11 @@ def show_job(job: Job, profile: Profile = DEFAULT, machine: Machine = False) -> 
     """A job and its request in final form: what an approval binds."""
     with gateway(profile) as connected:
         found = connected.jobs[job]
-        request = dict(found.request or {})
-        if machine:
-            dump(found.to_json() | {"request": request})
-            return
-        show(found, machine=False)
-        card("request", request.items())
+    if machine:
+        dump(found.to_json() | {"request": found.request})
+        return
+    show(found, machine=False)
+    say(json.dumps(found.request, indent=2, ensure_ascii=True))
 
 
 @app.command()

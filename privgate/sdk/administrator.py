@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from privgate.sdk.pages import Collection
 from privgate.sdk.session import Session, identifier
@@ -55,7 +56,7 @@ class AdministratorVerbs(Session):
 
     def remove_role(self, principal: Principal | str, role: str) -> None:
         """Take a role away."""
-        self.connection.delete(f"/v1/principals/{identifier(principal, 'principal')}/roles/{role}")
+        self.connection.delete(f"/v1/principals/{identifier(principal, 'principal')}/roles/{quote(role, safe='')}")
 
     def disable(self, principal: Principal | str) -> None:
         """End somebody's access for good."""
@@ -68,4 +69,4 @@ class AdministratorVerbs(Session):
 
     def revoke_token(self, credential: str) -> None:
         """Make a token worthless."""
-        self.connection.delete(f"/v1/credentials/{credential}")
+        self.connection.delete(f"/v1/credentials/{identifier(credential, 'credential')}")

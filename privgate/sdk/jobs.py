@@ -60,13 +60,13 @@ class Quote(View):
     def lines(self) -> list[tuple[str, object]]:
         """The quote as one would say it."""
         return [
-            ("this job alone", f"epsilon {self.epsilon} at delta {self.delta}"),
+            ("this job alone", f"epsilon {self.epsilon} at delta {self.delta} (stated at order {self.order})"),
             ("share of the budget", f"{(Decimal(self.budget_share) * 100).normalize():f} %"),
             ("fits", "yes" if self.fits else "no"),
             ("largest such job that fits", f"epsilon {self.largest_epsilon}" if self.largest_epsilon else "none"),
             ("jobs like this that fit", self.further),
             ("noise multiplier", self.noise_multiplier[:8]),
-            ("charge, hold, available", f"{self.charge}, {self.hold}, {self.available} (Rényi, order {self.order})"),
+            ("charge, hold, available", f"{self.charge}, {self.hold}, {self.available} (the ledger's unit)"),
             ("whose rows", self.block),
             ("request", self.request_digest),
         ]

@@ -164,7 +164,11 @@ class OwnerVerbs(Session):
 
     def version(self, dataset: Dataset | str, version: str) -> Version:
         """Where an upload stands, for its owner alone."""
-        return Version.read(self.connection.get(f"/v1/datasets/{identifier(dataset, 'dataset')}/versions/{version}"))
+        return Version.read(
+            self.connection.get(
+                f"/v1/datasets/{identifier(dataset, 'dataset')}/versions/{identifier(version, 'version')}"
+            )
+        )
 
     def wait_for_version(self, version: Version, on_state: Callable[[str], object] | None = None) -> Version:
         """Wait until an upload is sealed; raise `UploadRefusedError` if it is refused."""

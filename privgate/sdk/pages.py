@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from privgate.client.http import Connection
 from privgate.sdk import html
+from privgate.sdk.session import identifier
 from privgate.sdk.view import View
 
 V = TypeVar("V", bound=View)
@@ -38,9 +39,9 @@ class Collection(Generic[V]):
         for page in self._connection.pages(self._path, **self._query):
             yield from map(self._make, page)
 
-    def __getitem__(self, identifier: str) -> V:
+    def __getitem__(self, thing: str) -> V:
         """Return one object by its id; raise `NotFoundError` if there is none that you may know of."""
-        return self._make(self._connection.get(f"{self._path}/{identifier}"))
+        return self._make(self._connection.get(f"{self._path}/{identifier(thing, self._kind.NOUN)}"))
 
     def __repr__(self) -> str:
         return f"<{self._kind.NOUN}s of the gateway: iterate, or take one by its id>"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+import re
+from typing import TYPE_CHECKING, Any, Final, cast
 
+from kernel.checks import matching
 from privgate.client.http import Connection
 from privgate.sdk.errors import NotPinnedError
 from privgate.sdk.view import View
@@ -11,6 +13,8 @@ from privgate.sdk.view import View
 if TYPE_CHECKING:
     from audit.trust import TrustFile
     from privgate.sdk.gateway import Gateway
+
+_ID: Final = re.compile(r"[a-z]{3}_[a-z2-7]{26}")
 
 
 class Session:
@@ -43,8 +47,12 @@ class Session:
 
 
 def identifier(thing: View | str, member: str) -> str:
-    """The id of a view, or the id itself."""
-    return thing if isinstance(thing, str) else str(getattr(thing, member))
+    """The id of a view, or the id itself; raise `InvalidError` for a text that can be no id.
+
+    An id becomes a part of an address, so nothing that means something there is let through.
+    """
+    written = thing if isinstance(thing, str) else str(getattr(thing, member))
+    return matching(_ID, "must be an id such as job_...", **{member: written})
 
 
 def given(**members: Any) -> dict[str, Any]:

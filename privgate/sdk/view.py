@@ -16,7 +16,7 @@ from kernel.errors import CorruptError
 from privgate.sdk import html
 
 V = TypeVar("V", bound="View")
-LONGEST_SHOWN = 120
+LONGEST_CELL = 120
 
 
 class View:
@@ -40,11 +40,11 @@ class View:
 
     def lines(self) -> list[tuple[str, object]]:
         """The members to show, in order, in words."""
-        return [(field.name.replace("_", " "), shown(getattr(self, field.name))) for field in _shown_members(self)]
+        return [(field.name.replace("_", " "), in_words(getattr(self, field.name))) for field in _shown_members(self)]
 
     def cells(self) -> list[object]:
         """The members that stand in a table."""
-        return [shown(getattr(self, name)) for name in self.COLUMNS]
+        return [_cut(in_words(getattr(self, name))) for name in self.COLUMNS]
 
     def to_json(self) -> dict[str, Any]:
         """The members as JSON, for machines."""
@@ -54,18 +54,21 @@ class View:
         return html.card(self.NOUN, self.lines())
 
 
-def shown(value: object) -> object:
-    """A member in words, cut where it would fill the screen."""
+def in_words(value: object) -> str:
+    """A member in words."""
     if value is None:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, tuple):
-        value = ", ".join(str(shown(item)) for item in value)
-    elif isinstance(value, Mapping):
-        value = ", ".join(f"{name}: {shown(item)}" for name, item in value.items())
-    written = str(value)
-    return written if len(written) <= LONGEST_SHOWN else written[: LONGEST_SHOWN - 1] + "…"
+        return ", ".join(map(in_words, value))
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}: {in_words(item)}" for name, item in value.items())
+    return str(value)
+
+
+def _cut(written: str) -> str:
+    return written if len(written) <= LONGEST_CELL else written[: LONGEST_CELL - 1] + "…"
 
 
 def _members(kind: type[Any]) -> list[dataclasses.Field[Any]]:
