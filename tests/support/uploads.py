@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from kernel import canonical
 from kernel.amounts import Share
+from kernel.errors import PrivgateError
 from kernel.ids import DatasetId, PopulationId, TenantId, VersionId
 from privacy.ingest.assignment import IngestAssignment
 from privacy.ingest.fingerprints import read_fingerprints
@@ -40,6 +42,7 @@ class Sealed:
     parts: Sequence[Part]
     fingerprints: list[bytes]
     usage: Usage | None
+    key: bytes = KEYS[1]
 
     def rows(self, split: Split | None = None) -> list[dict[str, Any]]:
         """The rows of one side, or of both."""
@@ -57,10 +60,10 @@ class Sealed:
             with path.open("rb") as file:
                 verify_part(file, part)
             address = PartAddress(tenant=TENANT, dataset=DATASET, version=VERSION, name=part.name)
-            with PartReader(path, SecretBytes(KEYS[1]), address) as reader:
+            with PartReader(path, SecretBytes(self.key), address) as reader:
                 assert reader.rows == part.rows
-                if split in (None, part.split):
-                    tables.append(reader.read())
+                chosen = split in (None, part.split)
+                tables.append(reader.read() if chosen else reader.schema.empty_table())
         return pa.concat_tables(tables)
 
 
@@ -108,25 +111,15 @@ def ingest(
     **options: Any,
 ) -> Sealed | Refused | Died:
     """Stage an upload and let the confined child seal it."""
-    number = len(list(folder.iterdir()))
-    staged, output = folder / f"staged-{number}", folder / f"out-{number}"
-    output.mkdir()
-    source = io.BytesIO(data) if isinstance(data, bytes) else data.open("rb")
-    with source, staged.open("xb") as sink:
-        context = blob_context(BlobKind.UPLOAD, TENANT, VERSION)
-        encrypt(source, sink, subkey(SecretBytes(keys[0]), Label.BLOB), context)
-    assignment = IngestAssignment(
-        tenant=TENANT, dataset=DATASET, version=VERSION, population=POPULATION, staged=str(staged),
-        format=UploadFormat.of(form, **options), schema=declared, unit=unit, holdout_share=Share.parse(holdout),
-        output=str(output),
-    )  # fmt: skip
-    with spawn("ingest", limits=limits, readable=[staged], writable=output) as child:
+    assignment = staged(folder, data, declared, form, unit=unit, holdout=holdout, keys=keys, **options)
+    readable, output = [Path(assignment.staged)], Path(assignment.output)
+    with spawn("ingest", limits=limits, readable=readable, writable=output) as child:
         child.channel.send({"m": "assignment"}, assignment.to_bytes())
         try:
             assert child.channel.receive(0) == ({"m": "ready-for-key"}, b"")
             child.channel.send({"m": "key"}, b"".join(keys))
             header, body = child.channel.receive(MIB)
-        except Exception:  # noqa: BLE001
+        except PrivgateError:
             return Died(child.wait(10))
         assert child.wait(10) is Ending.FINISHED
         usage = child.usage
@@ -134,11 +127,53 @@ def ingest(
     if header == {"m": "refused"}:
         return Refused([Problem.from_json(problem) for problem in found["problems"]], found["more"], body)
     assert header == {"m": "sealed"}
-    parts = [Part.from_json(part) for part in found["parts"]]
+    return _read_back(output, [Part.from_json(part) for part in found["parts"]], keys, usage)
+
+
+def ingest_here(folder: Path, *arguments: Any, keys: Sequence[bytes] = KEYS, **options: Any) -> Sealed | Refused:
+    """The same in this process: for many small cases that cannot hurt it."""
+    from privacy.ingest.findings import RefusedError
+    from privacy.ingest.runner import Sealing
+
+    assignment = staged(folder, *arguments, keys=keys, **options)
+    try:
+        parts, _ = Sealing(assignment, *map(SecretBytes, keys)).run()
+    except RefusedError as refused:
+        return Refused(refused.problems, refused.more)
+    return _read_back(Path(assignment.output), list(parts), keys, None)
+
+
+def staged(
+    folder: Path,
+    data: bytes | Path,
+    declared: TableSchema,
+    form: str = "csv",
+    *,
+    unit: PrivacyUnit = RECORD,
+    holdout: str = "0",
+    keys: Sequence[bytes] = KEYS,
+    **options: Any,
+) -> IngestAssignment:
+    """Encrypt an upload as the gateway stages it; return what a child would be told."""
+    place = Path(tempfile.mkdtemp(dir=folder))
+    output = place / "out"
+    output.mkdir()
+    source = io.BytesIO(data) if isinstance(data, bytes) else data.open("rb")
+    with source, (place / "staged").open("xb") as sink:
+        context = blob_context(BlobKind.UPLOAD, TENANT, VERSION)
+        encrypt(source, sink, subkey(SecretBytes(keys[0]), Label.BLOB), context)
+    return IngestAssignment(
+        tenant=TENANT, dataset=DATASET, version=VERSION, population=POPULATION, staged=str(place / "staged"),
+        format=UploadFormat.of(form, **options), schema=declared, unit=unit, holdout_share=Share.parse(holdout),
+        output=str(output),
+    )  # fmt: skip
+
+
+def _read_back(output: Path, parts: list[Part], keys: Sequence[bytes], usage: Usage | None) -> Sealed:
     with (output / "fingerprints").open("rb") as file:
         marks = list(read_fingerprints(file, SecretBytes(keys[1]), TENANT, VERSION))
     assert sorted(path.name for path in output.iterdir()) == sorted([*(part.name for part in parts), "fingerprints"])
-    return Sealed(output, parts, marks, usage)
+    return Sealed(output, parts, marks, usage, keys[1])
 
 
 def sealed(*arguments: Any, **options: Any) -> Sealed:
