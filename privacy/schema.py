@@ -159,7 +159,7 @@ class Column:
             raise InvalidError(
                 f"a column needs a `name` and may have {', '.join(sorted(_COLUMN_MEMBERS))}", field="columns"
             )
-        if body.get("kind") not in set(ColumnKind):
+        if body.get("kind") not in list(ColumnKind):
             raise InvalidError("a column's `kind` must be one of " + ", ".join(ColumnKind), field="columns")
         return cls(
             name=body["name"],
