@@ -97,9 +97,14 @@ class Settings(BaseSettings):
         address = urlsplit(self.database_url)
         if address.scheme not in ("sqlite", "postgresql", "postgresql+psycopg"):
             raise ValueError("PRIVGATE_DATABASE_URL must be a sqlite or postgresql address")
-        modes = parse_qs(address.query).get("sslmode", [])
-        outside = address.scheme != "sqlite" and bool(address.hostname) and not _is_loopback(address.hostname or "")
-        if outside and modes != ["verify-full"]:
+        if address.scheme == "sqlite":
+            return
+        options = parse_qs(address.query)
+        if "service" in options:
+            raise ValueError("PRIVGATE_DATABASE_URL must name its host: a service file may name any")
+        # The driver takes a host from the options as well, and prefers `hostaddr` to both.
+        hosts = [address.hostname or "", *options.get("host", []), *options.get("hostaddr", [])]
+        if not all(_stays_here(host) for host in hosts) and options.get("sslmode") != ["verify-full"]:
             raise ValueError("PRIVGATE_DATABASE_URL crosses a network: add ?sslmode=verify-full")
 
     def _check_blobs(self) -> None:
@@ -129,6 +134,11 @@ class Settings(BaseSettings):
     def key_file(self) -> Path:
         """The key file that opens the keyring, unless a passphrase does."""
         return self.keyring_key_file or self.home / "keyring.key"
+
+
+def _stays_here(host: str) -> bool:
+    """Whether a database's host is a Unix socket or loopback; a port may follow."""
+    return host == "" or host.startswith("/") or _is_loopback(host) or _is_loopback(host.rpartition(":")[0])
 
 
 def _is_loopback(host: str) -> bool:
