@@ -4,6 +4,8 @@ Rules
 -----
 1. Reading the log is an action like any other: it is decided, and it is logged.
 2. A live fact (a setting, the list of keys) counts as evidence only from the entry that holds its digest.
+
+Format: docs/formats/events.md.
 """
 
 from __future__ import annotations

@@ -12,6 +12,8 @@ Rules
    not the stored state. A wrong tree is never extended.
 
 `point(name)` is called at each name of `POINTS`; a test that kills the process there finds what is not durable.
+
+Format: `docs/formats/log.md`.
 """
 
 from __future__ import annotations

@@ -2,10 +2,12 @@
 
 Rules
 -----
-1. A token is `pgw_` + credential id body + `_` + 43 characters of secret + 6 of checksum. The secret has 256 random
+1. A token is `pgw_` + credential id body + `_` + 43 characters of secret + 8 of checksum. The secret has 256 random
    bits, so a plain SHA-256 stores it safely (no slow hash is needed for what cannot be guessed).
 2. The stored hash is bound to the credential id; comparison takes constant time, also for an unknown id.
 3. A token is shown once, expires, and can be revoked. It never appears in a log, an error or a URL.
+
+Format: docs/formats/token.md.
 """
 
 from __future__ import annotations

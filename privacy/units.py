@@ -5,6 +5,8 @@ Rules
 1. The unit is declared before any row is seen: a column that names a person, or the record itself.
 2. There is one adjacency, add or remove one unit. A replace-one statement may be derived in words, never stored.
 3. A unit contributes at most `rows_per_unit` rows; which rows are kept depends on that unit's rows alone.
+
+Format: docs/formats/schema.md, "Privacy unit".
 """
 
 from __future__ import annotations

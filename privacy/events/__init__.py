@@ -1,4 +1,7 @@
-"""Everything that privacy says in the log: budgets, sealing, jobs, releases. Each noun keeps its own module."""
+"""Everything that privacy says in the log: budgets, sealing, jobs, releases. Each noun keeps its own module.
+
+Formats: docs/formats/events.md, docs/formats/budget-events.md.
+"""
 
 from __future__ import annotations
 
