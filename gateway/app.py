@@ -13,7 +13,19 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from gateway.api import datasets, governance, health, jobs, log, openapi, people, populations, problems, releases
+from gateway.api import (
+    datasets,
+    governance,
+    health,
+    jobs,
+    log,
+    openapi,
+    people,
+    populations,
+    problems,
+    releases,
+    reports,
+)
 from gateway.api.edge import Edge
 from gateway.api.offload import Offload
 from gateway.api.state import ApiState
@@ -24,7 +36,7 @@ from gateway.services.authenticating import Authenticator
 from gateway.storage.engine import is_sqlite_url
 from gateway.wiring import Gateway
 
-ROUTERS = (people, governance, populations, datasets, jobs, releases, log, health)
+ROUTERS = (people, governance, populations, datasets, jobs, releases, log, reports, health)
 POLL_SECONDS = 0.5
 WRITERS = 8
 READERS = 4

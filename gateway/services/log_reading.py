@@ -27,10 +27,12 @@ from audit.tiles import TILE_WIDTH, Tile, hashes_at
 from audit.trust import LastSeen, TrustFile
 from gateway.services.collaborators import Collaborators
 from gateway.services.deciding import Caller
+from kernel.canonical import Digest
 from kernel.errors import NotFoundError, UnavailableError
 from kernel.ids import TenantId
 from policies.decisions import Deny
 from policies.vocabulary import Action
+from privacy.sealing.stores import BlobPath
 
 MOST_ENTRIES = 1000
 
@@ -115,6 +117,7 @@ def archive_directory(on: Collaborators, tenant: TenantId) -> Iterator[tuple[Pat
         directory = Path(name)
         exported = write_archive(directory, tenant=tenant, store=on.integration, tiles=on.tiles)
         _write_certificates(on, tenant, directory)
+        _write_evidence(on, tenant, directory)
         yield directory, exported
 
 
@@ -124,6 +127,19 @@ def _write_certificates(on: Collaborators, tenant: TenantId, directory: Path) ->
     with on.database.read() as reading:
         for record in reading.releases.all(tenant=tenant):
             (folder / f"{record.id}.json").write_bytes(record.certificate)
+
+
+def evidence_path(tenant: TenantId, digest: Digest) -> BlobPath:
+    """Where the document of an `evidence:snapshot` entry lies."""
+    return BlobPath.of("evidence", tenant, f"{digest.hex}.json")
+
+
+def _write_evidence(on: Collaborators, tenant: TenantId, directory: Path) -> None:
+    folder = directory / "evidence"
+    folder.mkdir()
+    for path in on.blobs.list(BlobPath.of("evidence", tenant)):
+        with on.blobs.open(path) as document:
+            (folder / path.rpartition("/")[2]).write_bytes(document.read())
 
 
 def _packed(directory: Path) -> BinaryIO:

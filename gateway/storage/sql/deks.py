@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, insert, select, update
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select, update
 
 from gateway.storage.tables import dek
 from kernel import canonical
 from kernel.clock import format_time, parse_time
 from kernel.errors import NotFoundError
-from kernel.ids import DekId
+from kernel.ids import DekId, TenantId
 from privacy.sealing.lifecycle import DekRecord
 from privacy.sealing.wrapping import WRAPPED_LIMIT, KeyContext, WrappedKey
 
@@ -36,6 +38,15 @@ class SqlDeks:
         row = self._connection.execute(select(dek).where(dek.c.id == dek_id)).one_or_none()
         if row is None:
             raise NotFoundError("no such data key")
+        return self._record(row)
+
+    def of(self, tenant: TenantId) -> list[DekRecord]:
+        """Return every key that a tenant ever had, tombstones included, in order of their ids."""
+        rows = self._connection.execute(select(dek).where(dek.c.tenant == tenant).order_by(dek.c.id))
+        return [self._record(row) for row in rows]
+
+    @staticmethod
+    def _record(row: Row[Any]) -> DekRecord:
         context = canonical.decode(row.context.encode("utf-8"), limit=WRAPPED_LIMIT)
         return DekRecord(
             context=KeyContext.from_json(context),

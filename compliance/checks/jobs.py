@@ -1,0 +1,99 @@
+"""Checks of jobs: no run without a decision, none without a charge, none in silence."""
+
+from __future__ import annotations
+
+from compliance.checks.check import Check, Source, Tally
+from compliance.history import Entered, History, first_of
+from kernel.ids import Slug
+from policies.events import DecisionMade
+from policies.vocabulary import Action, Verdict
+from privacy.events.budget import BudgetCharged, BudgetReserved, BudgetTouched
+from privacy.events.jobs import JobEnd, JobEnded, JobQueued, JobRequested, JobStarted
+
+
+def _decided(history: History, tally: Tally) -> None:
+    """Each run has a reservation that rests on leave for exactly this request; the reservation pins that entry."""
+    reserved, requested = history.about("job", BudgetReserved), history.about("job", JobRequested)
+    for entered in history.judged(JobStarted):
+        tally.look()
+        job = entered.event.job
+        held, asked = first_of(reserved.get(job)), first_of(requested.get(job))
+        if held is None or asked is None or held.index > entered.index:
+            tally.fault("a run without a request or a reservation before it", entered, job)
+            continue
+        decision = history.decisions.get(held.event.decision)
+        tally.demand(_permits(decision, held), "a run that no decision permits", entered, job)
+        tally.demand(held.event.request == asked.event.request, "what was reserved is not what was asked", entered, job)
+
+
+def _permits(decision: Entered[DecisionMade] | None, held: Entered[BudgetReserved]) -> bool:
+    if decision is None or decision.index > held.index:
+        return False
+    made, asked = decision.event, decision.event.request
+    return (
+        made.verdict is Verdict.ALLOW
+        and asked.action is Action.JOB_SUBMIT
+        and asked.principal == held.event.principal
+        and asked.request_digest == held.event.request
+        and asked.job in (None, held.event.job)
+        and made.grant == held.event.grant
+        and decision.leaf == held.event.decision_leaf
+    )
+
+
+def _opened(history: History, tally: Tally) -> None:
+    """Every opening of an envelope is in the ledger, and reads the version that was pinned."""
+    touched, queued = history.about("job", BudgetTouched), history.about("job", JobQueued)
+    reserved = history.about("job", BudgetReserved)
+    for entered in history.judged(JobStarted):
+        tally.look()
+        job, attempt = entered.event.job, entered.event.attempt
+        marks = [t.event.attempt for t in touched.get(job, ()) if t.index <= entered.index]
+        tally.demand(attempt in marks, "rows were opened and the ledger does not know", entered, job)
+        pinned, named = first_of(reserved.get(job)), first_of(queued.get(job))
+        same = pinned is not None and named is not None and pinned.event.manifest == named.event.manifest
+        tally.demand(same, "not the sealed version that the reservation pins", entered, job)
+
+
+def _paid(history: History, tally: Tally) -> None:
+    """Whatever touched data was charged for at least what it started, before or when it ended."""
+    charged, touched = history.about("job", BudgetCharged), history.about("job", BudgetTouched)
+    for entered in history.judged(JobEnded):
+        job, end = entered.event.job, entered.event
+        if job not in touched and end.end is not JobEnd.FINISHED and not end.attempts:
+            continue  # it never touched anything
+        tally.look()
+        charge = first_of(charged.get(job))
+        if charge is None or charge.index > entered.index:
+            tally.fault("it opened rows and was not charged", entered, job)
+            continue
+        times = min(part.times for part in charge.event.charges)
+        tally.demand(times >= end.steps_started, "charged for less than was started", entered, job)
+        in_full = end.end is not JobEnd.FAILED or charge.event.in_full
+        tally.demand(in_full, "it failed and was not charged in full", entered, job)
+
+
+CHECKS = (
+    Check(
+        id=Slug("runs.decided"),
+        title="No run without a decision",
+        question="Before rows were opened, a decision had allowed exactly this request, and the reservation names that "
+        "decision's entry by its hash.",
+        sources=(Source.JOBS, Source.DECISIONS, Source.LEDGER),
+        look=_decided,
+    ),
+    Check(
+        id=Slug("runs.opened"),
+        title="Each opening of an envelope is in the ledger",
+        question="Every attempt to run marked its hold as touched first, and read the sealed version that was pinned.",
+        sources=(Source.JOBS, Source.LEDGER),
+        look=_opened,
+    ),
+    Check(
+        id=Slug("runs.charged"),
+        title="Nothing that touched data went unpaid",
+        question="Each job that opened rows was charged for every step it started, and in full where it failed.",
+        sources=(Source.JOBS, Source.LEDGER),
+        look=_paid,
+    ),
+)
