@@ -36,7 +36,14 @@ CHAIN: dict[str, frozenset[str]] = {
     # A release is held beside its certificate, and published by the desk.
     "gateway.services.certify.certify": frozenset({"gateway.services.run_job.finish"}),
     "gateway.records.ReleaseRecord": frozenset({"gateway.services.run_job._held"}),
-    "privacy.events.releases.ReleasePublished": frozenset({"gateway.services.release_desk._move"}),
+    # A reader builds the entry that he expects, to compare it with the one that the receipt proves.
+    "privacy.events.releases.ReleasePublished": frozenset(
+        {
+            "gateway.services.release_desk._move",
+            "privgate.sdk.believing._require_published",
+            "privgate.verify.releases._receipt",
+        }
+    ),
 }
 """For each constructor of the chain (or the function that stands for it), who may call it: a function or a module."""
 

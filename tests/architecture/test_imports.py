@@ -20,6 +20,10 @@ LIGHT: dict[str, tuple[str, ...]] = {
     "policies.replay": (*HEAVY, *SERVER),
     "privacy.replay": (*HEAVY, *SERVER, "casbin"),
     "audit.verify": (*HEAVY, *SERVER, "casbin", "httpx2", "typer", "rich", "yaml", "privacy", "policies"),
+    "privgate.cli.app": (*HEAVY, *SERVER, "casbin", "httpx2", "compliance", "privacy", "policies"),
+    "privgate.client.http": (*HEAVY, *SERVER, "casbin", "compliance", "privacy", "policies"),
+    "privgate.sdk": (*HEAVY, *SERVER),
+    "privgate.verify": (*HEAVY, *SERVER),
     "privgate": (*HEAVY, *SERVER, "casbin", "gateway", "compliance", "privacy", "policies", "audit"),
 }
 """After importing the first, none of the others is loaded."""

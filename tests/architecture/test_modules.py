@@ -25,7 +25,6 @@ FUNCTIONS_WITH_REASON: dict[str, str] = {
 OTHER_WORDS: dict[str, str] = {
     r"\brefund": "a charge is never returned: say void, before data was touched",
     r"\bsuperuser|\bgod.?mode": "nobody stands above the policy",
-    r"\banonymi[sz]ed": "differential privacy bounds what leaves; it does not make data anonymous",
 }
 """Words that would blur the vocabulary, each with what to say (docs/GLOSSARY.md)."""
 
