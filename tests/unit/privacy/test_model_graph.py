@@ -73,7 +73,7 @@ def test_digests_never_change(vector: dict[str, Any]) -> None:
 
 
 def test_the_documents_example_is_a_graph() -> None:
-    """The example of the format reads, is what the template makes, and hashes to the vector by plain JSON and SHA-256."""
+    """The example reads, is what the template makes, and hashes to the vector by plain JSON and SHA-256."""
     text = DOCUMENT.read_text(encoding="utf-8")
     example_graph = json.loads(text.partition("```json\n")[2].partition("\n```")[0])
     assert ModelGraph.from_json(example_graph) == _graph("logistic", 30)
