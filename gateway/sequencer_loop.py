@@ -18,6 +18,8 @@ from gateway.storage.engine import is_sqlite
 from kernel.errors import CorruptError, PrivgateError
 
 LEADER_LOCK = 0x70726976  # a number that nothing else in the database uses
+FOLLOWER_SECONDS = 2.0
+RETRY_SECONDS = 1.0
 
 _log = structlog.get_logger(__name__)
 
@@ -54,7 +56,7 @@ class SequencerLoop:
                 self._lead()
             except Exception as error:  # noqa: BLE001 - a lost connection is tried again; nothing is signed meanwhile
                 _log.warning("sequencer", kind=type(error).__name__)
-                self._stopping.wait(1.0)
+                self._stopping.wait(RETRY_SECONDS)
 
     def _lead(self) -> None:
         """Hold the leader's lock and step until told to stop."""
@@ -64,8 +66,10 @@ class SequencerLoop:
                 leads = bool(connection.execute(query).scalar_one())
                 connection.commit()
                 if not leads:
-                    self._stopping.wait(2.0)
+                    self._stopping.wait(FOLLOWER_SECONDS)
                     return
+                # Closed at the end, not given back to the pool, where it would go on holding the lock.
+                connection.detach()
             while not self._stopping.is_set() and not self._broken:
                 self._step()
                 self._stopping.wait(self._interval)
