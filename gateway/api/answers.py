@@ -45,8 +45,15 @@ PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
 
 def raw_answer(*media_types: str) -> dict[int | str, dict[str, Any]]:
     """Document a success whose content is not JSON."""
-    binary = {"schema": {"type": "string"}}
-    return {200: {"description": "The content", "content": dict.fromkeys(media_types, binary)}}
+    text = {"schema": {"type": "string"}}
+    return {200: {"description": "The content", "content": dict.fromkeys(media_types, text)}}
+
+
+def event_answer() -> dict[int | str, dict[str, Any]]:
+    """Document a stream of numbered events whose data is JSON text."""
+    members = {name: {"type": "string"} for name in ("id", "event", "data")}
+    event = {"schema": {"type": "object", "properties": members}}
+    return {200: {"description": "The events", "content": {"text/event-stream": event}}}
 
 
 def granted(result: T | Deny | OverBudget) -> T:

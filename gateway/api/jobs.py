@@ -10,7 +10,7 @@ from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import JSONResponse, StreamingResponse
 from fastapi.sse import format_sse_event
 
-from gateway.api.answers import PROBLEM_RESPONSES, granted, once, page_links, raw_answer, shown
+from gateway.api.answers import PROBLEM_RESPONSES, event_answer, granted, once, page_links, shown
 from gateway.api.bodies import AnswerApproval, JobRef, JobRequest
 from gateway.api.deps import CurrentCaller, CurrentReader, Key, State, get_caller
 from gateway.api.json_route import JsonRoute
@@ -73,7 +73,7 @@ async def read_job(job: JobRef, reader: CurrentReader, state: State) -> JSONResp
     "/jobs/{job}/events",
     operation_id="followJob",
     response_class=StreamingResponse,
-    responses=raw_answer("text/event-stream"),
+    responses=event_answer(),
 )
 async def follow_job(
     job: JobRef,
