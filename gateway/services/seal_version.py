@@ -113,16 +113,20 @@ def seal_keys(on: Collaborators, staged: Staged) -> Iterator[SealKeys]:
 
 
 def overlaps(on: Collaborators, staged: Staged, keys: SealKeys, files: SealedFiles) -> bool:
-    """Whether a unit of the upload is already in another population of the same owner."""
+    """Whether a unit of the upload is, or ever was, in another population of the same owner.
+
+    Earlier versions count like the current one: what was spent on a unit stays spent.
+    """
     with on.database.read() as reading:
         others = [
-            reading.versions.get(id=dataset.current_version)
+            version
             for dataset in reading.datasets.all(tenant=staged.dataset.tenant, owner=staged.dataset.owner)
-            if dataset.population != staged.dataset.population and dataset.current_version is not None
+            if dataset.population != staged.dataset.population
+            for version in reading.versions.all(dataset=dataset.id, state=VersionState.SEALED)
         ]
         wrapped = [reading.deks.get(other.dek or DekId("")) for other in others]
     for other, record in zip(others, wrapped, strict=True):
-        if other.fingerprints_blob is None:
+        if other.fingerprints_blob is None or record.wrapped is None:
             continue
         with (
             open_dek(record, on.keyring) as key,
