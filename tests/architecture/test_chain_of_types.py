@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import functools
 
 import pytest
 
@@ -50,10 +50,10 @@ CHAIN: dict[str, frozenset[str]] = {
 TURNS_AN_ALLOW = frozenset({"gateway.services.request_job._reserve"})
 
 
-def calls() -> Iterator[tuple[str, str]]:
+@functools.cache
+def calls() -> tuple[tuple[str, str], ...]:
     """Every call in the program, with its place."""
-    for source in program():
-        yield from source.calls()
+    return tuple(call for source in program() for call in source.calls())
 
 
 def allowed(place: str, callers: frozenset[str]) -> bool:

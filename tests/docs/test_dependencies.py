@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 
-from tests.support.sources import ROOT
+from tests.support.sources import ROOT, program
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
@@ -35,3 +35,25 @@ def test_each_dependency_is_explained_under_its_extra() -> None:
     for heading, distributions in page.items():
         assert distributions == set().union(*(extras.pop(name) for name in heading.split(", "))), heading
     assert extras == {}
+
+
+IMPORTED_AS = {
+    "dp-accounting": "dp_accounting",
+    "prometheus-client": "prometheus_client",
+    "pycasbin": "casbin",
+    "pydantic-settings": "pydantic_settings",
+    "pyyaml": "yaml",
+    "scikit-learn": "sklearn",
+}
+USED_BY_OTHERS = {
+    "psycopg": "SQLAlchemy's driver, named in the database's address",
+    "simpleeval": "pycasbin's; only its version is held",
+}
+
+
+def test_each_dependency_of_the_program_is_imported_by_it() -> None:
+    """What nobody imports is only attack surface."""
+    groups = [PROJECT["dependencies"], *(g for name, g in PROJECT["optional-dependencies"].items() if name != "dev")]
+    wanted = {name for group in groups for name in named(group)} - set(USED_BY_OTHERS)
+    imported = {name.partition(".")[0] for source in program() for name in source.imported}
+    assert {name for name in wanted if IMPORTED_AS.get(name, name) not in imported} == set()
