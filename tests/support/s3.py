@@ -30,12 +30,18 @@ def store(small_bytes: int | None = None) -> Iterator[S3BlobStore]:
     Args:
         small_bytes: Up to which length an object is one request; the program's own limit unless given.
     """
-    endpoint, _ = _started()
-    bucket = f"bucket-{next(_buckets)}"
-    httpx2.put(f"{endpoint}/{bucket}", trust_env=False).raise_for_status()
+    address, endpoint = bucket()
     with mock.patch.dict(os.environ, CREDENTIALS):
-        made = S3BlobStore.connect(f"s3://{bucket}/some/prefix", endpoint, "us-east-1")
+        made = S3BlobStore.connect(address, endpoint, "us-east-1")
     yield made if small_bytes is None else S3BlobStore(made._store, small_bytes=small_bytes)
+
+
+def bucket() -> tuple[str, str]:
+    """Make a bucket; an address in it, and the server's own."""
+    endpoint, _ = _started()
+    name = f"bucket-{next(_buckets)}"
+    httpx2.put(f"{endpoint}/{name}", trust_env=False).raise_for_status()
+    return f"s3://{name}/some/prefix", endpoint
 
 
 def stop() -> None:
