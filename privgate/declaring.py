@@ -119,11 +119,10 @@ def _numeric(value: str) -> bool:
 def _csv_problems(file: TextIO, schema: TableSchema, delimiter: str) -> Iterator[Problem]:
     records = csv.reader(file, delimiter=delimiter, strict=True)
     names = [name.strip() for name in next(records, [])]
-    missing = [column.name for column in schema.columns if column.name not in names]
-    if missing or len(set(names)) != len(names):
-        yield from (Problem(None, name, Rule.MISSING_COLUMN) for name in missing)
-        if not missing:
-            yield Problem(None, None, Rule.DUPLICATE_COLUMN)
+    wrong = [column.name for column in schema.columns if names.count(column.name) != 1]
+    if wrong:
+        rules = (Rule.DUPLICATE_COLUMN if name in names else Rule.MISSING_COLUMN for name in wrong)
+        yield from (Problem(None, name, rule) for name, rule in zip(wrong, rules, strict=True))
         return
     places = [(column, names.index(column.name)) for column in schema.columns]
     number = 0

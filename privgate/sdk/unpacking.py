@@ -52,8 +52,9 @@ def unpack(pieces: Iterable[bytes], target: Path) -> Path:
 def _write_all(pieces: Iterable[bytes], folder: Path) -> None:
     seen: set[str] = set()
     total = 0
+    stream = _Stream(iter(pieces))
     try:
-        with tarfile.open(fileobj=cast(IO[bytes], _Stream(iter(pieces))), mode="r|") as tar:
+        with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r|") as tar:
             for member in tar:
                 total += _checked_size(member)
                 if len(seen) == MOST_FILES or total > LARGEST_ARCHIVE:
@@ -62,6 +63,9 @@ def _write_all(pieces: Iterable[bytes], folder: Path) -> None:
                     raise CorruptError("the archive names a file twice")
                 seen.add(member.name)
                 _write(tar, member, folder)
+            # `tarfile` takes a cut header for the end; the true end is two empty blocks after the last member.
+            if stream.drained() < tar.offset + 2 * tarfile.BLOCKSIZE:
+                raise CorruptError("the archive broke off")
     except (tarfile.TarError, EOFError, ValueError):
         raise CorruptError("the gateway's answer is no complete archive") from None
     if not seen:
@@ -98,6 +102,13 @@ class _Stream:
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
         self._rest = b""
+        self._arrived = 0
+
+    def drained(self) -> int:
+        """Read to the end and return how many bytes there were."""
+        while self.read(_PIECE):
+            pass
+        return self._arrived
 
     def read(self, size: int) -> bytes:
         """Return the next bytes, `size` of them unless the pieces end."""
@@ -105,6 +116,7 @@ class _Stream:
         while missing:
             if not self._rest:
                 self._rest = next(self._pieces, b"")
+                self._arrived += len(self._rest)
                 if not self._rest:
                     break
             taken.append(self._rest[:missing])

@@ -1,0 +1,236 @@
+"""The command line by itself: parsing, exit codes, sentences, documents. What needs a gateway is in `_gateway`."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from kernel.errors import InvalidError
+from privgate.cli.app import app
+from privgate.cli.documents import read_document
+from privgate.cli.exits import Exit, explain
+from privgate.cli.quotes import written_request
+from privgate.cli.screen import plain
+from privgate.client.errors import error_for
+
+ROOT = Path(__file__).resolve().parents[3]
+MANUAL = ROOT / "docs" / "CLI.md"
+
+
+@pytest.fixture(autouse=True)
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No sign-in of whoever runs the tests is seen."""
+    monkeypatch.setenv("PRIVGATE_CONFIG", str(tmp_path / "config"))
+    for name in ("PRIVGATE_TOKEN", "PRIVGATE_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def run(*arguments: str, stdin: str = "") -> tuple[int, str, str]:
+    """Run a command; return exit code, standard output and standard error."""
+    done = CliRunner().invoke(app, list(arguments), input=stdin)
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done.exit_code, done.stdout, done.stderr
+
+
+def commands() -> Iterator[tuple[str, click.Command]]:
+    """Every command of the program with its full name."""
+
+    def walk(name: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+        children = getattr(command, "commands", None)
+        if children is None:
+            yield name, command
+            return
+        for child, inner in children.items():
+            yield from walk(f"{name} {child}", inner)
+
+    yield from walk("privgate", typer.main.get_command(app))
+
+
+def test_every_command_explains_itself() -> None:
+    """Each has a help text, and so has each of its options."""
+    found = dict(commands())
+    assert len(found) > 35
+    for name, command in found.items():
+        code, out, _ = run(*name.split()[1:], "--help")
+        assert (code, bool(command.help)) == (0, True), name
+        for parameter in command.params:
+            assert getattr(parameter, "help", None), (name, parameter.name)
+        assert "Usage:" in out
+
+
+def test_no_command_takes_a_token_as_an_argument() -> None:
+    """Arguments can be read by every user of the machine."""
+    for name, command in commands():
+        assert not {"token", "password", "secret"} & {str(p.name) for p in command.params}, name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["quote", "--bad"], Exit.USAGE, "No such option"),
+        (["quote"], Exit.USAGE, "--spec FILE"),
+        (["quote", "--dataset", "x", "--epsilon", "1"], Exit.USAGE, "--purpose"),
+        (["whoami"], Exit.NOT_FOUND, "privgate login"),
+        (["whoami", "--profile", "../x"], Exit.USAGE, "Error: "),
+        (["datasets", "check", "missing.csv", "--schema", "missing.json"], Exit.USAGE, "missing.json"),
+        (["verify", "missing"], Exit.NOT_FOUND, "no directory"),
+        (["nonsense"], Exit.USAGE, "No such command"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence_and_an_exit_code(arguments: list[str], code: Exit, said: str) -> None:
+    """On standard error, with nothing on standard output."""
+    got, out, err = run(*arguments)
+    assert (got, out) == (code, "")
+    assert said in err
+    assert "Traceback" not in err
+
+
+def test_an_address_without_tls_is_refused_before_the_token_is_used() -> None:
+    """The field is named, and nothing is kept."""
+    code, _, err = run("login", "http://gateway.example", stdin="pgw_secret\n")
+    assert (code, "field: url" in err, "pgw_secret" in err) == (Exit.USAGE, True, False)
+
+
+def test_nobody_at_the_address_is_unreachable() -> None:
+    """Exit code 5; the profile is not kept."""
+    code, _, err = run("login", "https://127.0.0.1:9", stdin="pgw_secret\n")
+    assert (code, "Nobody answers" in err) == (Exit.UNREACHABLE, True)
+    assert run("whoami")[0] == Exit.NOT_FOUND
+
+
+PROBLEMS = [
+    (403, {"code": "denied", "detail": "no", "reason": "grant-missing", "decision": "dec_x"}, Exit.DENIED),
+    (409, {"code": "budget-exhausted", "detail": "no", "largest_epsilon": "6.4"}, Exit.EXHAUSTED),
+    (409, {"code": "conflict", "detail": "no", "field": "job"}, Exit.CONFLICT),
+    (412, {"code": "stale", "detail": "no"}, Exit.CONFLICT),
+    (401, {"code": "unauthenticated", "detail": "no"}, Exit.NOT_SIGNED_IN),
+    (404, {"code": "not-found", "detail": "no"}, Exit.NOT_FOUND),
+    (422, {"code": "invalid", "detail": "no", "field": "epsilon"}, Exit.USAGE),
+    (503, {"code": "unavailable", "detail": "no"}, Exit.UNREACHABLE),
+    (500, {"code": "internal", "detail": "no", "correlation": "abc"}, Exit.FAILED),
+]
+
+
+@pytest.mark.parametrize(("status", "problem", "code"), PROBLEMS, ids=[str(code) for _, _, code in PROBLEMS])
+def test_each_refusal_of_a_gateway_has_its_code_and_its_figures(
+    status: int, problem: dict[str, str], code: Exit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Sentence, field, decision and largest epsilon are all said."""
+    assert explain(error_for(status, problem)) is code
+    err = capsys.readouterr().err
+    assert err.startswith("Error: No.\n")
+    for name in ("reason", "decision", "largest_epsilon", "field", "correlation"):
+        assert (f"{name.replace('_', ' ')}: {problem.get(name)}" in err) == (name in problem)
+
+
+def test_a_bug_stays_a_traceback() -> None:
+    """Only errors that were raised on purpose become sentences."""
+    assert explain(ValueError("bug")) is None
+
+
+def test_what_a_gateway_says_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """Control characters are replaced wherever they come from."""
+    explain(error_for(403, {"detail": "no\x1b[2J\x07", "decision": "\x9b31m"}))
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", capsys.readouterr().err)
+    assert plain("a\x1b]0;x\x07b\u202e") == "a\ufffd]0;x\ufffdb\ufffd"
+
+
+def test_a_draft_is_written_and_nothing_is_overwritten(tmp_path: Path) -> None:
+    """`datasets draft` never replaces a declaration that somebody completed."""
+    rows, out = tmp_path / "rows.csv", tmp_path / "declaration.json"
+    rows.write_text("age\n1\n")
+    assert run("datasets", "draft", str(rows), "--out", str(out))[0] == 0
+    assert json.loads(out.read_text())["schema"]["columns"] == [
+        {"name": "age", "kind": "numeric", "low": "?", "high": "?"}
+    ]
+    code, _, err = run("datasets", "draft", str(rows), "--out", str(out))
+    assert (code, "exists" in err) == (Exit.USAGE, True)
+
+
+def test_a_bad_file_is_found_before_it_is_sent(tmp_path: Path) -> None:
+    """Row, column and rule, never the value; exit code 1."""
+    rows, schema = tmp_path / "rows.csv", tmp_path / "schema.yaml"
+    rows.write_text("age\n7\nsecretvalue\n")
+    schema.write_text("columns:\n  - {name: age, kind: numeric, low: 0, high: 99.5}\n")
+    code, out, err = run("datasets", "check", str(rows), "--schema", str(schema), "--json")
+    assert code == Exit.FAILED
+    assert json.loads(out) == [{"column": "age", "row": 2, "rule": "not-a-number"}]
+    assert "secretvalue" not in out + err
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("job.json", '{"epsilon": 0.1, "n": 3, "big": 1e-6}'), ("job.yaml", "epsilon: 0.1\nn: 3\nbig: 1.0e-6\n")],
+)
+def test_fractions_in_documents_are_exact_text(tmp_path: Path, name: str, text: str) -> None:
+    """No binary float stands between a person and the ledger."""
+    path = tmp_path / name
+    path.write_text(text)
+    read = read_document(path)
+    assert (read["epsilon"], read["n"]) == ("0.1", 3)
+    assert float(read["big"]) == 1e-6
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.yaml", "a: &x [1]\nb: *x\n"),
+        ("a.yaml", "!!python/object/apply:os.system ['true']"),
+        ("a.yaml", "a: [1"),
+        ("a.json", "{"),
+        ("a.json", "[]"),
+        ("a.yaml", "- 1"),
+    ],
+)
+def test_documents_hold_plain_objects_only(tmp_path: Path, name: str, text: str) -> None:
+    """No alias bombs, no tags, no lists in place of an object."""
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(InvalidError):
+        read_document(path)
+
+
+def test_flags_become_a_request() -> None:
+    """Only what was said; the gateway fills in the rest."""
+    request = written_request(
+        None, "dst_a", "research", "0.50", label="ill", model="logistic", recipe=["steps=20", "clip=0.5"], release=None
+    )
+    assert request == {
+        "kind": "training",
+        "dataset": "dst_a",
+        "purpose": "research",
+        "epsilon": "0.5",
+        "label": "ill",
+        "model": {"template": "logistic"},
+        "recipe": {"steps": 20, "clip": "0.5"},
+    }
+
+
+def test_flags_beside_a_file_replace_what_it_says_or_are_refused(tmp_path: Path) -> None:
+    """An epsilon on the command line wins; a label beside a file is a mistake."""
+    spec = tmp_path / "job.json"
+    spec.write_text('{"dataset": "dst_a", "purpose": "p", "epsilon": "3", "label": "ill"}')
+    none = {"label": None, "model": None, "recipe": None, "release": None}
+    assert written_request(spec, None, None, "1", **none)["epsilon"] == "1"
+    with pytest.raises(InvalidError):
+        written_request(spec, None, None, None, **(none | {"label": "x"}))
+
+
+def test_the_manual_names_every_command_option_and_exit_code() -> None:
+    """`docs/CLI.md` and the program do not part."""
+    manual = MANUAL.read_text(encoding="utf-8")
+    sections = {part.split("`")[0]: part for part in manual.split("\n#### `")[1:]}
+    assert set(sections) == {name for name, _ in commands()}
+    for name, command in commands():
+        for parameter in command.params:
+            shown = next((o for o in parameter.opts if o.startswith("--")), str(parameter.metavar or parameter.name))
+            assert f"`{shown}" in sections[name], (name, shown)
+    for code in Exit:
+        assert re.search(rf"^\| {int(code)} \|", manual, re.MULTILINE), code

@@ -1,0 +1,161 @@
+"""What the gateway answers, as values: complete, frozen, printable, escaped."""
+
+from __future__ import annotations
+
+import dataclasses
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from kernel.errors import CorruptError, InvalidError
+from privgate.sdk.amounts import decimal_text, moment_text
+from privgate.sdk.datasets import Dataset
+from privgate.sdk.html import card, table
+from privgate.sdk.jobs import Quote
+from privgate.sdk.session import identifier
+from privgate.sdk.views import Identity, Population, Token, Version
+
+EVIL = "<script>alert('x')</script><img src=x onerror=y>\"'&"
+POPULATION: dict[str, Any] = {
+    "population": "pop_" + "a" * 26, "owner": "prn_" + "a" * 26, "unit_kind": "record", "unit_noun": "patient",
+    "unit_domain": "d", "adjacency": "add-or-remove-one-unit", "public_size": 500, "holdout_share": "0.2",
+    "epsilon": "8", "delta": "0.000001", "order": 4, "capacity": "4", "committed": "1.0001",
+    "blocks": [{"block": "train", "charged": "1", "held": "0.0001"}], "retired": False, "uncovered_since": None,
+    "ledger_seq": 3,
+}  # fmt: skip
+DATASET: dict[str, Any] = {
+    "dataset": "dst_" + "a" * 26, "title": EVIL, "description": EVIL, "owner": "prn_" + "a" * 26,
+    "population": "pop_" + "a" * 26, "unit_noun": "patient", "public_size": 500, "state": "sealed",
+    "sensitivity": "confidential", "purposes": ["research"], "legal_basis": "not-personal-data",
+    "retention_until": "2030-01-01T00:00:00Z", "unit": {"kind": "record", "noun": "patient"},
+    "table": {"columns": [{"name": "sex", "kind": "categorical", "categories": [EVIL, "b"]}]},
+}  # fmt: skip
+
+
+class Tags(HTMLParser):
+    """Collects the tags and texts of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def parsed(page: str) -> Tags:
+    """Parsed."""
+    tags = Tags()
+    tags.feed(page)
+    return tags
+
+
+def test_a_view_has_what_it_declares_and_passes_over_what_it_does_not_know() -> None:
+    """A view has what it declares and passes over what it does not know."""
+    body = {"tenant": "t", "principal": "p", "roles": ["owner"], "invented_later": 1}
+    assert Identity.read(body) == Identity(tenant="t", principal="p", roles=("owner",))
+
+
+@pytest.mark.parametrize("body", [None, [], "text", {}, {"tenant": "t", "principal": "p"}])
+def test_an_answer_without_a_member_is_a_sentence(body: Any) -> None:
+    """An answer without a member is a sentence."""
+    with pytest.raises(CorruptError, match="gateway"):
+        Identity.read(body)
+
+
+def test_views_are_frozen() -> None:
+    """Views are frozen."""
+    view = Identity.read({"tenant": "t", "principal": "p", "roles": []})
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        view.tenant = "other"  # type: ignore[misc]
+
+
+def test_a_token_is_printed_nowhere() -> None:
+    """A token is printed nowhere."""
+    token = Token.read({"principal": "p", "credential": "c", "token": "pgw_secret"})
+    assert token.token == "pgw_secret"
+    for shown in (repr(token), token._repr_html_(), str(token.lines()), str(token.to_json())):
+        assert "pgw_secret" not in shown
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        Dataset.read(DATASET, gateway=None)._repr_html_(),
+        card(EVIL, [(EVIL, EVIL)]),
+        table(EVIL, [EVIL], [[EVIL]]),
+    ],
+    ids=["dataset", "card", "table"],
+)
+def test_other_peoples_texts_are_escaped_in_a_notebook(page: str) -> None:
+    """No tag and no attribute but ours; the text itself is all there."""
+    found = parsed(page)
+    assert found.tags <= {"table", "caption", "b", "tr", "th", "td", "thead", "tbody"}
+    assert found.attributes <= {"style"}
+    assert EVIL in found.text
+
+
+def test_the_share_of_a_budget_is_rounded_up() -> None:
+    """The share of a budget is rounded up."""
+    assert Population.read(POPULATION).spent_and_held == "25.1 %"
+
+
+def test_a_population_holds_its_blocks() -> None:
+    """A population holds its blocks."""
+    found = Population.read(POPULATION)
+    assert [block.block for block in found.blocks] == ["train"]
+    assert found.to_json()["blocks"] == POPULATION["blocks"]
+
+
+def test_a_quote_joins_figures_and_request() -> None:
+    """A quote joins figures and request."""
+    figures = {
+        "epsilon": "3", "delta": "0.000001", "order": 9, "noise_multiplier": "5.4", "block": "train", "charge": "0.7",
+        "hold": "0.8", "capacity": "4", "available": "4", "budget_share": "0.171", "fits": True, "further": 5,
+    }  # fmt: skip
+    quote = Quote.read({"quote": figures, "spec": {"v": 1}, "request_digest": "sha256:00"}, gateway=None)
+    assert (quote.largest_epsilon, quote.request, quote.request_digest) == (None, {"v": 1}, "sha256:00")
+    assert ("share of the budget", "17.1 %") in quote.lines()
+
+
+def test_the_first_problem_of_an_upload_names_place_and_rule() -> None:
+    """The first problem of an upload names place and rule."""
+    problems = {"problems": [{"row": 3, "column": "age", "rule": "out-of-bounds"}], "more": False}
+    body = {"version": "v", "dataset": "d", "state": "refused", "created_at": "t", "problems": problems, "rows": None}
+    assert Version.read(body).first_problem == "row 3, column age, out-of-bounds"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(3, "3"), (0.1, "0.1"), ("0.50", "0.5"), (1e-6, "0.000001"), ("1e-6", "0.000001"), (100, "100")]
+)
+def test_amounts_are_the_decimals_that_people_wrote(value: Any, text: str) -> None:
+    """Amounts are the decimals that people wrote."""
+    assert decimal_text(value, "epsilon") == text
+
+
+@pytest.mark.parametrize("value", ["", "x", float("nan"), float("inf"), True, None])
+def test_what_is_no_number_is_refused_by_its_field(value: Any) -> None:
+    """What is no number is refused by its field."""
+    with pytest.raises(InvalidError) as caught:
+        decimal_text(value, "epsilon")
+    assert caught.value.field == "epsilon"
+
+
+def test_a_date_is_its_first_second() -> None:
+    """A date is its first second."""
+    assert moment_text("2030-01-01", "until") == "2030-01-01T00:00:00Z"
+    assert moment_text("2030-01-01T12:00:00Z", "until") == "2030-01-01T12:00:00Z"
+
+
+@pytest.mark.parametrize("written", ["", "../trust", "dst_" + "a" * 26 + "/x", "dst_" + "A" * 26, "a?b=c", "a%2fb"])
+def test_what_is_no_id_never_becomes_a_part_of_an_address(written: str) -> None:
+    """What is no id never becomes a part of an address."""
+    with pytest.raises(InvalidError):
+        identifier(written, "dataset")
