@@ -22,8 +22,7 @@ from kernel.errors import PrivgateError
 from privacy.release.certificate import Predicate
 from privgate.verify.certificates import Document
 from privgate.verify.evidence import Evidence
-from privgate.verify.history import History
-from privgate.verify.releases import CERTIFICATE
+from privgate.verify.releases import CERTIFICATE, LogAtHand
 from privgate.verify.reports import JSON, PAGE
 from privgate.verify.sums import NAME as SUMS
 from privgate.verify.sums import check_sums
@@ -32,13 +31,13 @@ SUMMARY, TRUST, EVIDENCE = "summary.json", "trust.json", "evidence"
 HOLDOUT = "the owner's holdout, priced"
 
 
-def check_beside(evidence: Evidence, trust: TrustFile | None, history: History | None, known: set[str]) -> StepResult:
+def check_beside(evidence: Evidence, trust: TrustFile | None, log: LogAtHand | None, known: set[str]) -> StepResult:
     """Check the files that no other step has looked at.
 
     Args:
         evidence: The bundle.
         trust: The trust file that counts.
-        history: What the log holds, if there is one.
+        log: The log, if there is one.
         known: Names of files that other steps have judged.
     """
     findings = Findings(0, "Files beside the evidence")
@@ -46,12 +45,12 @@ def check_beside(evidence: Evidence, trust: TrustFile | None, history: History |
         findings.wrong(name, "a link or a device")
     sums = evidence.read(SUMS)
     covered = frozenset[str]() if sums is None else check_sums(evidence.root, sums, findings)
-    judged = known | {SUMS, JSON, PAGE, SUMMARY, TRUST} | _snapshots(evidence, history, findings)
+    judged = known | {SUMS, JSON, PAGE, SUMMARY, TRUST} | _snapshots(evidence, log, findings)
     for name in evidence.names:
         if name not in judged and name not in covered:
             findings.unclear(name, "nothing says what this file is")
     if TRUST in evidence.names and trust is not None:
-        _same_pins(evidence.read(TRUST), trust, findings)
+        _same_pins(evidence.read(TRUST) or b"", trust, log, findings)
     open_figures = _summary(evidence, findings)
     said = "" if sums is None else "every file has the digest that is listed (against accidents: the list is unsigned)"
     if open_figures:
@@ -59,20 +58,27 @@ def check_beside(evidence: Evidence, trust: TrustFile | None, history: History |
     return findings.result(said or "nothing else is here")
 
 
-def _same_pins(data: bytes | None, trust: TrustFile, findings: Findings) -> None:
-    """A bundle's own trust file proves nothing; but one that names other keys than the reader's is a bad sign."""
+def _same_pins(data: bytes, trust: TrustFile, log: LogAtHand | None, findings: Findings) -> None:
+    """A bundle's own trust file proves nothing; but one that tells otherwise than the reader's is a bad sign."""
     try:
-        own = TrustFile.from_bytes(data or b"")
+        own = TrustFile.from_bytes(data)
     except PrivgateError as error:
         findings.wrong(TRUST, f"not a trust file: {error.message}")
         return
+    if own.to_bytes() != data.removesuffix(b"\n"):
+        findings.wrong(TRUST, "it is not written as it must be")
     if replace(own, last_seen=LastSeen()) != replace(trust, last_seen=LastSeen()):
         findings.wrong(TRUST, "it names another log, tenant or keys than the trust file that you gave")
+    elif log is not None and own.last_seen.size > log.checkpoint.size:
+        findings.unclear(TRUST, "its checkpoint is newer than the archive")
+    elif log is not None and not log.continues(own.last_seen):
+        findings.wrong(TRUST, "the checkpoint that it pins is not one of this log")
 
 
-def _snapshots(evidence: Evidence, history: History | None, findings: Findings) -> set[str]:
+def _snapshots(evidence: Evidence, log: LogAtHand | None, findings: Findings) -> set[str]:
     """Documents of live facts: each lies under the digest that the log gives it."""
-    cited = {f"{EVIDENCE}/{e.event.digest.hex}.json": e for e in (history.of(EvidenceSnapshot) if history else ())}
+    entries = log.history.of(EvidenceSnapshot) if log else []
+    cited = {f"{EVIDENCE}/{e.event.digest.hex}.json": e for e in entries}
     for name, entered in cited.items():
         data = evidence.read(name)
         if data is None:

@@ -66,7 +66,7 @@ def verify_anchored(path: Path, anchor: Anchor) -> BundleVerdict:
     steps += _history_steps(log, found, anchor.trust) if log.whole is not None else _missing(_HISTORY_STEPS)
     steps += _folders(evidence, anchor.trust, log.whole)
     steps.append(check_report(evidence, log.whole, anchor.trust))
-    steps.append(check_beside(evidence, anchor.trust, log.history, _judged(evidence)))
+    steps.append(check_beside(evidence, anchor.trust, log.whole, _judged(evidence)))
     return BundleVerdict(
         steps=tuple(replace(step, number=number) for number, step in enumerate(steps, 1)),
         anchored=anchor.trust is not None,

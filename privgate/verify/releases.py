@@ -20,7 +20,7 @@ from audit.findings import Findings, StepResult
 from audit.proofs import consistency_proof, verify_consistency
 from audit.receipt import Receipt, ReceiptedEntry
 from audit.tiles import TileTree
-from audit.trust import TrustFile
+from audit.trust import LastSeen, TrustFile
 from kernel.canonical import Digest
 from kernel.errors import PrivgateError
 from kernel.events import Event
@@ -120,6 +120,17 @@ class LogAtHand:
     archive: Archive
     checkpoint: Checkpoint
     history: History
+
+    def continues(self, earlier: Checkpoint | LastSeen) -> bool:
+        """Whether the archive's log is the one of an earlier checkpoint, grown."""
+        ours = self.checkpoint
+        try:
+            tree = TileTree(ours.size, self.archive.tile)
+            proof = consistency_proof(earlier.size, ours.size, tree.node)
+            verify_consistency(earlier.size, ours.size, proof, earlier.root.raw, ours.root.raw)
+        except PrivgateError:
+            return False
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,11 +251,7 @@ def _against_log(folder: ReleaseFolder, entry: ReceiptedEntry, log: LogAtHand, f
     found = log.history.by_leaf.get(entry.leaf_hash)
     if found is None or found.index != entry.index:
         findings.wrong(place, "the archive's log does not hold this entry at its index", entry.index)
-    try:
-        tree = TileTree(ours.size, log.archive.tile)
-        proof = consistency_proof(theirs.size, ours.size, tree.node)
-        verify_consistency(theirs.size, ours.size, proof, theirs.root.raw, ours.root.raw)
-    except PrivgateError:
+    if not log.continues(theirs):
         findings.wrong(place, "the log that signed this receipt does not continue into the archive's: two histories")
 
 
