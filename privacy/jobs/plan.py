@@ -41,7 +41,8 @@ from privacy.units import LARGEST_ROWS_PER_UNIT
 RESUMES = 2
 REPEATS = 1
 MOST_CHUNKS = 10
-MOST_WORK = 10**15
+MOST_WORK = 5 * 10**11
+_ROW_WORK, _BATCH_WORK, _STEP_WORK, _WEIGHT_WORK = 200, 75_000, 150_000, 20
 MOST_GRADIENT_ELEMENTS = 2**20
 LARGEST_UNIT_GRADIENT = 2**24
 MOST_UNITS_AT_ONCE = 1024
@@ -288,20 +289,35 @@ def _check_work(plan: TrainingPlan, model: CheckedGraph) -> None:
         raise TooLargeError(
             f"rows per unit x weights may be at most {LARGEST_UNIT_GRADIENT}: make the model smaller", field="model"
         )
-    work = float(plan.normaliser.number) * plan.recipe.steps * plan.rows_per_unit * model.cost_per_row
+    work = plan.recipe.steps * _step_work(plan, model)
     if work > MOST_WORK:
         raise TooLargeError(
             "this is too much work: lower `steps`, `sampling_rate` or the size of the model", field="steps"
         )
 
 
+def _step_work(plan: TrainingPlan, model: CheckedGraph) -> int:
+    """A step in multiply-adds, padding included, with what a row, a micro-batch, a weight and a step cost besides.
+
+    Measured on one slow core, 1.5 x 10^8 of them take a second. `MOST_WORK` is an hour of that: a quarter of what a
+    child may use by default, so that no plan is ended by the clock, near which the true number of rows would decide.
+    """
+    cut = performance_of(plan, model)
+    rows = cut.units_at_once * plan.rows_per_unit
+    per_batch = rows * (model.cost_per_row + _ROW_WORK) + _BATCH_WORK
+    return cut.least_micro_batches * per_batch + model.graph.weight_elements * _WEIGHT_WORK + _STEP_WORK
+
+
 def _check_rows(plan: TrainingPlan, model: CheckedGraph, facts: DeclaredFacts) -> None:
-    """Refuse, by declared sizes, what a child's memory might not hold.
+    """Refuse, by declared sizes, what a child might not hold in memory or score in time, an evaluation's included.
 
     Otherwise a trainer could choose a width at which the job dies or lives by the true number of rows.
     """
-    if facts.training_units * plan.rows_per_unit * model.width > MOST_NUMBERS_IN_MEMORY:
+    rows = facts.public_size * plan.rows_per_unit
+    if rows * model.width > MOST_NUMBERS_IN_MEMORY:
         raise TooLargeError(
-            f"declared units x rows per unit x features may be at most {MOST_NUMBERS_IN_MEMORY}: use fewer features",
+            f"public size x rows per unit x features may be at most {MOST_NUMBERS_IN_MEMORY}: use fewer features",
             field="features",
         )
+    if rows * (model.cost_per_row + _ROW_WORK) > MOST_WORK:
+        raise TooLargeError("this model is too much work to evaluate on so many units: make it smaller", field="model")

@@ -201,6 +201,16 @@ def test_what_a_childs_memory_might_not_hold_is_refused_by_declared_sizes() -> N
     assert error.value.field == "features"
 
 
+def test_a_model_that_is_too_slow_to_evaluate_is_refused_when_it_is_trained() -> None:
+    """One pass over everybody who is declared is bounded, however short the training."""
+    declared = jobs.facts(public_size=30_000_000)
+    with pytest.raises(TooLargeError) as error:
+        jobs.plan(
+            declared, model={"template": "mlp", "hidden": [4000]}, recipe={"sampling_rate": "0.000001", "steps": 1}
+        )
+    assert error.value.field == "model"
+
+
 def test_too_much_work_is_refused_by_declared_sizes() -> None:
     """Steps x expected rows x cost of a row is bounded."""
     declared = jobs.facts(public_size=50_000_000)
