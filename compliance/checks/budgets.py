@@ -39,24 +39,24 @@ def ledgers(history: History) -> Replay:
 
 
 def _conserved(history: History, tally: Tally) -> None:
-    # Every prefix from the first number on: a period's balance is what all before it left.
-    tally.look(len(history.of(BudgetEvent)))
+    # Faults count from the first number on: a period's balance is what all before it left.
+    tally.look(len(history.judged(BudgetEvent)))
     _note(history, tally, CONSERVED)
 
 
 def _priced(history: History, tally: Tally) -> None:
     for kind in (PopulationCreated, BudgetReserved, BudgetCharged):
-        tally.look(len(history.of(kind)))
+        tally.look(len(history.judged(kind)))
     _note(history, tally, PRICED)
 
 
 def _capped(history: History, tally: Tally) -> None:
-    tally.look(len(history.of(BudgetReserved)))
+    tally.look(len(history.judged(BudgetReserved)))
     _note(history, tally, CAPPED)
 
 
 def _refused(history: History, tally: Tally) -> None:
-    tally.look(len(history.of(BudgetRefused)))
+    tally.look(len(history.judged(BudgetRefused)))
     _note(history, tally, REFUSED)
 
 

@@ -40,7 +40,7 @@ def _difference(difference: Difference | None) -> str:
 
 def _whole(history: History, tally: Tally) -> None:
     again = replay(_known(history))
-    tally.look(again.policy_events)
+    tally.look(len(history.judged(policy.PolicyEvent)))
     tally.demand(again.policy_whole, f"the policy can be followed up to epoch {again.epoch} and no further")
 
 

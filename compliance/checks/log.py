@@ -37,12 +37,12 @@ READS = (LogRead, LogExported, ReportIssued, ReportRead)
 
 
 def _chain(history: History, tally: Tally) -> None:
-    tally.look(history.until_size)
+    tally.look(history.until_size - history.from_size)
     _steps(history, tally, (FILES, TREE, LEAVES))
 
 
 def _complete(history: History, tally: Tally) -> None:
-    tally.look(len(history.entries))
+    tally.look(sum(entered.index >= history.from_size for entered in history.entries))
     _steps(history, tally, (COUNTER, PAYLOADS))
 
 

@@ -117,7 +117,7 @@ def _scope(body: Mapping[str, Any], report: Report) -> Markup:
 def _framework(framework: Mapping[str, Any]) -> Markup:
     rows = [
         (
-            _fit(tag("b", c["id"])),
+            tag("b", c["id"]),
             [
                 tag("b", c["title"]),
                 tag("br"),
@@ -135,12 +135,13 @@ def _framework(framework: Mapping[str, Any]) -> Markup:
         "section",
         tag("h2", framework["title"]),
         tag("p", about, _code(framework["digest"]), class_="small"),
-        table(("Control", "Requirement, in our words", "Evidence", "Verdict"), rows),
+        table(("Control", "Requirement, in our words", "Evidence", "Verdict"), rows, class_="controls"),
+        class_="framework",
     )
 
 
 def _checks(body: Mapping[str, Any]) -> Markup:
-    return tag("section", tag("h2", "Evidence"), [_check(check) for check in body["checks"]])
+    return tag("section", tag("h2", "Evidence"), [_check(check) for check in body["checks"]], class_="evidence")
 
 
 def _check(check: Mapping[str, Any]) -> Markup:
