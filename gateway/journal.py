@@ -82,6 +82,8 @@ class Journal:
         loop = asyncio.get_running_loop()
         item = _Item(tenant, event, time, actor, loop, loop.create_future())
         with self._condition:
+            if not self._running:  # stopped meanwhile: nobody would ever take the item up
+                raise UnavailableError("the log cannot be written now, so nothing is answered; try again shortly")
             self._waiting.append(item)
             self._condition.notify()
         await item.done
