@@ -86,3 +86,13 @@ def test_randomness_of_the_noise_cannot_be_seeded() -> None:
     """RULES 11 and invariant 6: no module of the program imports a seedable generator."""
     seeded = ("random", "numpy.random")
     assert {s.path for s in program() for name in s.imported if name in seeded or name.startswith(seeded[1])} == set()
+
+
+def test_without_its_extra_the_operators_command_says_what_to_install() -> None:
+    """The base install has `privgate-gateway` and no server; that is a sentence and exit code 2, not a traceback."""
+    hidden = "import sys; sys.modules['pydantic_settings'] = None; from gateway.command import main; main()"
+    done = subprocess.run([sys.executable, "-c", hidden], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "privgate-gateway: `pydantic_settings` is not installed here: install privgate with its extra `server`\n"
+    )

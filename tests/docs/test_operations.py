@@ -8,7 +8,7 @@ import typer
 
 from gateway.cli import app
 from gateway.settings import Settings
-from tests.support.sources import ROOT
+from tests.support.sources import ROOT, program
 
 PAGE = (ROOT / "docs" / "OPERATIONS.md").read_text(encoding="utf-8")
 
@@ -32,8 +32,10 @@ def test_the_table_of_commands_is_the_commands() -> None:
 
 
 def test_every_setting_that_is_mentioned_exists() -> None:
-    """In all documents, `PRIVGATE_...` is a setting or is used by the test suite."""
+    """In all documents, `PRIVGATE_...` is the gateway's setting, or one that the client or the test suite reads."""
     known = {f"PRIVGATE_{name.upper()}" for name in Settings.model_fields} | {"PRIVGATE_TEST_DATA"}
+    client = [source.text for source in program() if source.module.startswith("privgate.")]
+    known |= {name for text in client for name in re.findall(r"PRIVGATE_[A-Z0-9_]+", text)}
     pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
     named = {name for page in pages for name in re.findall(r"PRIVGATE_[A-Z0-9_]+", page.read_text(encoding="utf-8"))}
     assert named - known == set()
