@@ -21,7 +21,7 @@ def serve(directory: Path, screen: Screen) -> None:
         screen.title("A Privgate gateway for trying things out", f"{local.url}; Ctrl-C stops it, {directory}/ stays")
         screen.did("sign in as its administrator:")
         screen.note(
-            f"privgate login --url {local.url} --authority {home / 'tls' / 'ca.pem'} "
+            f"privgate login {local.url} --ca {home / 'tls' / 'ca.pem'} "
             f"--token-file {home / 'admin.token'}"
         )
         try:
