@@ -4,7 +4,8 @@ Rules
 -----
 1. Noise is added here, before anything is sent; the exact counts die with the process.
 2. One outcome: a row that cannot be scored counts nowhere, and nothing is raised because of a value.
-3. No more rows of a unit count than its declared limit, whatever the file holds: that limit is the sensitivity.
+3. One thread, denormals flushed: a row must not be able to slow the count down.
+4. No more rows of a unit count than its declared limit, whatever the file holds: that limit is the sensitivity.
 
 Form: docs/formats/job-child.md.
 """
@@ -31,6 +32,7 @@ from privacy.sealing.secret import SecretBytes
 from privacy.training.dialogue import LARGEST_BODY, ask, expect
 from privacy.training.loading import load_units
 from privacy.training.rows import RowEncoder
+from privacy.training.runner import quiet_arithmetic
 
 
 def main(channel: Channel, request: Mapping[str, Any]) -> None:
@@ -44,6 +46,7 @@ def main(channel: Channel, request: Mapping[str, Any]) -> None:
         PrivgateError: The assignment or the weights are wrong, or a part does not open.
     """
     require_role(request, Role.EVALUATE)
+    quiet_arithmetic()
     assignment = EvaluationAssignment.from_bytes(expect(channel, "assignment", LIMIT))
     if assignment.table.features.label.target is not Target.BINARY:
         raise InvalidError("only models of a binary target can be evaluated", field="features")

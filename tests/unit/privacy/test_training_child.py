@@ -14,6 +14,7 @@ import pytest
 
 from kernel import canonical
 from kernel.canonical import Digest
+from privacy.evaluation import runner as evaluation_runner
 from privacy.evaluation.report import read_evaluation
 from privacy.graph.forward import forward
 from privacy.graph.weights import NamedArrays, pack_weights, unpack_weights
@@ -21,6 +22,7 @@ from privacy.jobs.assignment import EvaluationAssignment, TrainingAssignment
 from privacy.sandbox.endings import Ending
 from privacy.sealing.manifest import Split
 from privacy.sealing.secret import SecretBytes
+from privacy.training import runner as training_runner
 from privacy.training.rows import RowEncoder
 from privacy.training.savepoints import open_state
 from tests.support import jobs
@@ -261,3 +263,28 @@ def test_the_artifact_holds_weights_and_the_graphs_digest_only(sealed: jobs.Seal
     named = NamedArrays.from_bytes(run.artifact or b"")
     assert set(named.texts) == {"format", "graph"}
     assert set(named.arrays) == {weight.name for weight in assignment.graph.weights}
+
+
+def test_both_runners_flush_denormals_where_they_compute(
+    sealed: jobs.Sealed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the thread that touches rows, a product too small for a normal number is 0: no row makes a step slow."""
+    products = []
+
+    def watch(module: Any, name: str) -> None:
+        real = getattr(module, name)
+
+        def watched(*arguments: Any) -> Any:
+            products.append((np.array([1e-200] * 9) * 1e-120).max())
+            return real(*arguments)
+
+        monkeypatch.setattr(module, name, watched)
+
+    watch(training_runner, "run_plan")
+    watch(evaluation_runner, "count_rows")
+    assignment = jobs.training(sealed, recipe=FEW_STEPS)
+    trained = converse_here(assignment, keys_for(sealed, JOB_KEY))
+    holdout = jobs.seal([jobs.people(20)], tmp_path / "holdout", Split.HOLDOUT)
+    converse_here(jobs.evaluation(holdout, assignment), holdout.key.reveal() + (trained.artifact or b""))
+    assert products == [0.0, 0.0]
+    assert (np.array([1e-200] * 9) * 1e-120).max() > 0
