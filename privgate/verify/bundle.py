@@ -155,7 +155,7 @@ def _documents(evidence: Evidence) -> dict[ReleaseId, Document]:
 
 
 def _folders(evidence: Evidence, trust: TrustFile | None, log: LogAtHand | None) -> Iterator[StepResult]:
-    folders = evidence.release_folders(releases.CERTIFICATE)
+    folders = evidence.folders_with(*releases.MARKS)
     for name in folders:
         names = evidence.folder(name)
         if not name:
@@ -176,7 +176,7 @@ def _release_files(evidence: Evidence) -> set[str]:
 def _judged(evidence: Evidence) -> set[str]:
     """The files that a step before the last has looked at."""
     judged = {document.file for document in _documents(evidence).values()}
-    for folder in evidence.release_folders(releases.CERTIFICATE):
+    for folder in evidence.folders_with(*releases.MARKS):
         names = evidence.folder(folder) if folder else _release_files(evidence)
         judged |= {f"{folder}/{name}" if folder else name for name in names}
     return judged

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from kernel.errors import NotFoundError
 from privgate.verify.anchor import Anchor
+from privgate.verify.beside import TRUST
 from privgate.verify.bundle import verify_anchored
 from privgate.verify.render import styled, to_json
 
@@ -18,7 +19,8 @@ def main_verify(path: Path, trust_path: Path | None, *, as_json: bool = False, c
 
     Args:
         path: A bundle, an archive, or the files of one release.
-        trust_path: The trust file that was pinned at enrolment.
+        trust_path: The trust file that was pinned at enrolment; if absent, the bundle's own is looked at, which counts
+            for the demo's own log alone.
         as_json: Print the verdict as JSON instead of text.
         console: Where to print.
 
@@ -27,7 +29,9 @@ def main_verify(path: Path, trust_path: Path | None, *, as_json: bool = False, c
     """
     if not path.is_dir():
         raise NotFoundError("there is no directory to verify", field="PATH")
-    verdict = verify_anchored(path, Anchor.read(path, trust_path))
+    beside = path / TRUST
+    given = trust_path if trust_path is not None or not beside.is_file() else beside
+    verdict = verify_anchored(path, Anchor.read(path, given))
     out = console or Console(highlight=False, soft_wrap=True)
     if as_json:
         out.print(json.dumps(to_json(verdict), indent=2), markup=False, soft_wrap=True)

@@ -69,9 +69,9 @@ class Evidence:
         inside = (full[len(prefix) :] for full in self.names if full.startswith(prefix))
         return tuple(rest for rest in inside if "/" not in rest)
 
-    def release_folders(self, certificate: str) -> tuple[str, ...]:
-        """Where releases lie: the folders that hold a certificate of their own; `""` is the top."""
-        found = {full.rpartition("/")[0] for full in self.names if full.rpartition("/")[2] == certificate}
+    def folders_with(self, *names: str) -> tuple[str, ...]:
+        """The folders that hold a file of one of these names; `""` is the top."""
+        found = {full.rpartition("/")[0] for full in self.names if full.rpartition("/")[2] in names}
         return tuple(sorted(folder for folder in found if "/" not in folder))
 
     def _bytes(self, name: str) -> bytes | None:

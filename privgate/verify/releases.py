@@ -44,6 +44,8 @@ from privgate.verify.certificates import Document
 from privgate.verify.history import Entered, History, HistoryFindings
 
 CERTIFICATE, RECEIPT, CARD = "certificate.json", "receipt.tlog-proof", "MODEL_CARD.md"
+MARKS = (CERTIFICATE, RECEIPT, CARD)
+"""Any of these makes a folder that of a release, so that none of them can go missing in silence."""
 
 
 def check_course(history: History) -> StepResult:
