@@ -55,9 +55,10 @@ def test_whatever_names_itself_has_a_page() -> None:
 def test_every_event_has_a_page() -> None:
     """The log is made of these: type and fields stand in a table of some page."""
     import audit.events
+    import compliance.events
     import policies.events
     import privacy.events
 
     pages = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
-    events = (*audit.events.EVENTS, *policies.events.EVENTS, *privacy.events.EVENTS)
+    events = (*audit.events.EVENTS, *compliance.events.EVENTS, *policies.events.EVENTS, *privacy.events.EVENTS)
     assert {event.TYPE for event in events if f"`{event.TYPE}`" not in pages} == set()

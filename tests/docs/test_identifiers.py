@@ -33,7 +33,7 @@ def in_code_style(page: Path) -> list[str]:
 def events() -> set[str]:
     """The type of every event that the program can log."""
     found: set[str] = set()
-    for name in ("audit.events", "policies.events", "privacy.events"):
+    for name in ("audit.events", "compliance.events", "policies.events", "privacy.events"):
         found |= {event.TYPE for event in importlib.import_module(name).EVENTS}
     return found
 
@@ -77,5 +77,17 @@ def test_the_cycle_tells_of_every_event_of_a_job() -> None:
         "budget:changed", "budget:capped", "population:retired", "population:uncovered", "kek:rotated",
         "release:recalled", "trainer:halted",
     }  # fmt: skip
-    nouns = ("budget", "dataset", "decision", "dek", "job", "log", "population", "release", "schema", "version")
+    nouns = (
+        "budget",
+        "dataset",
+        "decision",
+        "dek",
+        "job",
+        "log",
+        "population",
+        "release",
+        "report",
+        "schema",
+        "version",
+    )
     assert {event for event in events() if event.partition(":")[0] in nouns} - told - beside == set()
