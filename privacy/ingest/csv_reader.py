@@ -35,6 +35,7 @@ LONGEST_HEADER = 2**20
 _SMALLEST_BLOCK, _LARGEST_BLOCK = 2**18, 16 * 2**20
 _BYTES_OF_A_NUMBER = 32
 _BYTES_OF_A_TEXT = 128
+_ELEMENTS_AT_ONCE = 2**18
 _OTHER_FIELDS = re.compile(r"CSV parse error: Row #([1-9][0-9]{0,14}): Expected [0-9]+ columns, got ")
 _TOO_LONG = "straddling object straddles two block boundaries"
 
@@ -58,7 +59,7 @@ def read_csv(stream: io.RawIOBase, form: UploadFormat, schema: TableSchema, find
         names = [column.name for column in schema.columns]
     wanted = [column.name for column in schema.columns]
     check_names(names, wanted, findings)
-    yield from _records(stream, form, names, wanted, block_size(schema), findings)
+    yield from _records(stream, form, names, schema, findings)
 
 
 def check_names(names: Sequence[str], wanted: Sequence[str], findings: Findings) -> None:
@@ -100,14 +101,16 @@ def _header(stream: io.RawIOBase, form: UploadFormat, findings: Findings) -> tup
 
 
 def _records(
-    stream: io.RawIOBase, form: UploadFormat, names: list[str], wanted: list[str], block: int, findings: Findings
+    stream: io.RawIOBase, form: UploadFormat, names: list[str], schema: TableSchema, findings: Findings
 ) -> Iterator[RawBatch]:
+    wanted = [column.name for column in schema.columns]
+    at_once = max(_ELEMENTS_AT_ONCE // sum(column.elements for column in schema.columns), 1)
     places = [str(place) for place in range(len(names))]
     taken = {name: str(names.index(name)) for name in wanted}
     try:
         reader = pacsv.open_csv(
             pa.PythonFile(stream, mode="r"),
-            read_options=pacsv.ReadOptions(use_threads=False, block_size=block, column_names=places),
+            read_options=pacsv.ReadOptions(use_threads=False, block_size=block_size(schema), column_names=places),
             parse_options=pacsv.ParseOptions(delimiter=form.delimiter, newlines_in_values=True),
             convert_options=pacsv.ConvertOptions(
                 column_types=dict.fromkeys(places, pa.binary()),
@@ -117,10 +120,10 @@ def _records(
             ),
         )
         first = 1
-        for batch in reader:
-            columns = {name: batch.column(place) for name, place in zip(wanted, range(len(wanted)), strict=True)}
-            yield RawBatch(first, columns, batch.num_rows)
-            first += batch.num_rows
+        for block in reader:
+            for batch in (block.slice(start, at_once) for start in range(0, block.num_rows, at_once)):
+                yield RawBatch(first, dict(zip(wanted, batch.columns, strict=True)), batch.num_rows)
+                first += batch.num_rows
     except pa.ArrowInvalid as error:
         _explain(str(error), findings)
 

@@ -21,7 +21,6 @@ from typing import Any, NoReturn
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from privacy.ingest.csv_reader import block_size
 from privacy.ingest.findings import Findings
@@ -89,7 +88,7 @@ def _parsed(line: bytes | Rule) -> dict[str, Any] | Rule:
     if isinstance(line, Rule):
         return line
     try:
-        found = json.loads(line.decode("utf-8"), object_pairs_hook=_object, parse_constant=_no_constant)
+        found = _DECODER.decode(line.decode("utf-8"))
     except UnicodeDecodeError:
         return Rule.NOT_UTF8
     except _RepeatedError:
@@ -110,31 +109,29 @@ def _no_constant(_: str) -> NoReturn:
     raise ValueError
 
 
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_constant)
+
+
 def _batch(first: int, rows: list[dict[str, Any]], schema: TableSchema) -> RawBatch:
     columns, wrong = {}, {}
     for column in schema.columns:
         values = [row.get(column.name) for row in rows]
-        match column.kind:
-            case ColumnKind.TENSOR:
-                found = [_tensor_cell(value, column) for value in values]
-                columns[column.name] = pa.array([None if f is _WRONG else f for f in found], pa.list_(pa.float64()))
-            case ColumnKind.NUMERIC if set(map(type, values)) <= _NUMBERS:
-                found = [None if value is None else _float(value) for value in values]
-                columns[column.name] = pa.array(found, pa.float64())
-            case _:
-                found = [_text_cell(value, column) for value in values]
-                columns[column.name] = pa.array([None if f is _WRONG else f for f in found], pa.string())
-        if (mask := _wrong_ones(found)).any():
+        if column.kind is ColumnKind.NUMERIC and (kinds := set(map(type, values))) <= _NUMBERS:
+            numbers = values if kinds == {float} else [None if value is None else _float(value) for value in values]
+            columns[column.name] = pa.array(numbers, pa.float64())
+            continue
+        cell, kind = (
+            (_tensor_cell, pa.list_(pa.float64())) if column.kind is ColumnKind.TENSOR else (_text_cell, pa.string())
+        )
+        found = [cell(value, column) for value in values]
+        columns[column.name] = pa.array([None if value is _WRONG else value for value in found], kind)
+        if (mask := np.array([value is _WRONG for value in found], dtype=np.bool_)).any():
             wrong[column.name] = mask
     return RawBatch(first, columns, len(rows), wrong)
 
 
 _WRONG = object()
 """Stands for a value that no column of this kind can hold."""
-
-
-def _wrong_ones(found: list[Any]) -> NDArray[np.bool_]:
-    return np.array([value is _WRONG for value in found], dtype=np.bool_)
 
 
 def _tensor_cell(value: Any, column: Column) -> Any:
