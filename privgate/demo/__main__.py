@@ -73,10 +73,14 @@ def run(name: str, out: Path, screen: Screen) -> None:
             finally:
                 cast.close()
         shutil.rmtree(scratch / "gateway")
+        summary.write(out, figures)
         found = auditing.verify(story, out, pinned, scratch)
     summary.write(out, figures, found)
-    screen.title(f"Done in {time.monotonic() - started:.0f} s; everything is in {out}/", "Next: README.md, and "
-                 f"`privgate verify {out} --trust {out}/trust.json`")  # fmt: skip
+    took, next_steps = (
+        time.monotonic() - started,
+        f"open {out}/report.html, run `privgate verify {out}`, read README.md",
+    )
+    screen.title(f"Done in {took:.0f} s; everything is in {out}/", f"Next: {next_steps}")
 
 
 def prepare(out: Path) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from privgate.demo.scenes import DemoError, Story
+from privgate.verify.sums import write_sums
 
 FLIPPED_AT = 0.5
 
@@ -53,6 +54,7 @@ def verify(story: Story, out: Path, pinned: Path, scratch: Path) -> Verified:
     bare = scratch / "bare"
     shutil.copytree(out, bare)
     (bare / "trust.json").unlink()
+    write_sums(bare)
     code, text = _verifier(bare, None)
     screen.refused("without the trust file", f"exit code {code}")
     screen.verbatim(_lines_with(text, "UNANCHORED"))

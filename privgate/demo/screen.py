@@ -12,7 +12,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-WIDTH = 100
+WIDTH = 128
 INDENT = 4
 
 

@@ -12,6 +12,7 @@ from privgate.demo.tables import Row
 from privgate.sdk.jobs import Quote
 from privgate.sdk.releases import VerifiedRelease
 from privgate.sdk.views import Population
+from privgate.verify.sums import write_sums
 
 
 def own_figures(model: VerifiedRelease, rows: list[Row] | None) -> dict[str, float] | None:
@@ -50,10 +51,12 @@ def summarise(
     }
 
 
-def write(out: Path, figures: dict[str, Any], found: Verified) -> None:
-    """Write the summary with what the verifier said."""
-    told = figures | {"verified": found.verified, "damage_found": found.damage_found}
-    (out / "summary.json").write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+def write(out: Path, figures: dict[str, Any], found: Verified | None = None) -> None:
+    """Write the summary and the digests of all files; once the verifier has spoken, with what it said."""
+    said = {} if found is None else {"verified": found.verified, "damage_found": found.damage_found}
+    text = json.dumps(figures | said, indent=2, ensure_ascii=False) + "\n"
+    (out / "summary.json").write_text(text, encoding="utf-8")
+    write_sums(out)
 
 
 def _priced(evaluation: dict[str, Any]) -> dict[str, float | None]:
@@ -62,4 +65,4 @@ def _priced(evaluation: dict[str, Any]) -> dict[str, float | None]:
 
 
 def _interval(estimate: dict[str, str]) -> dict[str, float]:
-    return {name: float(value) for name, value in estimate.items() if name != "clipped"}
+    return {name: float(estimate[name]) for name in ("value", "low", "high")}

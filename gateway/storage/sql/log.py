@@ -161,6 +161,14 @@ class SqlIntegration:
         with self._transactions.reading() as connection:
             return [Opening(index, bytes(payload), bytes(salt)) for index, payload, salt in connection.execute(query)]
 
+    def covered(self, tenant: TenantId, size: int) -> bool:
+        """Whether a tree of that size holds every entry that the tenant has now."""
+        query = select(log_entry.c.id).where(
+            log_entry.c.tenant == tenant, log_entry.c.idx.is_(None) | (log_entry.c.idx >= size)
+        )
+        with self._transactions.reading() as connection:
+            return connection.execute(query.limit(1)).first() is None
+
     def opening_of(self, entry: EntryId) -> Opening | None:
         """Return one entry's opening once it is integrated."""
         query = select(log_entry.c.idx, log_entry.c.payload, log_entry.c.salt).where(log_entry.c.id == entry)
