@@ -100,8 +100,8 @@ class History:
     whole: bool = True
     certificates: Mapping[ReleaseId, bytes] = field(default_factory=dict)
     snapshots: Mapping[Digest, bytes] = field(default_factory=dict)
-    memo: dict[str, object] = field(default_factory=dict, repr=False, compare=False)
-    """What checks fold once and share; never part of what the history says."""
+    memo: dict[object, object] = field(default_factory=dict, repr=False, compare=False)
+    """What is folded once and shared; never part of what the history says."""
 
     def of(self, kind: type[E]) -> tuple[Entered[E], ...]:
         """Every entry of a kind, subclasses included, in the order of the log."""
@@ -117,12 +117,16 @@ class History:
 
     def about(self, member: str, kind: type[E]) -> Mapping[str, tuple[Entered[E], ...]]:
         """The entries of a kind by the identifier in one of their members, such as a job's."""
-        found: dict[str, list[Entered[E]]] = defaultdict(list)
-        for entered in self.of(kind):
-            subject = getattr(entered.event, member)
-            if subject is not None:
-                found[subject].append(entered)
-        return {subject: tuple(entries) for subject, entries in found.items()}
+        known = self.memo.get((member, kind))
+        if known is None:
+            found: dict[str, list[Entered[E]]] = defaultdict(list)
+            for entered in self.of(kind):
+                subject = getattr(entered.event, member)
+                if subject is not None:
+                    found[subject].append(entered)
+            known = {subject: tuple(entries) for subject, entries in found.items()}
+            self.memo[(member, kind)] = known
+        return cast(Mapping[str, tuple[Entered[E], ...]], known)
 
     @cached_property
     def decisions(self) -> Mapping[DecisionId, Entered[DecisionMade]]:

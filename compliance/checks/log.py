@@ -16,7 +16,7 @@ from compliance.checks.check import Check, Source, Tally
 from compliance.events import ReportIssued, ReportRead
 from compliance.history import History, Malformed
 from kernel.events import Event, UnknownEvent
-from kernel.ids import PrincipalId, Slug
+from kernel.ids import DecisionId, PrincipalId, Slug
 from policies.events import DecisionMade, PolicyEvent, PrincipalEnrolled, RoleAssigned, RoleRemoved
 from policies.vocabulary import Action
 from policies.vocabulary import Verdict as Answer
@@ -67,35 +67,71 @@ def _clock(history: History, tally: Tally) -> None:
 
 
 def _actors(history: History, tally: Tally) -> None:
-    roles: dict[PrincipalId, set[str]] = {}
+    roles = _Roles(history)
     for entered in history.entries:
         who, event = entered.actor.principal, entered.event
-        if who is not None and entered.index >= history.from_size:
-            tally.look()
-            known = roles.get(who)
-            if known is None:
-                # Somebody unknown may ask, and is refused; but nobody unknown ever does anything else.
-                tally.demand(bool(history.decisions) and _refused(event), "by a principal who never enrolled", entered)
-            else:
-                tally.demand(set(entered.actor.roles) == known, "roles that its principal did not hold then", entered)
+        roles.reached(event)
+        if who is None or entered.index < history.from_size:
+            continue
+        tally.look()
+        held = roles.at(_epoch(history, event), who)
+        if held is None:
+            # Somebody unknown may ask, and is refused; but nobody unknown ever does anything else.
+            tally.demand(_refused(event), "by a principal who had not enrolled", entered)
+        else:
+            tally.demand(set(entered.actor.roles) == held, "roles that its principal did not hold then", entered)
+
+
+class _Roles:
+    """Who held which roles at which policy epoch. Epochs order it, as everywhere: a reading may be logged later."""
+
+    def __init__(self, history: History) -> None:
+        self._changes: dict[PrincipalId, list[tuple[int, frozenset[str]]]] = {}
+        self._newest = 0
+        for entered in sorted(history.of(PolicyEvent), key=lambda entered: entered.event.epoch):
+            self._follow(entered.event)
+
+    def reached(self, event: object) -> None:
+        """Move on in the log: what names no epoch is of the newest one."""
         if isinstance(event, PolicyEvent):
-            _follow(roles, event)
+            self._newest = max(self._newest, event.epoch)
+
+    def at(self, epoch: int | None, who: PrincipalId) -> frozenset[str] | None:
+        """The roles then; nothing before the principal enrolled."""
+        until = self._newest if epoch is None else epoch
+        return next((held for since, held in reversed(self._changes.get(who, [])) if since <= until), None)
+
+    def _follow(self, event: PolicyEvent) -> None:
+        match event:
+            case PrincipalEnrolled(principal=principal):
+                self._put(principal, event.epoch, frozenset())
+            case RoleAssigned(principal=principal, role=role):
+                self._put(principal, event.epoch, self._last(principal) | {role.value})
+            case RoleRemoved(principal=principal, role=role):
+                self._put(principal, event.epoch, self._last(principal) - {role.value})
+            case _:
+                pass
+
+    def _put(self, who: PrincipalId, epoch: int, roles: frozenset[str]) -> None:
+        self._changes.setdefault(who, []).append((epoch, roles))
+
+    def _last(self, who: PrincipalId) -> frozenset[str]:
+        return self._changes[who][-1][1] if who in self._changes else frozenset()
 
 
-def _follow(roles: dict[PrincipalId, set[str]], event: PolicyEvent) -> None:
-    match event:
-        case PrincipalEnrolled(principal=principal):
-            roles[principal] = set()
-        case RoleAssigned(principal=principal, role=role):
-            roles.setdefault(principal, set()).add(role.value)
-        case RoleRemoved(principal=principal, role=role):
-            roles.setdefault(principal, set()).discard(role.value)
-        case _:
-            pass
+def _epoch(history: History, event: object) -> int | None:
+    """The policy that an entry was made under, if it says so: its own, or that of the decision that it names."""
+    if isinstance(event, PolicyEvent):
+        return event.epoch - 1
+    if isinstance(event, DecisionMade):
+        return event.epoch
+    cited = getattr(event, "decision", None)
+    decision = history.decisions.get(cited) if isinstance(cited, DecisionId) else None
+    return None if decision is None else decision.event.epoch
 
 
 def _refused(event: object) -> bool:
-    return getattr(event, "verdict", None) is Answer.DENY
+    return isinstance(event, DecisionMade) and event.verdict is Answer.DENY
 
 
 def _readings(history: History, tally: Tally) -> None:

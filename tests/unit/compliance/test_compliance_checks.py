@@ -118,6 +118,23 @@ def test_a_history_with_holes_never_passes(check: str, cycle: Cycle, tmp_path: P
     assert ask(check, bundle).verdict is not Verdict.PASS
 
 
+@pytest.mark.parametrize(("behind", "verdict"), [(1, Verdict.PASS), (0, Verdict.FAIL)])
+def test_roles_are_those_of_the_policy_that_answered(
+    behind: int, verdict: Verdict, cycle: Cycle, tmp_path: Path
+) -> None:
+    """A reading may be logged after its reader got another role; the epoch tells which roles it was decided with."""
+
+    def change(story: Story) -> None:
+        given = story.first("role:assigned", role="auditor")
+        asked = next(d for d in story.of("decision:made") if d.payload["actor"]["roles"] == ["auditor"]).another()
+        asked.payload["actor"]["roles"] = []
+        asked.fields["decision"] = "dec_" + "a" * 26
+        asked.fields["epoch"] = given.fields["epoch"] - behind
+        story.insert_after(given, asked)
+
+    assert ask("log.actors", forge(cycle, tmp_path / "bundle", change)).verdict is verdict
+
+
 def test_documents_of_live_facts_count_only_under_their_digest(cycle: Cycle, tmp_path: Path) -> None:
     """A key table that was altered is as good as none."""
     bundle = cycle.copy(tmp_path / "bundle")
