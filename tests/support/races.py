@@ -1,4 +1,4 @@
-"""Many processes that ask one population for more than it has, through the service that the API calls.
+"""Many processes that ask one population for more than it has.
 
 Rules
 -----
@@ -9,14 +9,16 @@ Rules
 from __future__ import annotations
 
 import multiprocessing
+import os
 import random
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -26,11 +28,14 @@ from gateway.services.populations import change_budget
 from gateway.services.request_job import OverBudget, plan_job, request_job
 from gateway.wiring import build
 from kernel.amounts import Epsilon
-from kernel.ids import DatasetId, PopulationId
+from kernel.ids import DatasetId, JobId, PopulationId, PrincipalId
 from privacy.accounting.price import price
+from privacy.budget import ledger
+from privacy.budget.ledger import Exhausted
 from tests.support import crashes, postgres
 from tests.support import declarations as declared
 from tests.support.api import initialise
+from tests.support.budgets import MANIFEST, permit
 from tests.support.crashes import Place, Stage
 
 PROCESSES = 6
@@ -69,9 +74,9 @@ def ready(database: str, folder: Path) -> Iterator[Ready]:
         yield Ready(place, lambda target: _copied_database(place, server, name, target))
 
 
-def race(pool: ProcessPoolExecutor, place: Place, seed: int) -> Counter[str]:
-    """Let all processes ask; return how many of their answers were which."""
-    running = [pool.submit(_ask, place, f"{seed}/{number}") for number in range(PROCESSES)]
+def race(pool: ProcessPoolExecutor, place: Place, way: str, seed: int) -> Counter[str]:
+    """Let all processes ask, in one of `WAYS`; return how many of their answers were which."""
+    running = [pool.submit(_ask, place, way, f"{seed}/{number}") for number in range(PROCESSES)]
     return sum((future.result(timeout=300) for future in running), Counter())
 
 
@@ -87,18 +92,59 @@ def _join(barrier: Barrier) -> None:
     _together = barrier
 
 
-def _ask(place: Place, seed: str) -> Counter[str]:
+def _ask(place: Place, way: str, seed: str) -> Counter[str]:
     drawn, answers = random.Random(seed), Counter[str]()
     with closing(build(place.settings)) as gateway:
         stage = Stage(place, gateway)
-        spec = declared.training(DatasetId(stage.known["dataset"]), JOB_EPSILON)
+        ask = WAYS[way](stage)
         _together.wait(timeout=120)
         for _ in range(ATTEMPTS):
             time.sleep(drawn.random() * PAUSE_SECONDS)
-            answer = request_job(stage.on, stage.caller("trainer"), spec)
-            assert isinstance(answer, JobRecord | OverBudget), answer
-            answers["granted" if isinstance(answer, JobRecord) else "refused"] += 1
+            answers["granted" if ask() else "refused"] += 1
     return answers
+
+
+def _through_the_service(stage: Stage) -> Callable[[], bool]:
+    """Requests as the API makes them: planned, decided, reserved, enqueued, logged."""
+    spec = declared.training(DatasetId(stage.known["dataset"]), JOB_EPSILON)
+
+    def ask() -> bool:
+        answer = request_job(stage.on, stage.caller("trainer"), spec)
+        assert isinstance(answer, JobRecord | OverBudget), answer
+        return isinstance(answer, JobRecord)
+
+    return ask
+
+
+def _through_the_ledger(stage: Stage) -> Callable[[], bool]:
+    """The verb in a unit of work with its entry, each by a trainer of its own: nothing but the ledger's lock orders."""
+    caller, population = stage.caller("trainer"), PopulationId(stage.known["population"])
+    spec = declared.training(DatasetId(stage.known["dataset"]), JOB_EPSILON)
+    with stage.on.database.read() as reading:
+        uses = plan_job(reading, caller.tenant, spec).plan.holds()
+
+    def ask() -> bool:
+        leave = permit(job=JobId.new(os.urandom), principal=PrincipalId.new(os.urandom))
+        with stage.on.database.work(caller.tenant) as work:
+            standing = work.ledger.lock(population, principal=leave.principal, job=leave.job)
+            until = work.now + timedelta(days=1)
+            answer = ledger.reserve(standing, leave, uses=uses, manifest=MANIFEST, expires_at=until)
+            if isinstance(answer, Exhausted):
+                work.record(answer.refusal)
+            else:
+                assert answer.change is not None
+                work.ledger.append(answer.change)
+                work.record(answer.change.event)
+            work.commit("race")
+        return not isinstance(answer, Exhausted)
+
+    return ask
+
+
+WAYS: Mapping[str, Callable[[Stage], Callable[[], bool]]] = {
+    "service": _through_the_service,
+    "ledger": _through_the_ledger,
+}
 
 
 def _prepared(place: Place) -> Place:
