@@ -95,7 +95,7 @@ def _summary(evidence: Evidence, findings: Findings) -> list[str]:
         return []
     try:
         told = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         told = None
     if not isinstance(told, dict):
         findings.wrong(SUMMARY, "not a summary: a JSON object is expected")
@@ -133,7 +133,7 @@ def _predicate(evidence: Evidence, folder: str) -> Predicate | None:
 def _estimates(evidence: Evidence) -> Iterator[tuple[str, Mapping[str, Any]]]:
     try:
         body = json.loads(evidence.read("evaluation/evaluation.json") or b"")
-    except ValueError:
+    except (ValueError, RecursionError):
         return
     for name in ("accuracy", "auc"):
         estimate = body.get(name) if isinstance(body, dict) else None

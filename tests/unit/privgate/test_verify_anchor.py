@@ -181,6 +181,19 @@ def test_the_command_prints_steps_then_outcome_then_what_stays_trusted(cycle: Cy
         main_verify(tmp_path / "nowhere", None)
 
 
+def test_without_the_option_the_bundle_s_own_trust_file_is_looked_at(cycle: Cycle, tmp_path: Path) -> None:
+    """The demo's counts, and it is said; another log's does not."""
+    with (tmp_path / "text").open("w") as file:
+        assert main_verify(cycle.bundle, None, console=Console(file=file, width=400)) == 0
+    assert "lies inside the evidence" in (tmp_path / "text").read_text()
+    bundle = cycle.copy(tmp_path / "bundle")
+    key = NoteKey("gw.example/log", cycle.trust.log_keys[0].public_key)
+    other = replace(cycle.trust, origin="gw.example/log", log_keys=(key,))
+    (bundle / "trust.json").write_bytes(other.to_bytes())
+    with (tmp_path / "other").open("w") as file:
+        assert main_verify(bundle, None, console=Console(file=file)) != 0
+
+
 def test_nothing_in_the_evidence_writes_on_the_terminal(cycle: Cycle, tmp_path: Path) -> None:
     """A file's name may hold an escape sequence; what is printed does not."""
     bundle = cycle.copy(tmp_path / "bundle")
