@@ -23,7 +23,7 @@ from kernel import canonical
 from kernel.canonical import Digest
 from kernel.clock import format_time
 from kernel.errors import UnauthenticatedError
-from kernel.ids import JobId
+from kernel.ids import JobId, TenantId
 from policies.vocabulary import Action, ApprovalVerdict
 
 router = APIRouter(prefix="/v1", tags=["jobs"], responses=PROBLEM_RESPONSES, route_class=JsonRoute)
@@ -93,7 +93,7 @@ async def follow_job(
         return await reader.still_may(Action.JOB_READ, **_facts(record))
 
     return StreamingResponse(
-        _lines(state, record.id, last, still_may),
+        _lines(state, record.tenant, record.id, last, still_may),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
@@ -124,7 +124,9 @@ def _facts(record: JobRecord) -> dict[str, Any]:
     return {"dataset": record.dataset, "requester": record.principal, "job": record.id}
 
 
-async def _lines(state: State, job: JobId, last: int, still_may: Callable[[], Awaitable[bool]]) -> AsyncIterator[bytes]:
+async def _lines(
+    state: State, tenant: TenantId, job: JobId, last: int, still_may: Callable[[], Awaitable[bool]]
+) -> AsyncIterator[bytes]:
     """The lines behind `last` as they become visible, until the job's end or until its reader may read no more."""
     silent = 0
     while True:
@@ -134,12 +136,21 @@ async def _lines(state: State, job: JobId, last: int, still_may: Callable[[], Aw
             yield format_sse_event(data_str=canonical.encode(data).decode("utf-8"), event="progress", id=str(line.seq))
             if line.state.ended:
                 return
+        if (ended := await _ended_unseen(state, tenant, job)) is not None:
+            yield format_sse_event(data_str=canonical.encode(ended).decode("utf-8"), event="progress", id=str(last))
+            return
         silent += 1
         if silent % KEEP_ALIVE_POLLS == 0:
             if not await still_may():
                 return
             yield b": still here\n\n"
         await asyncio.sleep(POLL_SECONDS)
+
+
+async def _ended_unseen(state: State, tenant: TenantId, job: JobId) -> dict[str, Any] | None:
+    """The end of a job that has no further line: refused or cancelled before it started, or resumed after its last."""
+    found = await state.reads(visible_job, state.on, tenant, job)
+    return {"state": found.state.value, "percent": found.percent} if found.state.ended else None
 
 
 def job_view(record: JobRecord) -> JobView:
