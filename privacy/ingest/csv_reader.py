@@ -36,6 +36,8 @@ _SMALLEST_BLOCK, _LARGEST_BLOCK = 2**18, 16 * 2**20
 _BYTES_OF_A_NUMBER = 32
 _BYTES_OF_A_TEXT = 128
 _ELEMENTS_AT_ONCE = 2**18
+# The library reserves the length of a block for each column of bytes, but not for one of distinct bytes.
+_FEW_COLUMNS, _DISTINCT = 100, pa.dictionary(pa.int32(), pa.binary())
 _OTHER_FIELDS = re.compile(r"CSV parse error: Row #([1-9][0-9]{0,14}): Expected [0-9]+ columns, got ")
 _TOO_LONG = "straddling object straddles two block boundaries"
 
@@ -113,7 +115,7 @@ def _records(
             read_options=pacsv.ReadOptions(use_threads=False, block_size=block_size(schema), column_names=places),
             parse_options=pacsv.ParseOptions(delimiter=form.delimiter, newlines_in_values=True),
             convert_options=pacsv.ConvertOptions(
-                column_types=dict.fromkeys(places, pa.binary()),
+                column_types=dict.fromkeys(places, pa.binary() if len(wanted) <= _FEW_COLUMNS else _DISTINCT),
                 include_columns=list(taken.values()),
                 strings_can_be_null=False,
                 check_utf8=False,

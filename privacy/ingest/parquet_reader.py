@@ -27,7 +27,7 @@ from privacy.schema import TableSchema
 MOST_ROWS_AT_ONCE = 8192
 _BATCH_BYTES = 4 * 2**20
 _CELL_BYTES = 8
-_BUFFER = 2**18
+_BUFFERS, _SMALLEST_BUFFER, _LARGEST_BUFFER = 2**25, 2**12, 2**18
 _LONGEST_NAME, _MOST_METADATA = 2**24, 2**20
 
 
@@ -47,7 +47,8 @@ def read_parquet(stream: io.RawIOBase, schema: TableSchema, findings: Findings) 
     try:
         file = pq.ParquetFile(
             pa.PythonFile(stream, mode="r"),
-            buffer_size=_BUFFER,
+            # One for each column that is being read.
+            buffer_size=min(max(_BUFFERS // len(wanted), _SMALLEST_BUFFER), _LARGEST_BUFFER),
             pre_buffer=False,
             thrift_string_size_limit=_LONGEST_NAME,
             thrift_container_size_limit=_MOST_METADATA,

@@ -43,3 +43,23 @@ def test_a_large_upload_in_480_mib_of_address_space(large: Path, tmp_path: Path,
     assert rows[Split.TRAIN] + rows[Split.HOLDOUT] == kept
     assert abs(rows[Split.HOLDOUT] / kept - 0.2) < 0.005
     assert len(answer.fingerprints) == (len(set(answer.fingerprints)) if unit is RECORD else 500_000)
+
+
+def test_a_table_of_as_many_columns_as_a_schema_may_have(tmp_path: Path) -> None:
+    """4,096 columns: the library must not keep a block of the file for each of them."""
+    names = [f"c{number}" for number in range(4096)]
+    wide = schema(*({"name": name, "kind": "numeric", "low": "0", "high": "9"} for name in names))
+    lines = [",".join(str((row + place) % 10) for place in range(4096)) for row in range(40)]
+    answer = sealed(tmp_path, "\n".join([",".join(names), *lines]).encode(), wide, holdout="0.5")
+    assert sum(part.rows for part in answer.parts) == 40
+    assert sorted(answer.table()["c7"].to_pylist()) == sorted(float((row + 7) % 10) for row in range(40))
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_tensors_of_a_quarter_of_a_million_elements(tmp_path: Path, form: str) -> None:
+    """Few of them are in memory at once, however many a block of the file holds."""
+    images = schema({"name": "t", "kind": "tensor", "shape": [512, 512], "low": "0", "high": "1"})
+    cells = ["0.5"] * 512 * 512
+    line = " ".join(cells) if form == "csv" else '{"t":[' + ",".join(cells) + "]}"
+    data = ("t\n" if form == "csv" else "") + f"{line}\n" * 12
+    assert sealed(tmp_path, data.encode(), images, form).parts[0].rows == 12
