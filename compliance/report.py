@@ -87,6 +87,12 @@ class Report:
             raise InvalidError("not a report of this version", field="format")
         if not {"cannot_show", "checks", "frameworks", "overview", "scope", "summary"} <= body.keys():
             raise InvalidError("a report lacks some of its parts", field="format")
+        scope, named = body["scope"], body["frameworks"]
+        sizes = [scope.get("from_size"), scope.get("until_size")] if isinstance(scope, Mapping) else []
+        if [type(size) for size in sizes] != [int, int]:
+            raise InvalidError("a report states its period in tree sizes", field="scope")
+        if not isinstance(named, list) or not all(isinstance(framework, Mapping) for framework in named):
+            raise InvalidError("a report names its frameworks", field="frameworks")
         return cls(body)
 
 

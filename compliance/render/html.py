@@ -10,11 +10,13 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from decimal import ROUND_CEILING, Decimal, DecimalException
 from pathlib import Path
 from typing import Any
 
 from compliance.render.markup import Markup, joined, table, tag
 from compliance.report import Report
+from kernel.errors import InvalidError
 
 WORDS = {"pass": "PASS", "fail": "FAIL", "cannot-tell": "CANNOT TELL"}
 GAPS = {
@@ -23,12 +25,25 @@ GAPS = {
     "history-incomplete": "the history could not be read to its end",
     "not-readable": "something that it needs could not be read",
 }
+SHORT = 12
+"""A table of so many rows stays on one page."""
+
 SECURITY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
 def render(report: Report) -> str:
-    """Write the document."""
-    body = report.body
+    """Write the document.
+
+    Raises:
+        InvalidError: The report is not of the form that this program gives one; whoever signed it.
+    """
+    try:
+        return _document(report.body, report)
+    except (AttributeError, LookupError, TypeError, ValueError):
+        raise InvalidError("the report has not the form of a report", field="report") from None
+
+
+def _document(body: Mapping[str, Any], report: Report) -> str:
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -41,6 +56,7 @@ def render(report: Report) -> str:
         _header(body),
         _limits(body),
         _summary(body),
+        _open_points(body),
         _scope(body, report),
         [_framework(framework) for framework in body["frameworks"]],
         _checks(body),
@@ -96,6 +112,24 @@ def _summary(body: Mapping[str, Any]) -> Markup:
     )
 
 
+def _open_points(body: Mapping[str, Any]) -> Markup:
+    """What a reader looks for first, with where it is found."""
+    rows = [
+        (_fit(_verdict(check["verdict"])), [check["title"], tag("br"), tag("span", _because(check), class_="small")])
+        for verdict in ("fail", "cannot-tell")
+        for check in body["checks"]
+        if check["verdict"] == verdict
+    ]
+    title = "What does not hold, and what could not be told"
+    return _section(title, rows, ("Verdict", "Check"), "Every check found something to look at, and it holds.")
+
+
+def _because(check: Mapping[str, Any]) -> str:
+    if "gap" in check:
+        return GAPS.get(check["gap"], str(check["gap"]))
+    return f"{check['count']} findings among {check['looked_at']}, listed under Evidence"
+
+
 def _scope(body: Mapping[str, Any], report: Report) -> Markup:
     scope = body["scope"]
     return tag(
@@ -146,7 +180,7 @@ def _checks(body: Mapping[str, Any]) -> Markup:
 
 def _check(check: Mapping[str, Any]) -> Markup:
     looked = f"{_code(check['check'])} looked at {check['looked_at']}"
-    because = f": {GAPS[check['gap']]}" if "gap" in check else ""
+    because = f": {_because(check)}" if "gap" in check else ""
     more = check["count"] - len(check["findings"])
     items = [tag("li", _finding(finding)) for finding in check["findings"]]
     if more:
@@ -173,14 +207,22 @@ def _populations(body: Mapping[str, Any]) -> Markup:
             [_code(p["population"]), tag("br"), f"about {p['public_size']} of unit “{p['unit']}”, {p['adjacency']}"],
             [f"ε {p['epsilon']}, δ {p['delta']}", tag("br"), f"order {p['order']}"],
             _number(p["capacity"]),
-            [joined([f"{b['block']}: charged {b['charged']}, held {b['held']}", tag("br")]) for b in p["blocks"]]
-            or "nothing",
+            [joined([_block(b, p["capacity"]), tag("br")]) for b in p["blocks"]] or "nothing",
             f"from {p['uncovered_since']} on" if "uncovered_since" in p else "none",
         )
         for p in body["overview"]["populations"]
     ]
     heads = ("Population", "Budget", _head("Capacity"), "Charged and held, by block", "Exact results")
     return _section("Privacy budgets", rows, heads, "No population was created.")
+
+
+def _block(block: Mapping[str, Any], capacity: str) -> str:
+    spent = f"{block['block']}: charged {block['charged']}, held {block['held']}"
+    try:
+        share = (Decimal(block["charged"]) + Decimal(block["held"])) / Decimal(capacity) * 100
+        return f"{spent} ({share.quantize(Decimal('0.1'), rounding=ROUND_CEILING)} %)"
+    except DecimalException:
+        return spent
 
 
 def _releases(body: Mapping[str, Any]) -> Markup:
@@ -245,7 +287,8 @@ def _reproduce(body: Mapping[str, Any], report: Report) -> Markup:
 
 
 def _section(title: str, rows: list[Any], heads: Iterable[object], empty: str) -> Markup:
-    return tag("section", tag("h2", title), table(heads, rows) if rows else tag("p", empty))
+    short = {"class_": "short"} if len(rows) <= SHORT else {}
+    return tag("section", tag("h2", title), table(heads, rows) if rows else tag("p", empty), **short)
 
 
 def _facts(*pairs: tuple[str, object]) -> Markup:

@@ -83,7 +83,11 @@ def _page(report: Report, page: bytes | None, findings: Findings) -> None:
     if page is None:
         findings.unclear(PAGE, "the page is not here")
         return
-    expected = render(report).encode()
+    try:
+        expected = render(report).encode()
+    except PrivgateError as error:
+        findings.wrong(JSON, error.message)
+        return
     if page != expected:
         both = zip_longest(page.split(b"\n"), expected.split(b"\n"))
         line = next(number for number, (a, b) in enumerate(both, 1) if a != b)

@@ -12,6 +12,7 @@ from audit.archive import Archive
 from compliance.render.html import SECURITY, render
 from compliance.render.markup import Markup, joined, table, tag
 from compliance.report import Report, build_report
+from kernel.errors import PrivgateError
 from tests.support.cycles import Cycle
 
 NASTY = "</td><script>alert('x')</script>&\"'<img src=//evil.example>"
@@ -126,6 +127,31 @@ def test_findings_are_shown_with_their_place(report: Report) -> None:
     text = "".join(read(render(Report(body))).text)
     assert "entry 42: something is wrong" in text
     assert "and 59 more" in text
+
+
+def test_what_does_not_hold_stands_on_the_first_page(report: Report) -> None:
+    """Before any framework a reader finds each check that fails or cannot tell, and why."""
+    body = json.loads(report.to_bytes())
+    body["checks"][3] |= {"verdict": "fail", "findings": [{"what": "wrong"}], "count": 1}
+    body["checks"][5] |= {"verdict": "cannot-tell", "gap": "nothing-happened"}
+    text = "".join(read(render(Report(body))).text)
+    first_page = text[: text.index("Scope and population")]
+    assert body["checks"][3]["title"] in first_page
+    assert body["checks"][5]["title"] in first_page
+    assert "nothing of the kind happened in this period" in first_page
+    assert body["checks"][0]["title"] not in first_page
+
+
+@pytest.mark.parametrize("part", ["checks", "frameworks", "overview", "scope", "summary", "cannot_show"])
+@pytest.mark.parametrize("instead", [None, 7, "text", [7], {"a": 1}, [{}]])
+def test_a_report_of_another_form_is_refused(part: str, instead: object, report: Report) -> None:
+    """Whoever signed it: nothing that a report could hold breaks the program that draws it."""
+    body = json.loads(report.to_bytes()) | {part: instead}
+    try:
+        page = render(Report.parse(Report(body).to_bytes()))
+    except PrivgateError:
+        return
+    read(page)
 
 
 def test_an_empty_report_can_be_rendered(cycle: Cycle) -> None:

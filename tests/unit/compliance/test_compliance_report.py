@@ -145,6 +145,15 @@ def test_what_is_no_report_is_refused(data: bytes) -> None:
         Report.parse(data)
 
 
+@pytest.mark.parametrize("part", ["scope", "frameworks"])
+@pytest.mark.parametrize("instead", [None, 7, "text", [7], {"from_size": "0", "until_size": 1}])
+def test_a_report_of_another_form_is_refused(part: str, instead: object, report: Report) -> None:
+    """A stranger's statement that looks like a report ends in an error of ours, never in one of Python's."""
+    body = json.loads(report.to_bytes()) | {part: instead}
+    with pytest.raises(InvalidError):
+        Report.parse(Report(body).to_bytes())
+
+
 @pytest.mark.parametrize("period", [Period(5, 4), Period(0, 10**9), Period(-1, 3)])
 def test_a_period_lies_within_the_archive(period: Period, cycle: Cycle) -> None:
     """A period ends after it begins, and no later than the archive."""
