@@ -6,7 +6,8 @@ Rules
    log.
 2. A job that needs its owner's yes waits without a hold; the yes binds the digest of the exact request, which is
    decided anew with the yes among its facts.
-3. A refusal for lack of budget is logged and tells the largest job of this shape that would still fit.
+3. A refusal for lack of budget is logged and tells the largest job of this shape that would still fit. That is worked
+   out after the commit: the search takes longer than all else, and nobody else should wait for it.
 """
 
 from __future__ import annotations
@@ -84,6 +85,13 @@ def request_job(
         return denial
     with on.database.read() as reading:
         planned = plan_job(reading, caller.tenant, body)
+    answer = _request(on, caller, planned, alongside)
+    return _over_budget(planned.plan, answer) if isinstance(answer, Exhausted) else answer
+
+
+def _request(
+    on: Collaborators, caller: Caller, planned: PlannedJob, alongside: Alongside[JobRecord]
+) -> JobRecord | Deny | Exhausted:
     job = JobId.new(on.entropy)
     with on.database.work(caller.tenant) as work:
         population = planned.declared.dataset.population
@@ -100,7 +108,7 @@ def request_job(
             work.jobs.insert(record)
         else:
             queued = _reserve(on, work, record, planned.plan, standing, answer)
-            if isinstance(queued, OverBudget):
+            if isinstance(queued, Exhausted):
                 work.commit("job-over-budget")
                 return queued
             work.jobs.insert(queued)
@@ -132,7 +140,7 @@ def answer_approval(
         approval = _approve(on, work, caller, record, verdict, answer)
         result = _after_approval(on, work, record, standing, approval, answer)
         work.commit("approval")
-    return result
+    return _over_budget(read_plan(record.kind, record.plan), result) if isinstance(result, Exhausted) else result
 
 
 def _refused_early(on: Collaborators, caller: Caller, body: Mapping[str, Any]) -> Deny | None:
@@ -152,7 +160,7 @@ def _refused_early(on: Collaborators, caller: Caller, body: Mapping[str, Any]) -
 
 def _after_approval(
     on: Collaborators, work: Work, record: JobRecord, standing: Standing, approval: Approval, answer: Answer
-) -> JobRecord | Deny | OverBudget:
+) -> JobRecord | Deny | Exhausted:
     if approval.verdict is ApprovalVerdict.REFUSED:
         return _ended(work, record, JobState.REFUSED, answer)
     trainer = Caller(record.tenant, record.principal)
@@ -166,7 +174,7 @@ def _after_approval(
         _ended(work, record, JobState.REFUSED, answer)
         return again.decision
     queued = _reserve(on, work, record, plan, standing, again)
-    if isinstance(queued, OverBudget):
+    if isinstance(queued, Exhausted):
         _ended(work, record, JobState.REFUSED, answer)
         return queued
     names = ("state", "decision_leaf", "reserve_leaf", "policy_epoch")
@@ -177,7 +185,7 @@ def _after_approval(
 
 def _reserve(
     on: Collaborators, work: Work, record: JobRecord, plan: Plan, standing: Standing, answer: Answer
-) -> JobRecord | OverBudget:
+) -> JobRecord | Exhausted:
     """Hold the budget, enqueue the task and log both; the caller stores the job's row."""
     version, manifest = sealed_version(work, work.datasets.get(id=record.dataset))
     permit = answer.permission.permit(answer.entry.leaf_hash, record.id, record.request_digest)
@@ -185,7 +193,7 @@ def _reserve(
     held = ledger.reserve(standing, permit, uses=plan.holds(), manifest=manifest, expires_at=expires)
     if isinstance(held, Exhausted):
         work.record(held.refusal, actor=answer.actor, correlation=record.id)
-        return OverBudget(held, _largest(plan, held, standing))
+        return held
     assert held.change is not None  # the job's id is fresh, or it was parked without a hold
     work.ledger.append(held.change)
     entry = work.record(held.change.event, actor=answer.actor, correlation=record.id)
@@ -200,11 +208,11 @@ def _reserve(
     )
 
 
-def _largest(plan: Plan, held: Exhausted, standing: Standing) -> Epsilon | None:
+def _over_budget(plan: Plan, held: Exhausted) -> OverBudget:
     limits = held.refusal.limits
     if held.refusal.retired or not limits:
-        return None
-    return largest_epsilon_of(plan, min(limit.available for limit in limits), standing.account.population.budget.order)
+        return OverBudget(held, None)
+    return OverBudget(held, largest_epsilon_of(plan, min(limit.available for limit in limits), plan.order))
 
 
 def _approve(
