@@ -38,4 +38,7 @@ def database_url(name: str, folder: Path, held: ExitStack) -> str | None:
         return f"sqlite:///{folder / 'bench.sqlite'}"
     from tests.support import postgres
 
-    return postgres.fresh_url(held)
+    if postgres.binaries() is None:
+        return None
+    held.callback(postgres.stop)
+    return held.enter_context(postgres.require(durable=True).database())
