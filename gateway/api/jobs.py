@@ -93,7 +93,7 @@ async def follow_job(
         return await reader.still_may(Action.JOB_READ, **_facts(record))
 
     return StreamingResponse(
-        _lines(state, record.tenant, record.id, last, still_may),
+        _lines(state, reader.caller.tenant, record.id, last, still_may),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )

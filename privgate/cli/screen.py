@@ -84,9 +84,9 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     from rich.text import Text
 
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for name in header:
-        # An id is copied from here: it is folded, never cut.
-        drawn.add_column(plain(name), overflow="fold")
+    for place, name in enumerate(header):
+        # Ids are copied from here: the first one stays in one piece, the others are folded, none is cut.
+        drawn.add_column(plain(name), overflow="fold", no_wrap=place == 0)
     for row in rows:
         drawn.add_row(*(Text(plain(cell)) for cell in row))
     _console().print(drawn)

@@ -92,7 +92,7 @@ class Job(View):
     """A job as its requester and the data's owner see it."""
 
     NOUN: ClassVar[str] = "job"
-    COLUMNS: ClassVar[tuple[str, ...]] = ("job", "kind", "state", "percent", "dataset", "purpose", "epsilon", "release")
+    COLUMNS: ClassVar[tuple[str, ...]] = ("job", "kind", "state", "percent", "purpose", "epsilon", "release")
     gateway: Gateway = field(repr=False, compare=False)
     job: str
     kind: str
