@@ -148,6 +148,14 @@ def test_a_row_moves_one_count_of_each_vector_and_no_other_row() -> None:
             assert sorted(moved[moved != 0].tolist()) == [1]
 
 
+def test_a_score_of_one_half_predicts_the_positive_class() -> None:
+    """At the edge exactly: correct for a positive, wrong for a negative, in the upper of the two middle cells."""
+    weights = {weight.name: np.zeros(weight.shape, np.float32) for weight in MODEL.graph.weights}
+    exact = count_rows(MODEL, weights, _rows(np.zeros((3, MODEL.width)), [1, 1, 0]), 4)
+    assert exact.outcomes.tolist() == [2, 1]
+    assert exact.histogram.tolist() == [0, 0, 1, 0, 0, 0, 2, 0]
+
+
 def test_a_row_that_cannot_be_scored_counts_nowhere() -> None:
     """Dead, or with weights that overflow it: no error, no count."""
     rows = _rows(np.full((3, MODEL.width), 3e38), [0, 1, 1], [True, True, False])

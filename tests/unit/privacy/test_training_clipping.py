@@ -121,15 +121,16 @@ def test_a_row_that_is_not_finite_contributes_zero(name: str, value: float) -> N
 
 
 def test_a_gradient_that_overflows_contributes_zero() -> None:
-    """Weights of 10^6 in ten layers make a finite row's gradient infinite: that row alone is dropped."""
-    request = {"model": {"template": "mlp", "hidden": [4] * 8, "activation": "relu"}, "recipe": {"clip": "1"}}
+    """Huge weights leave a row's loss finite and make its gradient infinite: that row alone is dropped."""
+    request = REGRESSION | {"model": {"template": "mlp", "hidden": [4], "activation": "relu"}}
     plan = jobs.plan(**request)
     model = jobs.spec(**request).model_graph(jobs.SCHEMA)
     engine = OpacusEngine(model, plan.loss, float(plan.engine_clip))
-    engine.set_weights(np.full(engine.size, 1e40))
+    # Hidden values of 10^170 and a score of 10^150: half its square is finite, score x hidden value is not.
+    engine.set_weights(np.concatenate([np.full(4 * model.width, 1e140), np.zeros(4), np.full(4, 1e-20), np.zeros(1)]))
     batch = _batch(8, 1, model.width, 6, plan.loss)
-    batch.features[:] = np.abs(batch.features)
-    batch.features[1:] = 0
+    batch.features[:] = 0
+    batch.features[0] = 1e30
     found = engine.clipped_sum(batch)
     assert np.isfinite(found).all()
     batch.counts[0] = False
