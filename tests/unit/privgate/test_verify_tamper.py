@@ -19,7 +19,7 @@ from privgate.verify import BundleVerdict, verify_bundle
 from tests.support.cycles import Cycle
 
 KINDS = ("flip", "truncate", "cut out", "swap", "zero", "append", "delete", "replace")
-QUICK, FULL = 80, 2400
+QUICK, FULL = 80, 2100
 
 
 def draw(seed: str, below: int) -> int:
