@@ -124,7 +124,7 @@ def test_bounding_keeps_whole_units_apart_and_ignores_order(
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters='\r\n",\0'), min_size=1, max_size=12))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_a_text_is_a_number_or_a_problem(text: str) -> None:
     """What is read as a number, Python reads as the same finite one; the rest is refused."""
     numbers = schema({"name": "n", "kind": "numeric", "low": "-1e30", "high": "1e30", "clamp": True})
@@ -140,7 +140,7 @@ def test_a_text_is_a_number_or_a_problem(text: str) -> None:
 
 
 @given(st.from_regex(r"[+-]?([0-9]{1,12}(\.[0-9]{0,12})?|\.[0-9]{1,12})([eE][+-]?[0-9]{1,2})?", fullmatch=True))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_a_written_number_is_read_as_python_reads_it(text: str) -> None:
     """To the last bit, alone in a column or beside a text that needs the slow way."""
     numbers = schema({"name": "n", "kind": "numeric", "low": "-1" + "0" * 30, "high": "1" + "0" * 30, "clamp": True})
