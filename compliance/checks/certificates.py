@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from decimal import Decimal, localcontext
 
 from compliance.certificates import Certified, certified
 from compliance.checks.budgets import ledgers
 from compliance.checks.check import Check, Source, Tally
 from compliance.history import Entered, History, first_of
 from kernel.canonical import Digest
+from kernel.errors import PrivgateError
 from kernel.ids import Slug
 from policies.events import DecisionMade
+from privacy.accounting.mechanisms import MechanismUse
+from privacy.accounting.price import EXACT, divergence
 from privacy.events.budget import BudgetCharged, BudgetReserved
 from privacy.events.jobs import JobQueued, JobRequested
 from privacy.release.certificate import PrivacyCertificate
 from privacy.release.check import check
+
+RELATIVE = Decimal("1e-9")
+FLOAT_ERROR = Decimal("3e-15")
+"""What the other library's doubles may be off by, for one time and each unit of the order."""
 
 
 def _held(history: History, tally: Tally) -> Iterator[tuple[Certified, PrivacyCertificate]]:
@@ -87,6 +95,29 @@ def _anchored(history: History, tally: Tally) -> None:
             tally.demand(fits, f"the entry that it cites as its {name} is not one", found.held, stated.release)
 
 
+def _agreed(history: History, tally: Tally) -> None:
+    """Another library's figures stand beside ours; here they are compared, whoever wrote them down."""
+    for found, certificate in _held(history, tally):
+        stated = certificate.predicate
+        said, uses = stated.agreement, [part.mechanism for part in stated.mechanisms]
+        same_order = said.order == stated.guarantee.order
+        tally.demand(same_order, "the second accountant was asked at another order", found.held, stated.release)
+        try:
+            close = _close(said.rdp.number, uses, said.order)
+        except PrivgateError:
+            close = False
+        tally.demand(close, "the second accountant's divergence is not ours", found.held, stated.release)
+        alone = stated.this_job_alone
+        tighter = alone.pld_epsilon.number <= alone.epsilon.value
+        tally.demand(tighter, "the second accountant's epsilon is above ours", found.held, stated.release)
+
+
+def _close(theirs: Decimal, uses: Sequence[MechanismUse], order: int) -> bool:
+    with localcontext(EXACT):
+        ours, times = divergence(*uses, order=order), sum(use.times for use in uses)
+        return abs(theirs - ours) <= RELATIVE * ours + FLOAT_ERROR * times * order / (order - 1)
+
+
 CHECKS = (
     Check(
         id=Slug("certificates.complete"),
@@ -103,6 +134,14 @@ CHECKS = (
         "and never above 1.01 of it, and is what the ledger charged.",
         sources=(Source.RELEASES, Source.CERTIFICATES, Source.LEDGER),
         look=_recomputed,
+    ),
+    Check(
+        id=Slug("certificates.agreed"),
+        title="A second accountant says the same",
+        question="The divergence that another library gave for the same mechanisms is within 1e-9 of our own, "
+        "relatively, and its epsilon is not above ours.",
+        sources=(Source.RELEASES, Source.CERTIFICATES),
+        look=_agreed,
     ),
     Check(
         id=Slug("certificates.anchored"),

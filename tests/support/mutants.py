@@ -186,6 +186,11 @@ MUTANTS: Mapping[str, tuple[Change, ...]] = {
         _certificate("this_job_alone", "unamplified_epsilon", to="1.9"),
         _certificate("guarantee", "before", to="0.5"),
     ),
+    "certificates.agreed": (
+        _certificate("agreement", "rdp", to="0.34"),
+        _certificate("agreement", "order", to=7),
+        _certificate("this_job_alone", "pld_epsilon", to="2.1"),
+    ),
     "certificates.anchored": (
         _certificate("evidence", "charge", to=NOWHERE),
         _certificate("evidence", "origin", to="another.example/log"),
