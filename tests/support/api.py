@@ -141,7 +141,7 @@ class House:
         return {fields["decision"]: fields for fields in made}
 
     def settle(self) -> None:
-        """Wait until the log has integrated everything that is committed now."""
+        """Wait until the log has published everything that is committed now."""
         deadline = time.monotonic() + 20
         while _pending(self.gateway) and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -256,6 +256,8 @@ def rows_csv(count: int = 500) -> bytes:
 
 
 def _pending(gateway: Gateway) -> bool:
+    """Whether entries wait for an index, or for the checkpoint that is signed after it."""
+    waiting = "SELECT count(*) FROM log_entry WHERE idx IS NULL"
+    unsigned = "SELECT size - (SELECT coalesce(max(size), 0) FROM log_checkpoint) FROM log_tree"
     with gateway.on.database.reading() as connection:
-        query = "SELECT count(*) FROM log_entry WHERE idx IS NULL"
-        return bool(connection.exec_driver_sql(query).scalar_one())
+        return any(connection.exec_driver_sql(query).scalar_one() for query in (waiting, unsigned))
