@@ -2,7 +2,7 @@
 
 Through the gateway: request, decision, reservation, confined child with its rehearsal, durable steps and savepoints,
 charge, second accountant, certificate, held release, and the wait for the tick at which its end becomes visible.
-Directly: a fresh process that opens the same sealed parts and runs the same plan with the same engine, and nothing else.
+Directly: a fresh process that opens the same sealed parts and runs the same plan with the same engine, nothing else.
 """
 
 from __future__ import annotations
