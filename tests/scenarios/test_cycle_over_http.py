@@ -76,8 +76,14 @@ def released(made: House, **changes: Any) -> dict[str, Any]:
     made.settle()
     names = ("artifact", "certificate.json", "receipt.tlog-proof", "MODEL_CARD.md")
     return {"release": ended["release"], "job": job["job"]} | {
-        name: trainer.get(f"{release}/files/{name}").content for name in names
+        name: fetched(trainer.get(f"{release}/files/{name}")) for name in names
     }
+
+
+def fetched(response: Any) -> bytes:
+    """The content of a file that has to be there."""
+    assert response.status_code == 200, response.text
+    return bytes(response.content)
 
 
 @pytest.fixture(scope="module")
