@@ -47,6 +47,9 @@ class Refused:
     more: bool = False
 
 
+DID_NOT_FINISH = Refused([Problem(row=None, column=None, rule=Rule.DID_NOT_FINISH)])
+
+
 def seal_in_child(on: Collaborators, task: TaskRecord, confinement: Confinement) -> bool:
     """Work on a seal task to its end; return whether the upload was sealed.
 
@@ -61,13 +64,23 @@ def seal_in_child(on: Collaborators, task: TaskRecord, confinement: Confinement)
         output = Path(name) / "out"
         output.mkdir(mode=0o700)
         answer = _in_child(on, staged, keys, confinement, output, Path(name) / "staged")
-        if isinstance(answer, SealedFiles) and seal_version.overlaps(on, staged, keys, answer):
-            answer = Refused([Problem(row=None, column=None, rule=Rule.OVERLAPS_ANOTHER_POPULATION)])
-        if isinstance(answer, Refused):
-            seal_version.refuse(on, task, staged, answer.problems, more=answer.more)
-            return False
-        seal_version.seal(on, task, staged, keys, answer)
-        return True
+        refused = answer if isinstance(answer, Refused) else _seal(on, task, staged, keys, answer)
+    if refused is not None:
+        seal_version.refuse(on, task, staged, refused.problems, more=refused.more)
+    return refused is None
+
+
+def give_up(on: Collaborators, task: TaskRecord) -> None:
+    """Refuse an upload that was tried too often: whatever interrupts it would do so again."""
+    seal_version.refuse(on, task, seal_version.read_staged(on, task), DID_NOT_FINISH.problems)
+
+
+def _seal(on: Collaborators, task: TaskRecord, staged: Staged, keys: SealKeys, files: SealedFiles) -> Refused | None:
+    try:
+        sealed = seal_version.seal(on, task, staged, keys, files)
+    except CorruptError:
+        return DID_NOT_FINISH
+    return None if sealed else Refused([Problem(row=None, column=None, rule=Rule.OVERLAPS_ANOTHER_POPULATION)])
 
 
 def _in_child(
@@ -83,7 +96,7 @@ def _in_child(
             child.channel.send({"m": "key"}, keys.body())
             return _answer(*child.channel.receive(LARGEST_ANSWER), staged, output)
         except (PrivgateError, OSError):
-            return Refused([Problem(row=None, column=None, rule=Rule.DID_NOT_FINISH)])
+            return DID_NOT_FINISH
 
 
 def _limits(most: Limits, upload: int) -> Limits:

@@ -6,20 +6,26 @@ Rules
 2. The upload's own key is destroyed in that work, sealed or refused: the raw file cannot be opened again.
 3. Units that are already in another population of the same owner refuse the seal (RULES 1). The answer goes to the
    owner alone; the log has the rule's name.
-4. Every attempt writes to a folder of its own, so that a worker that comes back late overwrites nothing.
+4. Seals of one organisation commit one after the other, under the lock of its policy. Under it the versions that were
+   compared are looked at again: if another one was sealed meanwhile, nothing is committed before it is compared, too.
+5. Every attempt writes to a folder of its own, so that a worker that comes back late overwrites nothing.
+6. What the child wrote is read as what a hostile program wrote: plain files of the child's own folder, no link.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from gateway.records import DatasetRecord, TaskRecord, VersionRecord, VersionState
 from gateway.services.collaborators import Collaborators
 from gateway.services.populations import population_key
-from gateway.unit_of_work import SYSTEM, Work
+from gateway.unit_of_work import SYSTEM, Reading, Work
 from kernel.canonical import Digest
 from kernel.errors import CorruptError
 from kernel.ids import DekId, Slug, TenantId, VersionId
@@ -34,7 +40,7 @@ from privacy.sealing.deks import commit, new_dek
 from privacy.sealing.lifecycle import destroy_dek, open_dek, wrap_dek
 from privacy.sealing.manifest import SALT_BYTES, Manifest, Part, seal_manifest
 from privacy.sealing.secret import SecretBytes
-from privacy.sealing.stores import BlobPath
+from privacy.sealing.stores import READ_FILE, BlobPath
 from privacy.sealing.wrapping import KeyContext
 from privacy.units import PrivacyUnit
 
@@ -112,18 +118,38 @@ def seal_keys(on: Collaborators, staged: Staged) -> Iterator[SealKeys]:
         )
 
 
-def overlaps(on: Collaborators, staged: Staged, keys: SealKeys, files: SealedFiles) -> bool:
-    """Whether a unit of the upload is, or ever was, in another population of the same owner.
+def seal(on: Collaborators, task: TaskRecord, staged: Staged, keys: SealKeys, files: SealedFiles) -> bool:
+    """Store what the child wrote and make it the dataset's current version.
 
-    Earlier versions count like the current one: what was spent on a unit stays spent.
+    Returns:
+        Whether it was sealed. Not if a unit is, or ever was, in another population of the same owner; what was stored
+        by then is named by nothing, and its key is kept nowhere.
+
+    Raises:
+        CorruptError: A file is not the one that the child named.
+        StaleError: Another worker took the task over.
     """
+    compared: frozenset[VersionId] = frozenset()
+    others = _neighbours(on, staged, compared)
+    if overlaps(on, staged, keys, files, others):
+        return False
+    made = _store_all(on, task, staged, keys, files)
+    while True:
+        compared |= {other.id for other in others}
+        if _commit_sealed(on, task, staged, keys, made, compared):
+            break
+        others = _neighbours(on, staged, compared)
+        if overlaps(on, staged, keys, files, others):
+            return False
+    on.blobs.delete(staged.path)
+    return True
+
+
+def overlaps(
+    on: Collaborators, staged: Staged, keys: SealKeys, files: SealedFiles, others: Sequence[VersionRecord]
+) -> bool:
+    """Whether a unit of the upload is in one of these versions too."""
     with on.database.read() as reading:
-        others = [
-            version
-            for dataset in reading.datasets.all(tenant=staged.dataset.tenant, owner=staged.dataset.owner)
-            if dataset.population != staged.dataset.population
-            for version in reading.versions.all(dataset=dataset.id, state=VersionState.SEALED)
-        ]
         wrapped = [reading.deks.get(other.dek or DekId("")) for other in others]
     for other, record in zip(others, wrapped, strict=True):
         if other.fingerprints_blob is None or record.wrapped is None:
@@ -131,33 +157,12 @@ def overlaps(on: Collaborators, staged: Staged, keys: SealKeys, files: SealedFil
         with (
             open_dek(record, on.keyring) as key,
             on.blobs.open(BlobPath(other.fingerprints_blob)) as theirs,
-            (files.directory / FINGERPRINTS).open("rb") as ours,
+            _open_plain(files.directory / FINGERPRINTS) as ours,
         ):
             of_other = read_fingerprints(theirs, key, other.tenant, other.id)
             if overlap(read_fingerprints(ours, keys.version, staged.version.tenant, staged.version.id), of_other):
                 return True
     return False
-
-
-def seal(on: Collaborators, task: TaskRecord, staged: Staged, keys: SealKeys, files: SealedFiles) -> Manifest:
-    """Store what the child wrote and make it the dataset's current version.
-
-    Raises:
-        CorruptError: A file is not the one that the child named.
-        StaleError: Another worker took the task over.
-    """
-    version = staged.version
-    folder = BlobPath.of("datasets", version.dataset, version.id, str(task.fence))
-    for part in files.parts:
-        _store(on, files.directory / part.name, BlobPath.of(*folder.split("/"), part.name), part.digest)
-    fingerprints = BlobPath.of(*folder.split("/"), FINGERPRINTS)
-    _store(on, files.directory / FINGERPRINTS, fingerprints, files.fingerprints)
-    manifest = _manifest(on, staged, keys, files)
-    place = BlobPath.of(*folder.split("/"), MANIFEST)
-    on.blobs.put_new(place, seal_manifest(manifest, keys.version))
-    _commit_sealed(on, task, staged, keys, manifest, place, fingerprints)
-    on.blobs.delete(staged.path)
-    return manifest
 
 
 def refuse(
@@ -168,6 +173,7 @@ def refuse(
     rule = problems[0].rule if problems else Rule.DID_NOT_FINISH
     with on.database.work(task.tenant) as work:
         work.tasks.require_fence(task)
+        work.policy.lock(task.tenant)
         version = staged.version.id
         work.versions.change(
             {"id": version}, state=VersionState.REFUSED, staged_blob=None, staged_dek=None, problems=body
@@ -181,11 +187,63 @@ def refuse(
     on.blobs.delete(staged.path)
 
 
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """What lies in the store and waits for the commit that names it."""
+
+    manifest: Manifest
+    manifest_blob: BlobPath
+    fingerprints_blob: BlobPath
+
+
+def _neighbours(on: Collaborators, staged: Staged, compared: frozenset[VersionId]) -> list[VersionRecord]:
+    with on.database.read() as reading:
+        return _sealed_elsewhere(reading, staged, compared)
+
+
+def _sealed_elsewhere(reading: Reading, staged: Staged, compared: frozenset[VersionId]) -> list[VersionRecord]:
+    """The versions that the owner sealed in other populations, less those that were compared.
+
+    Earlier versions count like the current one: what was spent on a unit stays spent.
+    """
+    return [
+        version
+        for dataset in reading.datasets.all(tenant=staged.dataset.tenant, owner=staged.dataset.owner)
+        if dataset.population != staged.dataset.population
+        for version in reading.versions.all(dataset=dataset.id, state=VersionState.SEALED)
+        if version.id not in compared
+    ]
+
+
+def _store_all(on: Collaborators, task: TaskRecord, staged: Staged, keys: SealKeys, files: SealedFiles) -> _Stored:
+    folder = BlobPath.of("datasets", staged.dataset.id, staged.version.id, str(task.fence)).split("/")
+    for part in files.parts:
+        _store(on, files.directory / part.name, BlobPath.of(*folder, part.name), part.digest)
+    fingerprints = BlobPath.of(*folder, FINGERPRINTS)
+    _store(on, files.directory / FINGERPRINTS, fingerprints, files.fingerprints)
+    manifest = _manifest(on, staged, keys, files)
+    place = BlobPath.of(*folder, MANIFEST)
+    on.blobs.put_new(place, seal_manifest(manifest, keys.version))
+    return _Stored(manifest, place, fingerprints)
+
+
 def _store(on: Collaborators, file: Path, path: BlobPath, digest: Digest) -> None:
-    with file.open("rb") as source:
+    with _open_plain(file) as source:
         stored = on.blobs.put_new(path, source)
     if stored.digest != digest:
         raise CorruptError("a file of the ingest child is not the one that it named")
+
+
+def _open_plain(path: Path) -> BinaryIO:
+    """Open a file that the child wrote; a link could name any file that the gateway may read."""
+    try:
+        file = os.open(path, READ_FILE)
+    except OSError:
+        raise CorruptError("the ingest child named a file that it did not write") from None
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise CorruptError("the ingest child left something else than a plain file")
+    return os.fdopen(file, "rb")
 
 
 def _manifest(on: Collaborators, staged: Staged, keys: SealKeys, files: SealedFiles) -> Manifest:
@@ -209,11 +267,11 @@ def _commit_sealed(
     task: TaskRecord,
     staged: Staged,
     keys: SealKeys,
-    manifest: Manifest,
-    place: BlobPath,
-    fingerprints: BlobPath,
-) -> None:
-    version, dataset = staged.version, staged.dataset
+    made: _Stored,
+    compared: frozenset[VersionId],
+) -> bool:
+    """Name what was stored; not if a version was sealed elsewhere that has not been compared."""
+    version, dataset, manifest = staged.version, staged.dataset, made.manifest
     context = KeyContext(
         tenant=version.tenant, dek=keys.dek, purpose=KeyPurpose.VERSION, dataset=dataset.id, version=version.id
     )
@@ -222,10 +280,14 @@ def _commit_sealed(
     kek = record.wrapped.kek_version
     with on.database.work(task.tenant) as work:
         work.tasks.require_fence(task)
+        work.policy.lock(task.tenant)
+        if _sealed_elsewhere(work, staged, compared):
+            return False
         work.deks.add(record)
         work.versions.change(
             {"id": version.id}, state=VersionState.SEALED, staged_blob=None, staged_dek=None, dek=keys.dek,
-            manifest_blob=str(place), manifest_digest=manifest.digest, fingerprints_blob=str(fingerprints),
+            manifest_blob=str(made.manifest_blob), manifest_digest=manifest.digest,
+            fingerprints_blob=str(made.fingerprints_blob),
         )  # fmt: skip
         work.datasets.change({"id": dataset.id}, current_version=version.id)
         work.record(DekCreated(dek=keys.dek, purpose=KeyPurpose.VERSION, kek_version=kek, version=version.id))
@@ -243,6 +305,7 @@ def _commit_sealed(
         _move(on, work, staged, DatasetState.SEALED)
         work.tasks.finish(task)
         work.commit("seal")
+    return True
 
 
 def _destroy_upload_key(work: Work, staged: Staged) -> None:
