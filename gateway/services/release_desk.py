@@ -102,7 +102,7 @@ def fetch(on: Collaborators, caller: Caller, release: ReleaseId, part: FetchedPa
         record = reading.releases.get(id=release, tenant=caller.tenant)
     receipt = None if record.published_entry is None else receipt_of(on, record.published_entry)
     with on.database.work(caller.tenant) as work:
-        record = work.releases.get(id=release)
+        record = work.releases.get(lock=True, id=release)  # a recall that committed first wins
         answer = on.decider.decide_in(work, caller, Action.RELEASE_FETCH, **_facts(record))
         ready = record.state == ReleaseState.RELEASED.value and receipt is not None
         if isinstance(answer.decision, Allow) and ready:
