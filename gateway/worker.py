@@ -6,6 +6,8 @@ Rules
    lost is refused by the database.
 2. A job's end becomes visible at a tick after its start (RULES 14), whatever the time it took.
 3. A worker that dies leaves nothing to clean up: its lease runs out and another takes the task.
+4. No task is tried for ever: after `MOST_IN_VAIN` leases that brought it no further it is ended, whatever the reason.
+   An upload is refused; a job fails, void if it never touched data and else charged in full.
 """
 
 from __future__ import annotations
@@ -17,8 +19,8 @@ from datetime import datetime
 
 import structlog
 
-from gateway.launchers.ingest import seal_in_child
-from gateway.launchers.local import Cancelled, Confinement, Died, Finished, Opinion, run_in_child
+from gateway.launchers.ingest import give_up, seal_in_child
+from gateway.launchers.local import Cancelled, Confinement, Died, End, Finished, Opinion, run_in_child
 from gateway.records import TaskKind, TaskRecord
 from gateway.services import run_job
 from gateway.services.collaborators import Collaborators
@@ -31,6 +33,7 @@ IDLE_SECONDS = 0.2
 UPKEEP_SECONDS = 30.0
 RETRY_SECONDS = 1.0
 BEATS_PER_LEASE = 3
+MOST_IN_VAIN = 5
 
 _log = structlog.get_logger(__name__)
 
@@ -75,7 +78,7 @@ class Worker:
                 self._work(task)
         except StaleError:
             _log.warning("lease-lost", task=task.id)
-        except Exception as error:  # noqa: BLE001 - the lease runs out and the task is tried again; one must not end all
+        except Exception as error:  # noqa: BLE001 - the lease runs out and the task is tried again, a few times
             _log.error("task-interrupted", task=task.id, kind=type(error).__name__)
         return True
 
@@ -85,9 +88,15 @@ class Worker:
 
     def _work(self, task: TaskRecord) -> None:
         if task.kind is TaskKind.SEAL:
-            seal_in_child(self.on, task, self.confinement)
+            if task.attempt > MOST_IN_VAIN:
+                give_up(self.on, task)
+            else:
+                seal_in_child(self.on, task, self.confinement)
             return
-        end = run_in_child(self.on, task, self.confinement, self.opinion)
+        end: End = Died(touched=False)
+        # An attempt that opens the envelope counts on the job, and is bounded by its hold.
+        if task.attempt <= _attempts(self.on, task) + MOST_IN_VAIN:
+            end = run_in_child(self.on, task, self.confinement, self.opinion)
         self._wait_for_tick(task)
         match end:
             case Finished():
@@ -116,6 +125,12 @@ class Worker:
         tick = run_job.next_tick(self.on, started, self.on.clock.now())
         # Not on `stopping`: an end that shows before its tick would tell how long the work took.
         time.sleep(max((tick - self.on.clock.now()).total_seconds(), 0.0))
+
+
+def _attempts(on: Collaborators, task: TaskRecord) -> int:
+    """How many attempts of a job have opened its envelope."""
+    with on.database.read() as reading:
+        return reading.jobs.get(id=JobId(task.subject)).attempts
 
 
 def _started_at(on: Collaborators, job: JobId) -> datetime | None:
