@@ -13,7 +13,7 @@ import pytest
 
 from kernel.amounts import Epsilon, Rdp, Share
 from kernel.errors import ConflictError, NotFoundError, StaleError
-from kernel.ids import JobId, PopulationId, PrincipalId
+from kernel.ids import JobId, PopulationId, PrincipalId, TenantId
 from privacy.accounting.price import price
 from privacy.budget import ledger
 from privacy.budget.balances import Standing
@@ -24,7 +24,7 @@ from privacy.budget.reservations import Block, BlockUse, ReservationState
 from privacy.budget.stores import LedgerStore
 from privacy.replay import replay
 from tests.support.budgets import ALL, MANIFEST, NOW, SOON, counts, fresh, permit, population, posted, training
-from tests.support.databases import cases
+from tests.support.databases import DATABASES, cases
 from tests.support.ledgers import ADAPTERS, Ledgers
 
 
@@ -101,6 +101,21 @@ def assert_rows_equal_the_fold(ledgers: Ledgers, people: Population) -> None:
         for job in [*state.reservations, fresh(JobId)]:
             assert store.read(people.id, job=job) == state.standing(job=job)
     assert replay(posted(events)).findings == ()
+
+
+@pytest.mark.parametrize("name", cases(DATABASES))
+def test_why_an_account_cannot_be_opened_is_said(name: str, tmp_path: Path) -> None:
+    """A population that exists, or an organisation that does not; either leaves the work usable."""
+    with ADAPTERS[name](tmp_path) as ledgers:
+        made = population(tenant=ledgers.tenant())
+        with ledgers.work() as store:
+            with pytest.raises(NotFoundError, match="organisation"):
+                store.append(ledger.create(population(tenant=fresh(TenantId))))
+            store.append(ledger.create(made))
+            with pytest.raises(ConflictError, match="exists already"):
+                store.append(ledger.create(made))
+        with ledgers.work() as store:
+            assert store.read(made.id).account.population == made
 
 
 def test_the_whole_life_of_a_budget(ledgers: Ledgers, people: Population) -> None:

@@ -131,8 +131,12 @@ class SqlLedger:
         population = account.population
         row = {"population": population.id, "tenant": population.tenant, "ledger_seq": 1, "fields": _written(account)}
         try:
-            self._connection.execute(insert(budget_account).values(**row))
+            with self._connection.begin_nested():
+                self._connection.execute(insert(budget_account).values(**row))
         except IntegrityError:
+            taken = select(budget_account.c.population).where(budget_account.c.population == population.id)
+            if self._connection.execute(taken).first() is None:
+                raise NotFoundError("no such organisation", field="tenant") from None
             raise ConflictError("this population exists already", field="population") from None
         self._connection.execute(insert(budget_block), _blocks(account))
 
