@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -18,34 +17,17 @@ from tests.support.crash_looks import Rehearsal, kill_and_look
 from tests.support.crashes import ACTS
 
 ROOT = Path(__file__).resolve().parents[2]
-DATABASES = ("sqlite", pytest.param("postgresql", marks=(pytest.mark.slow, pytest.mark.postgres)))
 LEAST_POINTS = 90
-OCCURRENCES = 3
+RUN = "run"  # has a file of its own
 
 
-@pytest.fixture(scope="module", params=DATABASES)
-def rehearsal(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
-    """The rehearsed acts on one database."""
-    with ExitStack() as held:
-        yield Rehearsal(tmp_path_factory.mktemp("rehearsal"), request.param, held)
-
-
-@pytest.mark.parametrize("act", ACTS)
+@pytest.mark.parametrize("act", [act for act in ACTS if act != RUN])
 def test_a_kill_at_the_first_passing_of_each_point_costs_nothing(
     rehearsal: Rehearsal, act: str, tmp_path: Path
 ) -> None:
     """Every point once."""
     for name in sorted(rehearsal.points[act]):
         kill_and_look(rehearsal, act, name, 1, tmp_path)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("act", ACTS)
-def test_a_kill_at_a_later_passing_costs_nothing(rehearsal: Rehearsal, act: str, tmp_path: Path) -> None:
-    """A point that is passed often is struck in the middle and at its last passing, too."""
-    for name, times in sorted(rehearsal.points[act].items()):
-        for occurrence in sorted({(times + 1) // 2, times} - {1})[-OCCURRENCES:]:
-            kill_and_look(rehearsal, act, name, occurrence, tmp_path)
 
 
 def test_the_acts_pass_every_kind_of_point(rehearsal: Rehearsal) -> None:
