@@ -23,12 +23,13 @@ from gateway.services.collaborators import Collaborators
 from gateway.services.deciding import Answer, Caller
 from gateway.services.idempotency import Alongside, nothing_else
 from gateway.services.job_facts import PlannedJob, plan_job, read_plan, sealed_version
+from gateway.services.use_rights import fetch_facts, refused_model
 from gateway.unit_of_work import Work
 from kernel.amounts import Epsilon, Share
 from kernel.canonical import Digest
 from kernel.checks import text
 from kernel.errors import ConflictError, InvalidError
-from kernel.ids import ApprovalId, DatasetId, JobId, Slug, TaskId
+from kernel.ids import ApprovalId, DatasetId, JobId, ReleaseId, Slug, TaskId
 from policies.approvals import Approval
 from policies.decisions import Allow, Deny
 from policies.events import ApprovalGiven
@@ -96,6 +97,9 @@ def _request(
     with on.database.work(caller.tenant) as work:
         population = planned.declared.dataset.population
         standing = work.ledger.lock(population, principal=caller.principal, job=job)
+        if (denial := refused_model(on, work, caller, planned.spec)) is not None:
+            work.commit("job-model-denied")
+            return denial
         answer = on.decider.decide_in(
             work, caller, Action.JOB_SUBMIT, **_facts(planned), request_digest=planned.spec.digest, job=job
         )
@@ -144,16 +148,31 @@ def answer_approval(
 
 
 def _refused_early(on: Collaborators, caller: Caller, body: Mapping[str, Any]) -> Deny | None:
-    """Refuse whoever has no grant before the request is looked at any closer; nothing of the plan is told to him."""
+    """Refuse whoever has no grant before the request is looked at any closer; nothing of the plan is told to him.
+
+    Nor is anything told of a model that he may not fetch.
+    """
+    evaluates = body.get("kind") == JobKind.EVALUATION.value
     facts: dict[str, Any] = {
         "dataset": DatasetId(text(64, dataset=body.get("dataset", ""))),
         "purpose": Slug(text(64, purpose=body.get("purpose", ""))),
-        "job_kind": JobKind.EVALUATION if body.get("kind") == JobKind.EVALUATION.value else JobKind.TRAINING,
+        "job_kind": JobKind.EVALUATION if evaluates else JobKind.TRAINING,
     }
-    if not isinstance(on.decider.ask(caller, Action.JOB_QUOTE, **facts), Deny):
+    denial = _denied(on, caller, Action.JOB_QUOTE, facts)
+    if denial is not None or not evaluates:
+        return denial
+    release = ReleaseId(text(64, release=body.get("release", "")))
+    with on.database.read() as reading:
+        model = fetch_facts(reading, caller.tenant, release)
+    return _denied(on, caller, Action.RELEASE_FETCH, model)
+
+
+def _denied(on: Collaborators, caller: Caller, action: Action, facts: Mapping[str, Any]) -> Deny | None:
+    """Ask the cached policy; only a refusal is decided again at its head, and logged."""
+    if not isinstance(on.decider.ask(caller, action, **facts), Deny):
         return None
     with on.database.work(caller.tenant) as work:
-        answer = on.decider.decide_in(work, caller, Action.JOB_QUOTE, **facts)
+        answer = on.decider.decide_in(work, caller, action, **facts)
         work.commit("job-denied-early")
     return answer.denial
 

@@ -2,8 +2,8 @@
 
 Rules
 -----
-1. `open_envelope` is one transaction: fencing token, hold -> touched, the wrapped key read. After it only a charge ends
-   the hold.
+1. `open_envelope` is one transaction: fencing token, permission asked once more, hold -> touched, the wrapped key read.
+   After it only a charge ends the hold.
 2. `start_steps` makes the high-water mark durable before the child runs a step; every step of every attempt counts.
 3. `finish` is one transaction: charge, certificate, held release, entries. The sealed artefact is stored before it.
 4. A death is retried while the hold covers it; then the job fails, is charged in full, and counts against its trainer.
@@ -20,6 +20,7 @@ from gateway.records import JobRecord, JobState, ReleaseRecord, TaskRecord, Vers
 from gateway.services.certify import CertificateFacts, SecondOpinion, certify
 from gateway.services.collaborators import Collaborators
 from gateway.services.job_facts import read_plan
+from gateway.services.use_rights import may_still_run
 from gateway.unit_of_work import Work
 from kernel.amounts import Share
 from kernel.canonical import Digest
@@ -77,7 +78,7 @@ def next_tick(on: Collaborators, started: datetime, now: datetime) -> datetime:
 
 
 def open_envelope(on: Collaborators, task: TaskRecord) -> Opened | None:
-    """Pass the point of no return; nothing if the job was cancelled before, or has ended.
+    """Pass the point of no return; nothing if the job was cancelled before, has ended, or may no longer run.
 
     Raises:
         StaleError: Another worker took the task over.
@@ -89,6 +90,9 @@ def open_envelope(on: Collaborators, task: TaskRecord) -> Opened | None:
             return None  # the caller ends it with `cancel`
         if job.attempts > _retries(job):
             raise ConflictError("this job has had all its attempts", field="job")
+        if not may_still_run(on, work, job, standing):
+            work.commit_upkeep("use-denied")  # what was decided is logged; a trainer who is halted is not asked about
+            return None
         attempt, started = job.attempts + 1, job.started_at or work.now
         change = ledger.touch(standing, attempt=attempt, now=work.now)
         reservation = _reservation(standing)

@@ -1,0 +1,62 @@
+"""An evaluation says something about a model, for a price in rows: never about one that its asker may not have."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.services import run_job
+from tests.attacks.conftest import ask, claim, job_of, opens
+from tests.support.api import House, done, job_body, refused, reopened, worker_of
+
+
+@pytest.fixture(scope="module")
+def trained(hospital: tuple[Path, House], tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """The hospital with three models of `trainer`: one held, one refused, one released."""
+    home, like = hospital
+    copy = tmp_path_factory.mktemp("models") / "home"
+    shutil.copytree(home, copy)
+    with reopened(copy, like) as made:
+        made.ids = dict(like.ids)
+        for name, verdict in (("held", None), ("refused", "refuse"), ("released", "release")):
+            job = ask(made, epsilon="0.5")
+            assert worker_of(made).step()
+            made.ids[name] = done(made["trainer"].get(f"/v1/jobs/{job}"))["release"]
+            if verdict is not None:
+                done(made["owner"].post(f"/v1/releases/{made.ids[name]}/check", {"verdict": verdict}))
+        yield made
+
+
+def evaluation(made: House, model: str) -> dict[str, Any]:
+    """A request to evaluate one of the models."""
+    changes = {"v": 1, "kind": "evaluation", "label": None, "release": made.ids[model], "epsilon": "0.5"}
+    return job_body(made.ids["dataset"], **changes)
+
+
+@pytest.mark.parametrize("route", ["/v1/quotes", "/v1/jobs"])
+@pytest.mark.parametrize("model", ["held", "refused", "released"])
+def test_somebody_elses_model_is_not_evaluated(trained: House, model: str, route: str) -> None:
+    """Neither is its form told: the answer is that of the desk, whatever the dataset's columns are."""
+    answer = refused(trained["peer"].post(route, evaluation(trained, model)), 403, "denied")
+    assert answer["reason"] == "not-requester"
+    assert trained.decisions()[answer["decision"]]["request"]["action"] == "release:fetch"
+
+
+@pytest.mark.parametrize("model", ["held", "refused"])
+def test_what_its_door_keeper_keeps_is_not_evaluated(trained: House, model: str) -> None:
+    """No figure leaves about a model that was not let go, though its requester pays for it."""
+    refused(trained["trainer"].post("/v1/jobs", evaluation(trained, model)), 409, "conflict")
+
+
+def test_a_model_that_is_recalled_while_its_evaluation_waits_is_not_evaluated(trained: House) -> None:
+    """It is looked at once more before the key is handed out."""
+    job = done(trained["trainer"].post("/v1/jobs", evaluation(trained, "released")), 202)["job"]
+    done(trained["owner"].post(f"/v1/releases/{trained.ids['released']}/recall"))
+    task = claim(trained)
+    assert not opens(trained, task)
+    run_job.cancel(trained.gateway.on, task)
+    assert job_of(trained, job).attempts == 0
