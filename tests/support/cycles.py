@@ -14,10 +14,9 @@ import tarfile
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import cast
 
 from audit.trust import TrustFile
 from compliance.events import ReportForm
@@ -32,21 +31,18 @@ from gateway.services.request_job import OverBudget, answer_approval, quote_job,
 from gateway.wiring import Gateway, build
 from gateway.work import confinement_of
 from gateway.worker import Worker
-from kernel.amounts import Delta, Epsilon, Share
+from kernel.amounts import Epsilon
 from kernel.ids import DatasetId, PopulationId, ReleaseId, Slug, VersionId
 from kernel.signing import Ed25519Signer
 from policies.decisions import Deny
-from policies.grants import Obligations
-from policies.tenant_policy import ApprovalNeeded, ReleaseCeiling, TenantPolicy
-from policies.vocabulary import ApprovalVerdict, CheckedBy, JobKind, LegalBasis, Role, Sensitivity
+from policies.vocabulary import ApprovalVerdict, Role
 from privacy.events.releases import FetchedPart
 from privacy.ingest.formats import UploadFormat
 from privacy.release.desk import DeskVerdict
-from privacy.schema import TableSchema
-from privacy.units import PrivacyUnit, UnitKind
-from tests.support.api import SCHEMA, initialise, rows_csv, settings_in
+from tests.support import declarations as declared
+from tests.support.api import initialise, rows_csv, settings_in
+from tests.support.declarations import allowed, queued
 
-T = TypeVar("T")
 ORIGIN = "demo.privgate.local/cycle"
 CAST: Mapping[str, Role] = {
     "owner": Role.OWNER,
@@ -55,8 +51,6 @@ CAST: Mapping[str, Role] = {
     "checker": Role.CHECKER,
     "auditor": Role.AUDITOR,
 }
-PURPOSE, WRONG_PURPOSE = Slug("research/oncology"), Slug("marketing")
-UNTIL = datetime(2099, 1, 1, tzinfo=UTC)
 PARTS: Mapping[FetchedPart, str] = {
     FetchedPart.CERTIFICATE: "certificate.json",
     FetchedPart.RECEIPT: "receipt.tlog-proof",
@@ -148,54 +142,32 @@ class _Play:
         tenant, admin = people.found_tenant(self.on, tenant_name="Test hospital", admin_name="Admin")
         chief = self.callers["admin"] = Caller(tenant, admin.principal)
         for name, role in CAST.items():
-            enrolled = _allowed(people.enrol(self.on, chief, name, 30))
+            enrolled = allowed(people.enrol(self.on, chief, name, 30))
             self.callers[name] = Caller(tenant, enrolled.principal)
-            _allowed(people.assign_role(self.on, chief, enrolled.principal, role))
-        for purpose, within in ((Slug("research"), ()), (PURPOSE, (Slug("research"),)), (WRONG_PURPOSE, ())):
-            _allowed(governance.define_purpose(self.on, chief, purpose, within))
-        _allowed(governance.set_policy(self.on, chief, _policy()))
+            allowed(people.assign_role(self.on, chief, enrolled.principal, role))
+        for purpose, within in declared.PURPOSES:
+            allowed(governance.define_purpose(self.on, chief, purpose, within))
+        allowed(governance.set_policy(self.on, chief, declared.tenant_policy()))
         self.publish()
 
     def register(self) -> tuple[PopulationId, DatasetId]:
         """Population, dataset, upload, grant."""
         owner, trainer = self.callers["owner"], self.callers["trainer"]
-        population = _allowed(populations.create_population(self.on, owner, _population())).population.id
+        population = allowed(populations.create_population(self.on, owner, declared.new_population())).population.id
         dataset = self.dataset(population)
         self.upload(dataset)
-        grant = grants.NewGrant(
-            principal=trainer.principal,
-            dataset=dataset,
-            purpose=PURPOSE,
-            until=UNTIL,
-            job_kinds=tuple(JobKind),
-            obligations=Obligations(
-                trainer_share=Share.parse("1"), approval_required=False, auto_release_epsilon=Epsilon.parse("1")
-            ),
-        )
-        _allowed(grants.create_grant(self.on, owner, grant))
+        allowed(grants.create_grant(self.on, owner, declared.new_grant(trainer.principal, dataset)))
         return population, dataset
 
     def dataset(self, population: PopulationId) -> DatasetId:
         """Register the table on a population."""
-        declared = datasets.NewDataset(
-            title="Doses and outcomes",
-            description="",
-            population=population,
-            schema=TableSchema.from_json(SCHEMA),
-            unit=PrivacyUnit(kind=UnitKind.RECORD, noun="patient"),
-            sensitivity=Sensitivity.CONFIDENTIAL,
-            purposes=(Slug("research"),),
-            legal_basis=LegalBasis.GDPR_PUBLIC_TASK,
-            special_condition=None,
-            basis_until=None,
-            retention_until=UNTIL,
-        )
-        return _allowed(datasets.register_dataset(self.on, self.callers["owner"], declared)).id
+        new = declared.new_dataset(population)
+        return allowed(datasets.register_dataset(self.on, self.callers["owner"], new)).id
 
     def upload(self, dataset: DatasetId, data: bytes = b"", state: VersionState = VersionState.SEALED) -> VersionId:
         """Upload and let the worker seal or refuse it."""
         owner = self.callers["owner"]
-        _allowed(datasets.may_upload(self.on, owner, dataset))
+        allowed(datasets.may_upload(self.on, owner, dataset))
         source = io.BytesIO(data or rows_csv())
         version = datasets.stage_upload(self.on, owner, dataset, UploadFormat.of("csv"), source)
         self.work()
@@ -206,13 +178,13 @@ class _Play:
 
     def train(self, dataset: DatasetId) -> ReleaseRecord:
         """A private model, let go by a person, because the tenant's ceiling is below it."""
-        spec = _training(dataset, "2")
-        _allowed(quote_job(self.on, self.callers["trainer"], spec))
-        job = _job(request_job(self.on, self.callers["trainer"], spec))
+        spec = declared.training(dataset, "2")
+        allowed(quote_job(self.on, self.callers["trainer"], spec))
+        job = queued(request_job(self.on, self.callers["trainer"], spec))
         release = self.finished(job)
         assert release.state == "held"
         checked = release_desk.check_release(self.on, self.callers["checker"], release.id, DeskVerdict.RELEASE)
-        return _allowed(checked)
+        return allowed(checked)
 
     def evaluate(self, dataset: DatasetId, model: ReleaseRecord) -> ReleaseRecord:
         """A priced evaluation: its owner says yes, and it leaves by policy."""
@@ -221,37 +193,39 @@ class _Play:
             "kind": "evaluation",
             "release": model.id,
             "dataset": dataset,
-            "purpose": PURPOSE,
+            "purpose": declared.PURPOSE,
             "epsilon": "1",
         }
-        parked = _job(request_job(self.on, self.callers["trainer"], spec))
+        parked = queued(request_job(self.on, self.callers["trainer"], spec))
         assert parked.state is JobState.AWAITING_APPROVAL
         yes = ApprovalVerdict.APPROVED
         answered = answer_approval(self.on, self.callers["owner"], parked.id, yes, parked.request_digest)
-        release = self.finished(_job(answered))
+        release = self.finished(queued(answered))
         assert release.state == "released"
         return release
 
     def refusals(self, population: PopulationId, dataset: DatasetId) -> None:
         """Everything that must not work, each with its entry; and a job that is cancelled before it starts."""
-        trainer, spec = self.callers["trainer"], _training(dataset, "1")
+        trainer, spec = self.callers["trainer"], declared.training(dataset, "1")
         assert isinstance(request_job(self.on, self.callers["peer"], spec), Deny)
-        assert isinstance(request_job(self.on, trainer, spec | {"purpose": WRONG_PURPOSE}), Deny)
-        assert isinstance(request_job(self.on, trainer, _training(dataset, "50")), OverBudget)
+        assert isinstance(request_job(self.on, trainer, spec | {"purpose": declared.WRONG_PURPOSE}), Deny)
+        assert isinstance(request_job(self.on, trainer, declared.training(dataset, "50")), OverBudget)
         assert isinstance(export_archive(self.on, trainer), Deny)
         assert isinstance(populations.change_budget(self.on, trainer, population, Epsilon.parse("90")), Deny)
         self.upload(self.dataset(population))
         self.upload(dataset, b"age,dose,outcome\n12,7,well\n", VersionState.REFUSED)
-        queued = _job(request_job(self.on, trainer, spec))
-        _allowed(cancel_job(self.on, trainer, queued.id))
+        job = queued(request_job(self.on, trainer, spec))
+        allowed(cancel_job(self.on, trainer, job.id))
         self.work()
         self.refused_release(dataset)
 
     def refused_release(self, dataset: DatasetId) -> None:
         """A model that its door-keeper keeps."""
-        release = self.finished(_job(request_job(self.on, self.callers["trainer"], _training(dataset, "1.5"))))
+        release = self.finished(
+            queued(request_job(self.on, self.callers["trainer"], declared.training(dataset, "1.5")))
+        )
         assert release.state == "held"
-        _allowed(release_desk.check_release(self.on, self.callers["owner"], release.id, DeskVerdict.REFUSE))
+        allowed(release_desk.check_release(self.on, self.callers["owner"], release.id, DeskVerdict.REFUSE))
 
     def deliver(self, model: ReleaseRecord, evaluation: ReleaseRecord) -> None:
         """The trainer fetches, the auditor exports."""
@@ -264,22 +238,22 @@ class _Play:
         assert not isinstance(read_entries(self.on, self.callers["auditor"], 0, 5), Deny)
         self.report(bundle)
         self.publish()
-        unpack_export(_allowed(export_archive(self.on, self.callers["auditor"])), bundle)
+        unpack_export(allowed(export_archive(self.on, self.callers["auditor"])), bundle)
         (bundle / "trust.json").write_bytes((self.place / "trust.json").read_bytes())
 
     def report(self, bundle: Path) -> None:
         """The auditor has a report issued, and fetches it in both forms."""
         auditor, wanted = self.callers["auditor"], reports.Wanted.of(0, None, [])
-        issued = _allowed(reports.issue_report(self.on, auditor, wanted, lambda _: self.publish()))
+        issued = allowed(reports.issue_report(self.on, auditor, wanted, lambda _: self.publish()))
         for form, name in ((ReportForm.ENVELOPE, "report.json"), (ReportForm.HTML, "report.html")):
-            content = _allowed(reports.read_report(self.on, auditor, issued.id, form))
+            content = allowed(reports.read_report(self.on, auditor, issued.id, form))
             (bundle / name).write_bytes(content)
 
     def fetch(self, release: ReleaseRecord, folder: Path, artifact: str) -> None:
         """Write the parts of a release into a folder."""
         folder.mkdir()
         for part, name in (*PARTS.items(), (FetchedPart.ARTIFACT, artifact)):
-            fetched = _allowed(release_desk.fetch(self.on, self.callers["trainer"], release.id, part))
+            fetched = allowed(release_desk.fetch(self.on, self.callers["trainer"], release.id, part))
             (folder / name).write_bytes(fetched.content)
 
     def finished(self, job: JobRecord) -> ReleaseRecord:
@@ -306,51 +280,6 @@ def unpack_export(export: ArchiveFile, target: Path) -> None:
     """Unpack an exported archive."""
     with export.content as content, tarfile.open(fileobj=content, mode="r:") as tar:
         tar.extractall(target, filter="data")
-
-
-def _policy() -> TenantPolicy:
-    confidential = Sensitivity.CONFIDENTIAL
-    return TenantPolicy(
-        approvals=(ApprovalNeeded(sensitivity=confidential, job_kind=JobKind.EVALUATION),),
-        ceilings=(ReleaseCeiling(sensitivity=confidential, epsilon=Epsilon.parse("1")),),
-        checked_by=(CheckedBy.OWNER, CheckedBy.CHECKER),
-    )
-
-
-def _population() -> populations.NewPopulation:
-    return populations.NewPopulation(
-        unit_kind=UnitKind.RECORD,
-        unit_noun=Slug("patient"),
-        unit_domain=Slug("patients"),
-        public_size=500,
-        holdout_share=Share.parse("0.2"),
-        epsilon=Epsilon.parse("8"),
-        delta=Delta.parse("0.000001"),
-    )
-
-
-def _training(dataset: DatasetId, epsilon: str) -> dict[str, Any]:
-    return {
-        "dataset": dataset,
-        "purpose": PURPOSE,
-        "epsilon": epsilon,
-        "features": {
-            "v": 1,
-            "columns": [{"column": name, "transform": "scale"} for name in ("age", "dose")],
-            "label": {"column": "outcome", "encoding": "positive", "category": "ill"},
-        },
-        "recipe": {"steps": 40},
-    }
-
-
-def _allowed(answer: T | Deny) -> T:
-    assert not isinstance(answer, Deny), answer
-    return answer
-
-
-def _job(answer: JobRecord | Deny | OverBudget) -> JobRecord:
-    assert isinstance(answer, JobRecord), answer
-    return answer
 
 
 def _remove(path: Path) -> None:
