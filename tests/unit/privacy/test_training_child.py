@@ -15,7 +15,7 @@ import pytest
 from kernel import canonical
 from kernel.canonical import Digest
 from privacy.evaluation import runner as evaluation_runner
-from privacy.evaluation.report import read_evaluation
+from privacy.evaluation.report import NoisyCounts, evaluation_bytes, read_evaluation
 from privacy.graph.forward import forward
 from privacy.graph.weights import NamedArrays, pack_weights, unpack_weights
 from privacy.jobs.assignment import EvaluationAssignment, TrainingAssignment
@@ -120,7 +120,10 @@ def test_what_leaves_has_one_form_whatever_the_rows_are(tmp_path: Path, unit: An
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_an_evaluation_has_one_form_whatever_the_rows_are(sealed: jobs.Sealed, tmp_path: Path, name: str) -> None:
-    """Whatever the holdout holds, noisy counts of every cell leave, and the same frames."""
+    """Whatever the holdout holds, noisy counts of every cell leave, and the same frames.
+
+    Their lengths are fixed but for the result's, whose every byte follows from the noisy counts in it.
+    """
     trained = jobs.training(sealed, recipe=FEW_STEPS)
     weights = {weight.name: np.ones(weight.shape, np.float32) for weight in trained.graph.weights}
     holdout = jobs.seal([HOSTILE[name]], tmp_path / "holdout", Split.HOLDOUT)
@@ -131,8 +134,12 @@ def test_an_evaluation_has_one_form_whatever_the_rows_are(sealed: jobs.Sealed, t
         {"m": "need", "upto": 1},
         {"m": "result", "steps": 1},
     ]
+    assert [length for _, length in run.frames] == [0, 0, len(run.artifact or b"")]
     statement = read_evaluation(assignment.plan, run.artifact or b"")
     assert len(statement["histogram"]["negative"]) == len(statement["histogram"]["positive"]) == assignment.plan.bins
+    counts, cells = statement["counts"], statement["histogram"]
+    noisy = NoisyCounts(**counts, negative=tuple(cells["negative"]), positive=tuple(cells["positive"]))
+    assert evaluation_bytes(assignment.plan, noisy) == run.artifact
 
 
 def test_a_killed_run_resumes_from_its_savepoint(sealed: jobs.Sealed) -> None:
