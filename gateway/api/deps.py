@@ -4,6 +4,8 @@ Rules
 -----
 1. A route of `/v1` has a caller, or it does not run.
 2. A read is decided in memory and logged through the journal before it is answered (`Reader.decide`).
+3. Whatever a route asks for is `async`, even where it waits for nothing: the framework sends a plain function to a
+   thread and back, for each request. For the same reason nothing here depends on anything else here but by a call.
 """
 
 from __future__ import annotations
@@ -13,8 +15,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import Depends, Header, Request, Security
-from fastapi.security import HTTPBearer
+from fastapi import Depends, Header, Request
 
 from gateway.api.problems import ProblemError
 from gateway.api.state import ApiState
@@ -28,35 +29,24 @@ from policies.sentences import sentence
 from policies.vocabulary import Action
 
 
-def get_state(request: Request) -> ApiState:
+async def get_state(request: Request) -> ApiState:
     """The app's state."""
-    state: ApiState = request.app.state.privgate
-    return state
+    return state_of(request)
 
 
 State = Annotated[ApiState, Depends(get_state)]
 LONGEST_VERSION = 15
 
 
-BEARER = HTTPBearer(
-    scheme_name="accessToken", bearerFormat="pgw_...", description="An access token, shown once.", auto_error=False
-)
-"""Documents how to sign in; `get_caller` reads the header itself, because its refusals are problem documents."""
-
-
-async def get_caller(request: Request, state: State) -> Caller:
+async def get_caller(request: Request) -> Caller:
     """Whoever the token proves."""
+    state = state_of(request)
     written = bearer(request.headers.get("authorization"))
     known = state.authenticator.remembered(written)
     return known if known is not None else await state.reads(state.authenticator.prove, written)
 
 
-async def get_documented_caller(request: Request, state: State, _: Annotated[object, Security(BEARER)]) -> Caller:
-    """Whoever the token proves; the API's document says that a token is needed."""
-    return await get_caller(request, state)
-
-
-CurrentCaller = Annotated[Caller, Depends(get_documented_caller)]
+CurrentCaller = Annotated[Caller, Depends(get_caller)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +85,20 @@ class Reader:
         return self.caller.principal
 
 
-def get_reader(caller: CurrentCaller, state: State) -> Reader:
+async def get_reader(request: Request) -> Reader:
     """A caller who reads."""
-    return Reader(caller, state)
+    return Reader(await get_caller(request), state_of(request))
 
 
 CurrentReader = Annotated[Reader, Depends(get_reader)]
+AUTHENTICATING = (get_caller, get_reader)
+"""What a route asks for if it has a caller; the API's document says of these routes that a token is needed."""
+
+
+def state_of(request: Request) -> ApiState:
+    """The state of the app that a request came to."""
+    state: ApiState = request.app.state.privgate
+    return state
 
 
 def denied(decision: Deny) -> ProblemError:
@@ -114,7 +112,7 @@ def denied(decision: Deny) -> ProblemError:
     )
 
 
-def idempotency_key(key: Annotated[str | None, Header(alias="Idempotency-Key")] = None) -> str:
+async def idempotency_key(key: Annotated[str | None, Header(alias="Idempotency-Key")] = None) -> str:
     """The key under which this request may be sent again; required where something is spent or started."""
     if key is None:
         raise ProblemError(
@@ -131,7 +129,7 @@ def idempotency_key(key: Annotated[str | None, Header(alias="Idempotency-Key")] 
 Key = Annotated[str, Depends(idempotency_key)]
 
 
-def expected_version(
+async def expected_version(
     written: Annotated[str | None, Header(alias="If-Match", max_length=40, examples=['"7"'])] = None,
 ) -> int | None:
     """The version that the caller read, from its ETag; `*` says that any will do.

@@ -87,7 +87,7 @@ async def follow_job(
 
     async def still_may() -> bool:
         try:
-            await get_caller(request, state)
+            await get_caller(request)
         except UnauthenticatedError:
             return False
         return await reader.still_may(Action.JOB_READ, **_facts(record))

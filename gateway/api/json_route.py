@@ -19,7 +19,7 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
 from gateway.api.body_reader import declared_length
-from gateway.api.deps import get_caller, get_state
+from gateway.api.deps import get_caller
 from gateway.api.problems import ProblemError
 from kernel import canonical
 from kernel.errors import InvalidError, Kind, TooLargeError
@@ -42,7 +42,7 @@ class JsonRoute(APIRoute):
             return handle
 
         async def handle_strictly(request: Request) -> Response:
-            await get_caller(request, get_state(request))
+            await get_caller(request)
             strict = _StrictRequest(request.scope, request.receive)
             await strict.read()
             return await handle(strict)

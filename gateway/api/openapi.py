@@ -4,7 +4,8 @@ Rules
 -----
 1. Every refusal is documented as a problem document, and only where it can happen.
 2. Every body has an example that works in form (`gateway.api.examples`).
-3. Operation ids are part of the interface: clients, the table of rights and the log's readers cite them.
+3. Where a route has a caller, the document says that a token is needed.
+4. Operation ids are part of the interface: clients, the table of rights and the log's readers cite them.
 """
 
 from __future__ import annotations
@@ -14,12 +15,18 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 
+from gateway.api.deps import AUTHENTICATING
 from gateway.api.examples import EXAMPLES
 from gateway.api.views import Problem
 
 ONLY_WITH_BODY = ("408", "413", "415")
 ONLY_WITH_VERSION = ("412", "428")
+SCHEME = "accessToken"
+BEARER = {
+    "type": "http", "scheme": "bearer", "bearerFormat": "pgw_...", "description": "An access token, shown once.",
+}  # fmt: skip
 _METHODS = ("get", "put", "post", "delete")
 
 
@@ -39,12 +46,20 @@ def _cached(app: FastAPI) -> Callable[[], dict[str, Any]]:
 
 def _document(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
-    components = document["components"]["schemas"]
-    components["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    components = document["components"]
+    components["schemas"]["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    components["securitySchemes"] = {SCHEME: BEARER}
+    authenticated = {route.operation_id for route in app.routes if isinstance(route, APIRoute) and _has_a_caller(route)}
     for operation in operations(document):
+        if operation["operationId"] in authenticated:
+            operation["security"] = [{SCHEME: []}]
         _say_what_can_happen(operation)
         _add_example(operation)
     return document
+
+
+def _has_a_caller(route: APIRoute) -> bool:
+    return any(dependency.call in AUTHENTICATING for dependency in route.dependant.dependencies)
 
 
 def operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
