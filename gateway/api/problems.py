@@ -21,6 +21,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from gateway.api.faults import rule_of, told
 from kernel.errors import Kind, PrivgateError
 
 MEDIA_TYPE = "application/problem+json"
@@ -109,10 +110,10 @@ async def _on_privgate_error(request: Request, error: Exception) -> JSONResponse
 
 async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    # Only place and rule: `input` and `ctx` may hold what was sent. A location part may be a member name from outside.
-    known = [{"field": _place(item), "rule": str(item["type"])} for item in error.errors()[:20]]
-    detail = f"{len(error.errors())} field(s) break their rule; the first is `{known[0]['field']}`."
-    return problem_response(request, 422, "invalid", detail, {"field": known[0]["field"], "fields": known})
+    # Only place and rule: `input`, `msg` and `ctx` may hold what was sent. A location part may be a name from outside.
+    faults = [(_place(item), rule_of(item)) for item in error.errors()[:20]]
+    fields = [{"field": field, "rule": rule} for field, rule in faults]
+    return problem_response(request, 422, "invalid", told(faults), {"field": faults[0][0], "fields": fields})
 
 
 def _place(item: Mapping[str, Any]) -> str:

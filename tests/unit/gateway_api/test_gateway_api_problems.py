@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from gateway.api import bodies
+from gateway.api.faults import pattern_rule
 from kernel.errors import CorruptError, Kind
 from tests.support.api import House, done, job_body, refused
 
@@ -182,3 +185,44 @@ def test_when_the_journal_is_down_reads_fail_closed(made: House, monkeypatch: py
     refused(made["owner"].get("/v1/datasets"), 503, "unavailable")
     ready = made.client.get("/readyz")
     assert (ready.status_code, ready.json()["parts"]["journal"]) == (503, False)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field", "said"),
+    [
+        ("/v1/principals", {"name": "x", "token_days": 0}, "token_days", "must be at least 1"),
+        ("/v1/principals", {"name": ""}, "name", "must have at least 1 characters"),
+        ("/v1/principals", {}, "name", "is missing"),
+        ("/v1/principals", {"name": SECRET, SECRET: 1}, "body", "has a member that is not known here"),
+        ("/v1/purposes", {"purpose": "Research", "within": []}, "purpose", "must be a lower-case name"),
+        ("/v1/populations", {"unit": {"kind": SECRET, "noun": "x"}}, "unit.kind", "must be one of record, column"),
+    ],
+)
+def test_a_malformed_field_is_told_with_its_rule(
+    made: House, path: str, body: dict[str, Any], field: str, said: str
+) -> None:
+    """Whoever sent it learns which field it is and what to write, and reads nothing of what was sent."""
+    problem = refused(made["admin"].post(path, body), 422, "invalid")
+    assert (problem["field"], SECRET in json.dumps(problem)) == (field, False)
+    assert f"`{field}` {said}" in problem["detail"]
+    assert said in next(told["rule"] for told in problem["fields"] if told["field"] == field)
+
+
+def test_every_pattern_of_a_body_has_words() -> None:
+    """Each pattern in the description of this interface is told in words, never as a pattern."""
+
+    def patterns(part: Any) -> Iterator[str]:
+        if isinstance(part, dict):
+            if isinstance(part.get("pattern"), str):
+                yield part["pattern"]
+            for inner in part.values():
+                yield from patterns(inner)
+        elif isinstance(part, list):
+            for inner in part:
+                yield from patterns(inner)
+
+    kinds = [kind for kind in vars(bodies).values() if isinstance(kind, type) and issubclass(kind, bodies.Body)]
+    shapes = [kind.model_json_schema() for kind in kinds]
+    found = set(patterns(shapes))
+    assert len(found) > 5
+    assert not [pattern for pattern in found if "openapi" in pattern_rule(pattern)]
