@@ -130,6 +130,8 @@ class Sequencer:
             derived = derived.extended(map(leaf_hash, leaves))
         if derived != state:
             raise CorruptError("the log's leaves do not give the stored tree state; restore the database")
+        if self._tiles.get(Tile(ENTRIES, state.size // TILE_WIDTH).path) is not None:
+            raise CorruptError("the database is older than its tiles, and forgets what they hold; restore the newest")
         self._checked = True
 
     def step(self) -> Checkpoint | None:

@@ -54,9 +54,11 @@ class Settings(BaseSettings):
     sandbox_level: str = Field(default="landlock+seccomp", pattern=r"^(rlimits|landlock|seccomp|landlock\+seccomp)$")
     """The least confinement under which a job may run; a host that cannot give it refuses to start a worker."""
     ingest_memory_bytes: int = Field(default=480 * MIB, ge=256 * MIB)
-    training_memory_bytes: int = Field(default=8 * GIB, ge=1 * GIB)
-    child_cpu_seconds: int = Field(default=4 * 3600, ge=10)
-    child_wall_seconds: int = Field(default=8 * 3600, ge=10)
+    # The least that `privacy.jobs.plan` counts on when it admits a plan: below it the true number of rows would decide
+    # whether a job ends, and an end is visible to its trainer.
+    training_memory_bytes: int = Field(default=8 * GIB, ge=8 * GIB)
+    child_cpu_seconds: int = Field(default=4 * 3600, ge=4 * 3600)
+    child_wall_seconds: int = Field(default=8 * 3600, ge=4 * 3600)
     upload_bytes: int = Field(default=8 * GIB, ge=1 * MIB)
     """The largest accepted upload."""
 

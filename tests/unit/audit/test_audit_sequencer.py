@@ -212,10 +212,20 @@ def test_a_running_sequencer_does_not_sign_a_wrong_tree(make_world: Any) -> None
 def test_a_tile_that_exists_with_other_bytes_stops_the_sequencer(world: Any) -> None:
     """Tiles are created once; a different one at the path is a conflict, not overwritten."""
     world.publish()
+    running = world.sequencer()
+    running.check()
     world.tiles.put("tile/entries/000", b"something else")
     world.write(0, 256)
     with pytest.raises(ConflictError):
-        world.sequencer().step()
+        running.step()
+
+
+def test_a_full_tile_beyond_the_tree_stops_the_sequencer_when_it_starts(world: Any) -> None:
+    """The database was put back to before that tile: its log would be a second history."""
+    world.publish()
+    world.tiles.put("tile/entries/000", b"what was there before")
+    with pytest.raises(CorruptError, match="older than its tiles"):
+        world.sequencer().check()
 
 
 def test_a_key_is_rotated_by_signing_with_both(world: Any) -> None:

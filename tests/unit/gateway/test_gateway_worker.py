@@ -250,11 +250,11 @@ def test_a_worker_that_was_told_to_stop_takes_nothing_more(
 def test_children_are_confined_and_limited_as_the_settings_say(tmp_path: Path) -> None:
     """The least confinement, memory and time of each kind; a job's child may write no file at all."""
     settings = Settings(
-        home=tmp_path, sandbox_level="landlock", child_cpu_seconds=11, child_wall_seconds=12, upload_bytes=2**21
+        home=tmp_path, sandbox_level="landlock", child_cpu_seconds=14411, child_wall_seconds=14412, upload_bytes=2**21
     )
     made = confinement_of(settings)
     assert made.minimum is Level.LANDLOCK
-    assert (made.job.cpu_seconds, made.job.wall_seconds, made.job.output_bytes) == (11, 12, 0)
+    assert (made.job.cpu_seconds, made.job.wall_seconds, made.job.output_bytes) == (14411, 14412, 0)
     assert made.job.memory_bytes == settings.training_memory_bytes
     assert (made.ingest.memory_bytes, made.ingest.output_bytes) == (settings.ingest_memory_bytes, 2**21)
     assert len(worker_name()) <= 64
