@@ -15,6 +15,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from json.encoder import encode_basestring
 from typing import Any, Self, TypeAlias
 
 from kernel.errors import InvalidError, TooLargeError
@@ -70,9 +71,8 @@ def encode(value: Json) -> bytes:
 
     Reference: RFC 8785 section 3.2.
     """
-    ordered = _ordered(value, DEEPEST)
     try:
-        return _ENCODER.encode(ordered).encode("utf-8")
+        return _written(value, DEEPEST).encode("utf-8")
     except UnicodeEncodeError:
         raise InvalidError("text holds a lone surrogate and has no UTF-8 form") from None
 
@@ -124,19 +124,27 @@ def _decode_plain(written: str) -> Any:
     return value
 
 
-def _ordered(value: Any, depth: int) -> Any:
-    if value is None or isinstance(value, (bool, str)):
-        return value
+def _written(value: Any, depth: int) -> str:
+    if isinstance(value, str):
+        return encode_basestring(value)
+    if value is None or isinstance(value, bool):
+        return _CONSTANTS[value]
     if isinstance(value, int):
         if abs(value) > LARGEST_INTEGER:
             raise InvalidError("an integer beyond 2^53 - 1 must be written as text")
-        return value
+        return int.__repr__(value)
     if depth == 0:
         raise InvalidError(f"nested deeper than {DEEPEST} levels")
-    if isinstance(value, (dict, Mapping)):
-        return {key: _ordered(value[key], depth - 1) for key in _sorted_names(value)}
     if isinstance(value, (list, tuple)):
-        return [_ordered(item, depth - 1) for item in value]
+        return "[" + ",".join([_written(item, depth - 1) for item in value]) + "]"
+    if isinstance(value, (dict, Mapping)):
+        members = []
+        for name in _sorted_names(value):
+            member = value[name]
+            # Most members are text: written here, they cost no call.
+            written = encode_basestring(member) if isinstance(member, str) else _written(member, depth - 1)
+            members.append(encode_basestring(name) + ":" + written)
+        return "{" + ",".join(members) + "}"
     raise InvalidError(f"{type(value).__name__} has no canonical form; write amounts as decimal text")
 
 
@@ -168,6 +176,6 @@ def _bounded_integer(digits: str) -> int:
 
 
 _LONGEST_INTEGER = len(str(-LARGEST_INTEGER))
-_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, check_circular=False)
+_CONSTANTS = {None: "null", True: "true", False: "false"}
 _PLAIN_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, sort_keys=True)
 _PLAIN_DECODER = json.JSONDecoder(parse_float=_no_float, parse_constant=_no_float, parse_int=_bounded_integer)

@@ -21,12 +21,16 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from audit.archive import Opening
 from audit.entry import Entry
-from audit.merkle import Frontier
+from audit.merkle import Frontier, leaf_hash
 from audit.sequencer import Pending
 from gateway.storage.engine import is_sqlite
 from gateway.storage.tables import log_checkpoint, log_entry, log_tenant, log_tree
 from kernel.errors import ConflictError, StaleError
 from kernel.ids import EntryId, TenantId
+
+_COUNTER = select(log_tenant.c.next_seq).where(log_tenant.c.tenant == bindparam("whose")).with_for_update()
+_COUNT = update(log_tenant).where(log_tenant.c.tenant == bindparam("whose")).values(next_seq=bindparam("value"))
+_INSERT = insert(log_entry)
 
 
 class SqlLog:
@@ -55,7 +59,7 @@ class SqlLog:
                 "payload": entry.payload,
                 "salt": entry.salt,
                 "leaf": entry.leaf,
-                "leaf_hash": entry.leaf_hash.raw,
+                "leaf_hash": leaf_hash(entry.leaf),
             }
         )
 
@@ -67,18 +71,17 @@ class SqlLog:
     def flush(self) -> None:
         """Write the entries and the counters; call it once, last before the commit."""
         if self._waiting:
-            self._connection.execute(insert(log_entry), self._waiting)
+            self._connection.execute(_INSERT, self._waiting)
         for tenant, value in self._next.items():
-            self._connection.execute(update(log_tenant).where(log_tenant.c.tenant == tenant).values(next_seq=value))
+            self._connection.execute(_COUNT, {"whose": tenant, "value": value})
         self._waiting = []
 
     def _locked_counter(self, tenant: TenantId) -> int:
-        query = select(log_tenant.c.next_seq).where(log_tenant.c.tenant == tenant).with_for_update()
-        value = self._connection.execute(query).scalar_one_or_none()
+        value = self._connection.execute(_COUNTER, {"whose": tenant}).scalar_one_or_none()
         if value is None:
             fresh = sqlite_insert if is_sqlite(self._connection) else postgres_insert
             self._connection.execute(fresh(log_tenant).values(tenant=tenant, next_seq=0).on_conflict_do_nothing())
-            value = self._connection.execute(query).scalar_one()
+            value = self._connection.execute(_COUNTER, {"whose": tenant}).scalar_one()
         return int(value)
 
 
