@@ -12,7 +12,7 @@ import pytest
 
 from gateway.storage import blobs
 from gateway.storage.blobs import INCOMING, S3BlobStore
-from kernel.errors import ConflictError, TooLargeError, UnavailableError
+from kernel.errors import ConflictError, InvalidError, TooLargeError, UnavailableError
 from privacy.sealing.stores import BlobPath
 from tests.support import s3
 
@@ -58,7 +58,7 @@ def test_what_is_on_its_way_has_no_name_of_ours(store: S3BlobStore) -> None:
     """A leftover of a crashed writer is neither listed nor readable under any name that we could form."""
     obstore.put(store._store, f"{INCOMING}abc", b"half")
     assert list(store.list()) == []
-    with pytest.raises(Exception, match="segments"):
+    with pytest.raises(InvalidError, match="segments"):
         BlobPath(f"{INCOMING}abc")
 
 

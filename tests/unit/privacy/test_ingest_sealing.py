@@ -240,8 +240,9 @@ def test_what_the_child_writes_shows_no_value(tmp_path: Path) -> None:
     """No text of the upload stands in any file that it wrote."""
     secret = b"Zaphod-4711-Beeblebrox"
     answer = sealed(tmp_path, b"mrn,day\n" + secret + b",1\n", VISITS, unit=by("mrn"), holdout="0.5")
-    for path in answer.folder.iterdir():
-        assert secret not in path.read_bytes()
+    files = {path.name: path.read_bytes() for path in answer.folder.iterdir()}
+    assert files.keys() == {"train-00000", "holdout-00000", "fingerprints"}
+    assert [name for name, content in files.items() if secret in content] == []
 
 
 # --- real data -------------------------------------------------------------------------------------------------------
