@@ -153,14 +153,16 @@ class Column:
         return body | {name: value for name, value in optional.items() if value not in (None, [], False)}
 
     @classmethod
-    def from_json(cls, body: Mapping[str, Any]) -> Column:
-        """Read what `to_json` writes; raise `InvalidError` naming the column otherwise."""
-        if not isinstance(body, Mapping) or not set(body) <= _COLUMN_MEMBERS or "name" not in body:
+    def from_json(cls, body: Mapping[str, Any], number: int = 1) -> Column:
+        """Read what `to_json` writes; raise `InvalidError` naming the column or its `number` otherwise."""
+        place = f"columns.{number}"
+        if not isinstance(body, Mapping) or not {"name", "kind"} <= set(body) <= _COLUMN_MEMBERS:
+            others = ", ".join(sorted(_COLUMN_MEMBERS - {"name", "kind"}))
             raise InvalidError(
-                f"a column needs a `name` and may have {', '.join(sorted(_COLUMN_MEMBERS))}", field="columns"
+                f"column {number}: it needs `name` and `kind` and may have {others}, nothing else", field=place
             )
-        if body.get("kind") not in list(ColumnKind):
-            raise InvalidError("a column's `kind` must be one of " + ", ".join(ColumnKind), field="columns")
+        if body["kind"] not in list(ColumnKind):
+            raise InvalidError(f"column {number}: `kind` must be one of {', '.join(ColumnKind)}", field=place)
         return cls(
             name=body["name"],
             kind=ColumnKind(body["kind"]),
@@ -189,12 +191,12 @@ class TableSchema:
         if len(set(names)) != len(names):
             raise InvalidError("two columns have the same name", field="columns")
 
-    def column(self, name: str) -> Column:
-        """Return the column of that name; raise `InvalidError` if there is none."""
+    def column(self, name: str, field: str = "column") -> Column:
+        """Return the column of that name; raise `InvalidError` that blames `field` if there is none."""
         for column in self.columns:
             if column.name == name:
                 return column
-        raise InvalidError("no such column in the schema", field="column")
+        raise InvalidError(f"`{field}` names no column of the schema: see the dataset's card", field=field)
 
     @property
     def digest(self) -> Digest:
@@ -211,7 +213,7 @@ class TableSchema:
         columns = body.get("columns") if isinstance(body, Mapping) else None
         if not isinstance(columns, Sequence) or isinstance(columns, str):
             raise InvalidError("a schema needs a list of `columns`", field="columns")
-        return cls(tuple(Column.from_json(column) for column in columns))
+        return cls(tuple(Column.from_json(column, number) for number, column in enumerate(columns, 1)))
 
 
 def _parameter(body: Mapping[str, Any], name: str) -> Parameter | None:

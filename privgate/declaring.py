@@ -13,6 +13,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -74,7 +75,11 @@ def check(path: Path, schema: TableSchema, *, delimiter: str = ",", most: int = 
         read = _json_problems(file, schema) if form in (".jsonl", ".ndjson") else _csv_problems(file, schema, delimiter)
         try:
             return list(islice(read, most))
-        except (UnicodeDecodeError, csv.Error):
+        except UnicodeDecodeError:
+            return [Problem(None, None, Rule.NOT_UTF8)]
+        except (gzip.BadGzipFile, EOFError, zlib.error):
+            return [Problem(None, None, Rule.NOT_GZIP)]
+        except csv.Error:
             return [Problem(None, None, Rule.NOT_THIS_FORM)]
 
 

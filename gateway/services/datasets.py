@@ -175,7 +175,7 @@ def check_unit(schema: TableSchema, unit: PrivacyUnit, population: Population) -
     if unit.kind is not population.unit_kind:
         raise InvalidError("the dataset's unit must be the population's: the same `kind`", field="unit")
     if unit.kind is UnitKind.COLUMN:
-        column = schema.column(unit.column or "")
+        column = schema.column(unit.column or "", "unit.column")
         if column.kind is not ColumnKind.IDENTIFIER or column.fill is not None:
             raise InvalidError("the unit's column must be declared as an identifier", field="unit")
 

@@ -222,7 +222,7 @@ class FeatureSpec:
             if column.kind not in _KINDS[feature.transform]:
                 raise _error(column.name, f"`{feature.transform}` is for " + _joined(_KINDS[feature.transform]))
             _check_effective(column, feature.low, feature.high, feature.transform in _BOUNDED)
-        self._check_label(schema.column(self.label.column))
+        self._check_label(schema.column(self.label.column, "label"))
         if self.width(schema) > LARGEST_WIDTH:
             raise TooLargeError(f"a row may become at most {LARGEST_WIDTH} numbers", field="columns")
 
@@ -273,7 +273,7 @@ def default_features(schema: TableSchema, label: str) -> FeatureSpec:
     usable = [c for c in schema.columns if c.kind is not ColumnKind.IDENTIFIER and c.name != label]
     spec = FeatureSpec(
         columns=tuple(Feature(column=column.name, transform=_default_transform(column)) for column in usable),
-        label=_default_label(schema.column(label)),
+        label=_default_label(schema.column(label, "label")),
     )
     spec.check(schema)
     return spec

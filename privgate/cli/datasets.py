@@ -10,7 +10,8 @@ import typer
 
 from privgate.cli.exits import Exit
 from privgate.cli.options import DEFAULT, Key, Machine, Profile, commands, gateway
-from privgate.cli.screen import dump, note, say, show, show_all, table
+from privgate.cli.problems import show_problems
+from privgate.cli.screen import dump, note, say, show, show_all
 
 app = commands("Declare a dataset, check a file, upload it, read a card.")
 Dataset = Annotated[str, typer.Argument(help="dst_...", metavar="DATASET")]
@@ -51,10 +52,10 @@ def check(
     if machine:
         dump([problem.to_json() for problem in problems])
     elif problems:
-        rows = [["-" if v is None else v for v in (p.row, p.column, p.rule.value)] for p in problems]
-        table(["row", "column", "rule"], rows)
+        show_problems((p.row, p.column, p.rule.value) for p in problems)
     if problems:
-        note(f"{len(problems)} problems{' or more' if len(problems) == declaring.MOST_PROBLEMS else ''}.")
+        more = " or more; the first of them stand here" if len(problems) == declaring.MOST_PROBLEMS else ""
+        note(f"{len(problems)} problem{'' if len(problems) == 1 else 's'}{more}.")
         raise typer.Exit(Exit.FAILED)
     note("Every row fits the declaration.")
 
@@ -143,4 +144,4 @@ def _show_problems(refused: Exception, *, machine: bool) -> None:
     if machine:
         dump(refused.version.to_json())
     else:
-        table(["row", "column", "rule"], [[p.get("row") or "-", p.get("column") or "-", p.get("rule")] for p in found])
+        show_problems((p.get("row"), p.get("column"), str(p.get("rule"))) for p in found)

@@ -21,13 +21,13 @@ def read_document(path: Path) -> dict[str, Any]:
     """Read an object from a file whose name says whether it is YAML; raise `InvalidError` otherwise."""
     if path.stat().st_size > LIMIT:
         raise TooLargeError(f"a document has at most {LIMIT} bytes", field=path.name)
-    text = path.read_text(encoding="utf-8")
     try:
+        text = path.read_text(encoding="utf-8")
         body = _yaml(text) if path.suffix.lower() in (".yaml", ".yml") else json.loads(text, parse_float=str)
     except ValueError:
-        raise InvalidError(f"{path.name} is not valid JSON or YAML", field=path.name) from None
+        raise InvalidError(f"`{path.name}` is not valid JSON or YAML in UTF-8", field=path.name) from None
     if not isinstance(body, dict):
-        raise InvalidError(f"{path.name} must hold an object", field=path.name)
+        raise InvalidError(f"`{path.name}` must hold an object", field=path.name)
     return body
 
 

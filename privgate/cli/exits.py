@@ -71,6 +71,7 @@ def _from_gateway(error: Exception) -> tuple[Exit, list[str]] | None:
         client.ConflictError: Exit.CONFLICT,
         client.InvalidRequestError: Exit.USAGE,
         client.UnavailableError: Exit.UNREACHABLE,
+        client.ImpostorError: Exit.NOT_BELIEVED,
     }
     return codes.get(type(error), Exit.FAILED), [
         _sentence(str(error)),

@@ -38,7 +38,7 @@ def login(
     from privgate.client import profiles
     from privgate.sdk.gateway import Gateway
 
-    authority = None if ca is None else ca.read_text(encoding="ascii")
+    authority = None if ca is None else ca.read_text(encoding="ascii", errors="replace")
     pinned = None if trust is None else TrustFile.from_bytes(trust.read_bytes())
     kept = profiles.Profile(url=url, token=_token(token_file), authority=authority)
     with Gateway(kept) as signed_in:
@@ -70,7 +70,7 @@ def _token(file: Path | None) -> str:
     import os
 
     if file is not None:
-        return file.read_text(encoding="ascii").strip()
+        return file.read_text(encoding="ascii", errors="replace").strip()
     if written := os.environ.get("PRIVGATE_TOKEN"):
         return written.strip()
     if not sys.stdin.isatty():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -35,19 +37,19 @@ def enrol(
     profile: Profile = DEFAULT,
 ) -> None:
     """Let somebody in. The token is written once, to a file or to standard output."""
-    with gateway(profile) as connected:
+    with _hand_over(token_file) as hand_out, gateway(profile) as connected:
         token = connected.enrol(name, *(role or ()), token_days=days)
+        hand_out(token.token)
     note(f"Enrolled {token.principal}; credential {token.credential}.")
-    _hand_out(token.token, token_file)
 
 
 @app.command()
 def token(principal: Principal, token_file: TokenFile = None, days: Days = 90, profile: Profile = DEFAULT) -> None:
     """Issue a further token; it is written once."""
-    with gateway(profile) as connected:
+    with _hand_over(token_file) as hand_out, gateway(profile) as connected:
         issued = connected.issue_token(principal, token_days=days)
+        hand_out(issued.token)
     note(f"Issued credential {issued.credential}.")
-    _hand_out(issued.token, token_file)
 
 
 @app.command("give-role")
@@ -84,12 +86,19 @@ def revoke_token(
     note(f"{credential} is revoked.")
 
 
-def _hand_out(written: str, file: Path | None) -> None:
+@contextmanager
+def _hand_over(file: Path | None) -> Iterator[Callable[[str], None]]:
+    """Make the file before the token is issued: a token that then cannot be written would be lost, and be valid."""
     import os
 
     if file is None:
-        say(written)
+        yield say
         return
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "w", encoding="ascii") as handle:
-        handle.write(written + "\n")
+        try:
+            yield lambda written: print(written, file=handle, flush=True)
+        except BaseException:
+            if file.stat().st_size == 0:
+                file.unlink()
+            raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -74,10 +75,20 @@ def written_request(
 
 
 def read_request(path: Path) -> dict[str, Any]:
-    """Read JSON or YAML; numbers with a fraction become the decimal text that they are written as."""
+    """Read JSON or YAML; numbers become the decimal text that they are written as, except where they count."""
     from privgate.cli.documents import read_document
+    from privgate.sdk.requests import DECIMALS
 
-    return read_document(path)
+    body = read_document(path)
+    recipe = body.get("recipe")
+    if isinstance(recipe, dict):
+        body["recipe"] = _decimal(recipe, DECIMALS)
+    return _decimal(body, {"epsilon", "accuracy_share"})
+
+
+def _decimal(members: dict[str, Any], decimals: Collection[str]) -> dict[str, Any]:
+    whole = {n for n, v in members.items() if n in decimals and isinstance(v, int) and not isinstance(v, bool)}
+    return {name: str(value) if name in whole else value for name, value in members.items()}
 
 
 def _recipe(pairs: list[str]) -> dict[str, Any]:

@@ -70,6 +70,10 @@ class UnavailableError(GatewayError):
     """Nobody answered, or the gateway cannot answer safely now. Try again."""
 
 
+class ImpostorError(GatewayError):
+    """Somebody answered whose certificate is not one of the pinned authority for this address. Nothing was sent."""
+
+
 _BY_STATUS: Mapping[int, type[GatewayError]] = {
     401: NotSignedInError,
     403: DeniedError,

@@ -19,12 +19,14 @@ from typing import Any, BinaryIO
 
 import httpx2
 
-from privgate.client.errors import UnavailableError, error_for
+from kernel.errors import InvalidError
+from privgate.client.errors import GatewayError, ImpostorError, UnavailableError, error_for
 from privgate.client.profiles import Profile
 
 ANSWER_LIMIT = 64 * 2**20
 UPLOAD_CHUNK = 1 << 20
 RETRIES = 3
+IMPOSTOR = "Who answers has no certificate of your authority for this address: check the address and `login --ca`."
 SILENCE_SECONDS = 60.0
 """A stream that says nothing for longer, not even that it is still there, is taken up anew."""
 
@@ -33,7 +35,7 @@ class Connection:
     """Requests to one gateway as one principal. Close it, or use it as a context manager."""
 
     def __init__(self, profile: Profile, *, timeout_seconds: float = 60.0) -> None:
-        context = ssl.create_default_context(cadata=profile.authority) if profile.authority else _system_context()
+        context = _context(profile.authority)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         self._client = httpx2.Client(
             base_url=profile.url,
@@ -103,8 +105,8 @@ class Connection:
                     response.read()
                     raise _error(response)
                 yield from response.iter_bytes()
-        except httpx2.TransportError:
-            raise _unreachable() from None
+        except httpx2.TransportError as error:
+            raise _unreachable(error) from None
 
     def events(self, path: str, *, after: str | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield `(id, data)` of a server-sent event stream; on a lost connection it resumes after the last id."""
@@ -114,10 +116,10 @@ class Connection:
                 for identifier, data in self._event_stream(path, last):
                     last, failures = identifier, 0
                     yield identifier, data
-            except httpx2.TransportError:
+            except httpx2.TransportError as error:
                 failures += 1
                 if failures > RETRIES:
-                    raise _unreachable() from None
+                    raise _unreachable(error) from None
                 time.sleep(failures)
             else:
                 return
@@ -143,8 +145,8 @@ class Connection:
     def _once(self, method: str, path: str, **arguments: Any) -> httpx2.Response:
         try:
             response = self._client.request(method, path, **arguments)
-        except httpx2.TransportError:
-            raise _unreachable() from None
+        except httpx2.TransportError as error:
+            raise _unreachable(error) from None
         if response.status_code >= 400:
             raise _error(response)
         return response
@@ -171,8 +173,16 @@ def _given(query: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in query.items() if value is not None}
 
 
-def _system_context() -> ssl.SSLContext:
-    return ssl.create_default_context()
+def _context(authority: str | None) -> ssl.SSLContext:
+    if authority is None:
+        return ssl.create_default_context()
+    try:
+        # As bytes it would be DER, and nothing at all would be the system's authorities.
+        if authority.isascii() and authority.strip():
+            return ssl.create_default_context(cadata=authority)
+    except ssl.SSLError:
+        pass
+    raise InvalidError("`ca` must be a PEM file with the authority's certificate", field="ca")
 
 
 def _error(response: httpx2.Response) -> Exception:
@@ -183,5 +193,10 @@ def _error(response: httpx2.Response) -> Exception:
     return error_for(response.status_code, problem if isinstance(problem, dict) else {})
 
 
-def _unreachable() -> UnavailableError:
+def _unreachable(error: BaseException) -> GatewayError:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return ImpostorError(0, {"code": "impostor", "detail": IMPOSTOR})
+        cause = cause.__cause__ or cause.__context__
     return UnavailableError(0, {"code": "unreachable", "detail": "Nobody answers at the gateway's address."})

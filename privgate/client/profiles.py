@@ -37,6 +37,10 @@ class Profile:
         text(2048, url=self.url)
         if not self.url.startswith("https://"):
             raise InvalidError("`url` must begin with https://", field="url")
+        if not self.token.isascii() or not self.token.isprintable() or " " in self.token or not self.token:
+            raise InvalidError(
+                "`token` is empty, or holds what is no token: copy all of it, and nothing else", field="token"
+            )
 
     def __repr__(self) -> str:
         return f"Profile({self.url}, ***)"

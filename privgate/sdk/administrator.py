@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from kernel.errors import InvalidError
 from privgate.sdk.pages import Collection
 from privgate.sdk.session import Session, identifier
 from privgate.sdk.views import Policy, Principal, Purpose, Token
@@ -44,7 +45,12 @@ class AdministratorVerbs(Session):
         return Purpose.read(self.connection.post("/v1/purposes", {"purpose": purpose, "within": list(within)}))
 
     def enrol(self, name: str, *roles: str, token_days: int = 90) -> Token:
-        """Let somebody in and give roles; the token is shown this once."""
+        """Let somebody in and give roles; the token is shown this once.
+
+        Raises:
+            InvalidError: A role that there is not; nobody was let in.
+        """
+        _require_roles(roles)
         token = Token.read(self.connection.post("/v1/principals", {"name": name, "token_days": token_days}))
         for role in roles:
             self.assign_role(token.principal, role)
@@ -70,3 +76,12 @@ class AdministratorVerbs(Session):
     def revoke_token(self, credential: str) -> None:
         """Make a token worthless."""
         self.connection.delete(f"/v1/credentials/{identifier(credential, 'credential')}")
+
+
+def _require_roles(roles: Sequence[str]) -> None:
+    """Look before anybody is let in: without the role that was meant, his token would do nothing."""
+    from policies.vocabulary import Role
+
+    known = [role.value for role in Role]
+    if not set(roles) <= set(known):
+        raise InvalidError(f"`role` must be one of {', '.join(known)}", field="role")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime
 from decimal import Decimal, DecimalException
 from typing import TypeAlias
 
+from kernel.checks import matching
 from kernel.clock import format_time
 from kernel.errors import InvalidError
 
 Number: TypeAlias = "str | int | float | Decimal"
 Moment: TypeAlias = "str | date | datetime"
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\dZ)?")
 
 
 def decimal_text(value: Number, field: str) -> str:
@@ -32,6 +35,7 @@ def decimal_text(value: Number, field: str) -> str:
 def moment_text(value: Moment, field: str) -> str:
     """Write a moment as the gateway reads it; a date is its first second in UTC."""
     if isinstance(value, str):
+        matching(_MOMENT, "must be a date such as 2027-06-30, or a time such as 2027-06-30T12:00:00Z", **{field: value})
         return value if "T" in value else f"{value}T00:00:00Z"
     if not isinstance(value, datetime):
         return format_time(datetime(value.year, value.month, value.day, tzinfo=UTC))

@@ -14,7 +14,18 @@ if TYPE_CHECKING:
     from audit.trust import TrustFile
     from privgate.sdk.gateway import Gateway
 
-_ID: Final = re.compile(r"[a-z]{3}_[a-z2-7]{26}")
+_BODY: Final = "[a-z2-7]{26}"
+_PREFIXES: Final = {
+    "credential": "tok",
+    "dataset": "dst",
+    "grant": "grt",
+    "job": "job",
+    "population": "pop",
+    "principal": "prn",
+    "release": "rel",
+    "report": "rpt",
+    "version": "ver",
+}
 
 
 class Session:
@@ -52,7 +63,9 @@ def identifier(thing: View | str, member: str) -> str:
     An id becomes a part of an address, so nothing that means something there is let through.
     """
     written = thing if isinstance(thing, str) else str(getattr(thing, member))
-    return matching(_ID, "must be an id such as job_...", **{member: written})
+    prefix = _PREFIXES[member]
+    told = f"must be an id: `{prefix}_` and 26 characters of a-z and 2-7"
+    return matching(re.compile(f"{prefix}_{_BODY}"), told, **{member: written})
 
 
 def given(**members: Any) -> dict[str, Any]:

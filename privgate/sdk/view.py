@@ -60,8 +60,12 @@ def in_words(value: object) -> str:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, tuple):
-        return ", ".join(map(in_words, value))
+    if isinstance(value, (tuple, list)):
+        # Members of members are told apart from their neighbours.
+        apart = "; " if any(isinstance(item, (Mapping, View)) for item in value) else ", "
+        return apart.join(map(in_words, value)) or "-"
+    if isinstance(value, View):
+        return ", ".join(f"{name} {written}" for name, written in value.lines())
     if isinstance(value, Mapping):
         return ", ".join(f"{name}: {in_words(item)}" for name, item in value.items())
     return str(value)

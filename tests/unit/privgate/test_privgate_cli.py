@@ -13,12 +13,15 @@ import typer
 from typer.testing import CliRunner
 
 from kernel.errors import InvalidError
+from privacy.ingest.formats import Rule
 from privgate.cli.app import app
 from privgate.cli.documents import read_document
 from privgate.cli.exits import Exit, explain
-from privgate.cli.quotes import written_request
+from privgate.cli.problems import _DO
+from privgate.cli.quotes import read_request, written_request
 from privgate.cli.screen import plain
 from privgate.client.errors import error_for
+from privgate.client.profiles import Profile, save
 
 ROOT = Path(__file__).resolve().parents[3]
 MANUAL = ROOT / "docs" / "CLI.md"
@@ -67,8 +70,9 @@ def test_every_command_explains_itself() -> None:
 
 def test_no_command_takes_a_token_as_an_argument() -> None:
     """Arguments can be read by every user of the machine."""
-    for name, command in commands():
-        assert not {"token", "password", "secret"} & {str(p.name) for p in command.params}, name
+    named = {name: {str(parameter.name) for parameter in command.params} for name, command in commands()}
+    assert "privgate login" in named
+    assert [name for name, parameters in named.items() if {"token", "password", "secret"} & parameters] == []
 
 
 @pytest.mark.parametrize(
@@ -163,6 +167,74 @@ def test_a_bad_file_is_found_before_it_is_sent(tmp_path: Path) -> None:
     assert code == Exit.FAILED
     assert json.loads(out) == [{"column": "age", "row": 2, "rule": "not-a-number"}]
     assert "secretvalue" not in out + err
+
+
+def test_problems_are_told_by_column_and_rule_with_what_to_do(tmp_path: Path) -> None:
+    """However many rows break a rule, it is one line, with the first of them and the way to mend it."""
+    rows, schema = tmp_path / "rows.csv", tmp_path / "schema.yaml"
+    rows.write_text("alter\n7\n" + '""\n' * 8)
+    schema.write_text("columns:\n  - {name: alter, kind: numeric, low: 0, high: 99}\n")
+    code, out, err = run("datasets", "check", str(rows), "--schema", str(schema))
+    assert (code, out.count("missing-value")) == (Exit.FAILED, 1)
+    assert "2, 3, 4, 5, 6 and 3 more" in out
+    assert "declare `fill`" in err
+    assert "8 problems." in err
+
+
+def test_each_rule_of_a_file_says_what_to_do() -> None:
+    """Except those by which a gateway protects its own memory and time."""
+    own = {"expands-too-far", "too-much-memory", "too-many-columns", "row-too-long", "did-not-finish"}
+    assert set(_DO) == {rule.value for rule in Rule} - own
+
+
+@pytest.mark.parametrize(
+    ("written", "rule"), [("Gr\u00f6\u00dfe\n1\n".encode("latin-1"), "not-utf8"), (b"a\n1\n", "not-gzip")]
+)
+def test_a_file_in_another_encoding_is_told_as_that(tmp_path: Path, written: bytes, rule: str) -> None:
+    """By the name of the rule that the gateway would use."""
+    rows = tmp_path / ("rows.csv" if rule == "not-utf8" else "rows.csv.gz")
+    rows.write_bytes(written)
+    schema = tmp_path / "schema.json"
+    schema.write_text('{"columns": [{"name": "a", "kind": "numeric", "low": "0", "high": "9"}]}')
+    code, out, _ = run("datasets", "check", str(rows), "--schema", str(schema))
+    assert (code, rule in out) == (Exit.FAILED, True)
+
+
+@pytest.mark.parametrize("content", ["", "pgw token", "pgw_\u00fc"])
+def test_what_is_no_token_is_said_before_anything_is_sent(content: str) -> None:
+    """Nothing of it is echoed, and it is not told as a gateway that is down."""
+    code, _, err = run("login", "https://127.0.0.1:9", stdin=content + "\n")
+    assert (code, "field: token" in err) == (Exit.USAGE, True)
+    assert not content or content not in err
+
+
+@pytest.mark.parametrize("content", [b"", b"a host", b"\xff\x00 nothing"])
+def test_a_file_that_is_no_authority_is_named(tmp_path: Path, content: bytes) -> None:
+    """Whatever it holds; an empty one does not mean the system's authorities."""
+    other = tmp_path / "ca.pem"
+    other.write_bytes(content)
+    code, _, err = run("login", "https://127.0.0.1:9", "--ca", str(other), stdin="pgw_secret\n")
+    assert (code, "field: ca" in err) == (Exit.USAGE, True)
+
+
+def test_no_token_is_asked_for_that_could_not_be_written(tmp_path: Path) -> None:
+    """The file is made first: the gateway, which here cannot be reached, is not even asked."""
+    save("default", Profile(url="https://127.0.0.1:9", token="pgw_secret"))
+    taken = tmp_path / "token"
+    taken.write_text("mine")
+    code, _, err = run("people", "enrol", "Ada", "--token-file", str(taken))
+    assert (code, "File exists" in err, taken.read_text()) == (Exit.USAGE, True, "mine")
+    assert run("people", "enrol", "Ada", "--token-file", str(tmp_path / "fresh"))[0] == Exit.UNREACHABLE
+    assert not (tmp_path / "fresh").exists()
+
+
+def test_whole_numbers_in_a_written_request_are_amounts_where_amounts_are_meant(tmp_path: Path) -> None:
+    """The example of the manual, word by word."""
+    example = re.search(r"```yaml\n(dataset.*?)```", MANUAL.read_text(), re.DOTALL)
+    assert example is not None
+    (tmp_path / "job.yaml").write_text(example[1].replace("steps: 80", "steps: 80, learning_rate: 1"))
+    read = read_request(tmp_path / "job.yaml")
+    assert (read["epsilon"], read["recipe"]) == ("3", {"steps": 80, "clip": "0.5", "learning_rate": "1"})
 
 
 @pytest.mark.parametrize(

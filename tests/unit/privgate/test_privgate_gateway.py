@@ -29,9 +29,9 @@ from privgate.client.errors import (
     BudgetExhaustedError,
     ConflictError,
     DeniedError,
+    ImpostorError,
     InvalidRequestError,
     NotSignedInError,
-    UnavailableError,
 )
 from privgate.sdk import Gateway, JobEndedError, NotPinnedError, UploadRefusedError
 from privgate.sdk.believing import believe
@@ -252,8 +252,16 @@ def test_a_wrong_token_and_a_wrong_authority_are_told_apart(cycle: Cycle) -> Non
     with gateway, pytest.raises(NotSignedInError):
         gateway.whoami()
     gateway = privgate.connect(url=cycle.url, token=cycle.tokens["trainer"])
-    with gateway, pytest.raises(UnavailableError):
+    with gateway, pytest.raises(ImpostorError, match="certificate"):
         gateway.whoami()
+
+
+def test_nobody_is_let_in_with_a_role_that_there_is_not(cycle: Cycle) -> None:
+    """Nobody is left behind without a role, with a token that nobody has."""
+    before = {person.principal for person in cycle["admin"].principals}
+    with pytest.raises(InvalidError, match="auditor"):
+        cycle["admin"].enrol("Nemo", "auditr")
+    assert {person.principal for person in cycle["admin"].principals} == before
 
 
 def test_a_field_that_is_wrong_is_named(cycle: Cycle) -> None:
