@@ -3,7 +3,8 @@
 Steps
 -----
 Nine of the log verifier (`audit.verify`), then: events, prices, budgets, decisions, permissions, signatures, certified
-figures, certificates and log, releases, the files of each release that is here, report, files beside the evidence.
+figures, certificates and log, jobs, releases, the files of each release that is here, report, files beside the
+evidence.
 
 It raises nothing that the evidence could cause: whatever lies there, the answer is a list of steps.
 """
@@ -20,7 +21,7 @@ from audit.trust import TrustFile
 from audit.verify import LogVerification, verify_log
 from kernel.errors import PrivgateError
 from kernel.ids import ReleaseId
-from privgate.verify import certificates, records, releases
+from privgate.verify import certificates, jobs, records, releases
 from privgate.verify.anchor import Anchor
 from privgate.verify.beside import check_beside
 from privgate.verify.certificates import Document
@@ -42,6 +43,7 @@ _HISTORY_STEPS = (
     "Signatures",
     "Certified figures",
     "Certificates and log",
+    "Jobs",
     "Releases",
 )
 
@@ -136,6 +138,7 @@ def _history_steps(log: _Log, found: dict[ReleaseId, Document], trust: TrustFile
         certificates.check_signatures(documents, keys, history),
         certificates.check_numbers(documents, history),
         certificates.check_agreement(found, history, ledgers.replay.ledgers, log.whole.checkpoint.origin),
+        jobs.check_jobs(history),
         releases.check_course(history),
     ]
 

@@ -36,13 +36,14 @@ STEPS = (
     "Signatures",
     "Certified figures",
     "Certificates and log",
+    "Jobs",
     "Releases",
     "Files of evaluation",
     "Files of release",
     "Report",
     "Files beside the evidence",
 )
-OF_HISTORY = STEPS[9:18]
+OF_HISTORY = STEPS[9:19]
 
 
 @pytest.fixture(scope="session")

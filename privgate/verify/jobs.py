@@ -1,0 +1,99 @@
+"""A step over the history alone: what jobs did against what the ledger was told of them.
+
+Rules
+-----
+1. Rows are opened in the ledger's sight: each start answers to a touch of the same attempt, and to the pinned version.
+2. Whatever started is charged, for no fewer steps than were started; what failed is charged in full.
+3. One job, one charge, at most one release; a job finished if and only if it has one. Its end is its last word.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from audit.findings import StepResult
+from kernel.canonical import Digest
+from kernel.ids import JobId, ReleaseId
+from privacy.events.budget import BudgetCharged, BudgetReserved, BudgetTouched
+from privacy.events.jobs import JobEnd, JobEnded, JobQueued, JobStarted
+from privacy.events.releases import ReleaseHeld
+from privgate.verify.history import Anything, History, HistoryFindings
+
+
+def check_jobs(history: History) -> StepResult:
+    """Hold each job's own entries against those of its ledger and of its release."""
+    findings = HistoryFindings("Jobs", history)
+    jobs: dict[JobId, _Course] = defaultdict(_Course)
+    for entered in history.entries:
+        job = getattr(entered.event, "job", None)
+        if isinstance(job, JobId):
+            for problem in jobs[job].take(entered.event):
+                findings.wrong(entered.file, problem, entered.index)
+    for entered in history.of(ReleaseHeld)[:-1] if _cut(history) else history.of(ReleaseHeld):
+        if jobs[entered.event.job].end is None:
+            findings.wrong(entered.file, "the release of a job that did not end", entered.index)
+    started = sum(bool(course.attempts) for course in jobs.values())
+    return findings.result(
+        f"{started} jobs opened rows; each was charged for what it started, and left one release or none"
+    )
+
+
+def _cut(history: History) -> bool:
+    """Whether the archive ends between a release and the end of its job, which one commit wrote."""
+    return isinstance(history.entries[-1].event, ReleaseHeld)
+
+
+@dataclass
+class _Course:
+    """How far one job has come."""
+
+    manifest: Digest | None = None
+    touched: set[int] = field(default_factory=set)
+    attempts: set[int] = field(default_factory=set)
+    charge: BudgetCharged | None = None
+    releases: set[ReleaseId] = field(default_factory=set)
+    end: JobEnd | None = None
+
+    def take(self, event: Anything) -> Iterator[str]:
+        """Take the job's next event; say what is wrong with it."""
+        if self.end is not None and isinstance(
+            event, (BudgetTouched, JobStarted, BudgetCharged, ReleaseHeld, JobEnded)
+        ):
+            yield "the job had ended before"
+        match event:
+            case BudgetReserved():
+                self.manifest = event.manifest
+            case JobQueued():
+                if event.manifest != self.manifest:
+                    yield "the job is to read another sealed version than its reservation pins"
+            case BudgetTouched():
+                self.touched.add(event.attempt)
+            case JobStarted():
+                if event.attempt not in self.touched or event.attempt in self.attempts:
+                    yield "rows were opened, and the ledger does not know"
+                self.attempts.add(event.attempt)
+            case BudgetCharged():
+                self.charge = event
+            case ReleaseHeld():
+                if self.releases:
+                    yield "one charge, and a second release"
+                self.releases.add(event.release)
+            case JobEnded():
+                yield from self._ended(event)
+            case _:
+                pass
+
+    def _ended(self, event: JobEnded) -> Iterator[str]:
+        self.end = event.end
+        if (event.end is JobEnd.FINISHED) != bool(self.releases):
+            yield "the job finished and its release is not here, or the other way round"
+        if self.charge is None:
+            if self.touched or self.attempts or event.attempts or event.steps_started:
+                yield "the job opened rows, and was not charged"
+            return
+        if min(charge.times for charge in self.charge.charges) < event.steps_started:
+            yield "the job was charged for less than it started"
+        if event.end is JobEnd.FAILED and not self.charge.in_full:
+            yield "the job failed, and was not charged in full"
