@@ -12,8 +12,8 @@ Rules
 
 from __future__ import annotations
 
-import base64
 import os
+from functools import cache
 
 import structlog
 from fastapi import Request
@@ -47,7 +47,7 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        correlation = base64.b32encode(os.urandom(10)).decode("ascii").lower()
+        correlation = os.urandom(10).hex()
         scope["privgate.correlation"] = correlation
         started = False
 
@@ -58,15 +58,24 @@ class Edge:
                 message["headers"] = [
                     *message.get("headers", ()), *HEADERS, (b"x-correlation-id", correlation.encode("ascii")),
                 ]  # fmt: skip
-                method = scope["method"] if scope["method"] in _METHODS else "other"
-                REQUESTS.labels(method, f"{message['status'] // 100}xx").inc()
+                _count(scope["method"], message["status"])
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(correlation=correlation):
-            try:
-                await self._app(scope, receive, answer)
-            except Exception as error:  # noqa: BLE001 - rule 2
-                problem = internal(Request(scope), error)
-                if started:
-                    raise BrokenAnswerError from None
-                await problem(scope, receive, answer)
+        # Bound for good: the server runs each request in a task, and so in a context, of its own.
+        structlog.contextvars.bind_contextvars(correlation=correlation)
+        try:
+            await self._app(scope, receive, answer)
+        except Exception as error:  # noqa: BLE001 - rule 2
+            problem = internal(Request(scope), error)
+            if started:
+                raise BrokenAnswerError from None
+            await problem(scope, receive, answer)
+
+
+@cache
+def _answers(method: str, status: str) -> Counter:
+    return REQUESTS.labels(method, status)
+
+
+def _count(method: str, status: int) -> None:
+    _answers(method if method in _METHODS else "other", f"{status // 100}xx").inc()

@@ -20,6 +20,7 @@ from fastapi.routing import APIRoute
 
 from gateway.api.body_reader import declared_length
 from gateway.api.deps import get_caller
+from gateway.api.direct import called_directly
 from gateway.api.problems import ProblemError
 from kernel import canonical
 from kernel.errors import InvalidError, Kind, TooLargeError
@@ -36,10 +37,10 @@ class JsonRoute(APIRoute):
     """A route that reads the body of its request strictly."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Wrap FastAPI's handler."""
+        """Wrap FastAPI's handler, or replace it where the route needs no body and nothing special."""
         handle = super().get_route_handler()
         if self.body_field is None:
-            return handle
+            return called_directly(self.dependant, handle)
 
         async def handle_strictly(request: Request) -> Response:
             await get_caller(request)
