@@ -44,8 +44,18 @@ class BundleVerdict:
         return Outcome.CANNOT_TELL if Verdict.CANNOT_TELL in verdicts else Outcome.VERIFIED
 
     @property
+    def absent(self) -> tuple[str, ...]:
+        """The titles of the steps about parts that need not be here and are not."""
+        return tuple(step.title for step in self.steps if step.verdict is Verdict.NOT_HERE)
+
+    @property
+    def untold(self) -> tuple[str, ...]:
+        """The titles of the steps that could not tell."""
+        return tuple(step.title for step in self.steps if step.verdict is Verdict.CANNOT_TELL)
+
+    @property
     def ok(self) -> bool:
-        """Whether every step was checked and holds, under a trust file that counts."""
+        """Whether everything that is here was checked and holds, under a trust file that counts."""
         return self.outcome is Outcome.VERIFIED
 
     @property
