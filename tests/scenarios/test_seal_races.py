@@ -18,7 +18,7 @@ from kernel.ids import VersionId
 from privacy.ingest.formats import Rule, UploadFormat
 from tests.support import crashes, postgres
 from tests.support import declarations as declared
-from tests.support.api import initialise, rows_csv
+from tests.support.api import rows_csv
 from tests.support.crashes import Place, Stage
 from tests.support.databases import DATABASES, cases
 
@@ -29,11 +29,7 @@ WAIT_SECONDS = 120
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     """An organisation with its people, on each database."""
     with _address(request.param) as url:
-        made = Place(tmp_path / "place", url)
-        made.folder.mkdir()
-        initialise(made.settings)
-        crashes.play(made, "enrol", lambda _: None)
-        yield made
+        yield crashes.prepared(Place(tmp_path / "place", url), "enrol")
 
 
 @contextmanager

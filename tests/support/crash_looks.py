@@ -22,7 +22,6 @@ from privacy.budget.fold import LedgerState
 from privacy.budget.reservations import ReservationState
 from privacy.events.budget import PopulationCreated
 from tests.support import crashes, postgres
-from tests.support.api import initialise
 from tests.support.crashes import ACTS, EXPECTED, LATER, Place, Stage
 from tests.support.cycles import unpack_export
 from tests.support.declarations import allowed
@@ -38,9 +37,7 @@ class Rehearsal:
         self._server = postgres.require() if database == "postgresql" else None
         self.before: dict[str, Place] = {}
         self.points: dict[str, Counter[str]] = {}
-        place = Place(folder / "rehearsed", self._fresh())
-        place.folder.mkdir()
-        initialise(place.settings)
+        place = crashes.prepared(Place(folder / "rehearsed", self._fresh()))
         for act in ACTS:
             self.before[act] = self.copy(place, folder / f"before-{act}")
             passed = self.points[act] = Counter()

@@ -43,7 +43,7 @@ from privacy.events.releases import FetchedPart
 from privacy.ingest.formats import UploadFormat
 from privacy.release.desk import DeskVerdict
 from tests.support import declarations as declared
-from tests.support.api import rows_csv, settings_in
+from tests.support.api import initialise, rows_csv, settings_in
 
 CAST: Mapping[str, Role] = {
     "owner": Role.OWNER,
@@ -272,6 +272,15 @@ ACTS: Mapping[str, Callable[[Stage], None]] = {
     "run": run,
     "cancel": cancel,
 }
+
+
+def prepared(place: Place, *acts: str) -> Place:
+    """Initialise a place that does not exist yet, and play acts in it without harm."""
+    place.folder.mkdir()
+    initialise(place.settings)
+    for act in acts:
+        play(place, act, lambda _: None)
+    return place
 
 
 def play(place: Place, act: str, point: Point, ahead: timedelta = timedelta()) -> None:

@@ -34,7 +34,6 @@ from privacy.budget import ledger
 from privacy.budget.ledger import Exhausted
 from tests.support import crashes, postgres
 from tests.support import declarations as declared
-from tests.support.api import initialise
 from tests.support.budgets import MANIFEST, permit
 from tests.support.crashes import Place, Stage
 
@@ -148,10 +147,7 @@ WAYS: Mapping[str, Callable[[Stage], Callable[[], bool]]] = {
 
 
 def _prepared(place: Place) -> Place:
-    place.folder.mkdir()
-    initialise(place.settings)
-    for act in ("enrol", "register", "upload", "seal"):
-        crashes.play(place, act, lambda _: None)
+    crashes.prepared(place, "enrol", "register", "upload", "seal")
     with closing(build(place.settings)) as gateway:
         _cut_to_measure(Stage(place, gateway))
     return place

@@ -19,7 +19,6 @@ from kernel.ids import JobId
 from privacy.budget.reservations import Reservation, ReservationState
 from privacy.jobs.plan import TrainingPlan
 from tests.support import crashes
-from tests.support.api import initialise
 from tests.support.crashes import Place, Stage
 
 STEPS = 7
@@ -29,11 +28,7 @@ STEPS = 7
 def requested(tmp_path_factory: pytest.TempPathFactory) -> Place:
     """A training job that waits for a worker."""
     place = Place(tmp_path_factory.mktemp("run") / "place")
-    place.folder.mkdir()
-    initialise(place.settings)
-    for act in ("enrol", "register", "upload", "seal", "request"):
-        crashes.play(place, act, lambda _: None)
-    return place
+    return crashes.prepared(place, "enrol", "register", "upload", "seal", "request")
 
 
 @pytest.fixture

@@ -20,7 +20,6 @@ from policies.vocabulary import DatasetState
 from privacy.ingest.formats import Rule
 from privacy.sealing.manifest import Part, PartAddress, Split
 from tests.support import crashes
-from tests.support.api import initialise
 from tests.support.crashes import Place, Stage
 
 SECRET = b"what only the gateway may read"
@@ -30,12 +29,7 @@ Write = Callable[[Path, Path], None]
 @pytest.fixture(scope="module")
 def uploaded(tmp_path_factory: pytest.TempPathFactory) -> Place:
     """A dataset with an upload that waits for a worker."""
-    place = Place(tmp_path_factory.mktemp("seal") / "place")
-    place.folder.mkdir()
-    initialise(place.settings)
-    for act in ("enrol", "register", "upload"):
-        crashes.play(place, act, lambda _: None)
-    return place
+    return crashes.prepared(Place(tmp_path_factory.mktemp("seal") / "place"), "enrol", "register", "upload")
 
 
 @pytest.fixture
