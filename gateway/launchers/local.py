@@ -8,6 +8,8 @@ Rules
    every part must be byte for byte the one it names.
 3. The answer to a frame is given after the commit that it stands for.
 4. Whatever happens in the child, the worker learns one of: finished, cancelled, died.
+5. A result is read as what a hostile program wrote: weights of this very graph, or an evaluation of this very plan,
+   and not a byte beside.
 """
 
 from __future__ import annotations
@@ -31,6 +33,9 @@ from kernel.amounts import Delta
 from kernel.errors import CorruptError, PrivgateError, StaleError
 from kernel.ids import JobId
 from privacy.accounting.mechanisms import MechanismUse
+from privacy.evaluation.report import read_evaluation
+from privacy.graph.spec import ModelGraph
+from privacy.graph.weights import pack_weights, unpack_weights
 from privacy.jobs.assignment import EvaluationAssignment, PartFile, Table, TrainingAssignment
 from privacy.jobs.plan import EvaluationPlan, Plan, TrainingPlan
 from privacy.jobs.spec import TrainingSpec
@@ -90,6 +95,7 @@ End = Finished | Cancelled | Died
 class _Prepared:
     job: JobRecord
     plan: Plan
+    graph: ModelGraph
     assignment: bytes
     parts: tuple[PartFile, ...]
     steps: int
@@ -124,6 +130,8 @@ def _converse(on: Collaborators, task: TaskRecord, confinement: Confinement, pre
             with opened.key:
                 child.channel.send({"m": "key"}, _key_body(on, opened, prepared))
             artifact = _Dialogue(on, task, opened, prepared, child.channel).artifact()
+            if artifact is not None:
+                _check_form(prepared, artifact)
     except StaleError:
         raise
     except (PrivgateError, OSError):
@@ -152,9 +160,9 @@ def _prepare(on: Collaborators, job_id: JobId, spool: Path) -> _Prepared:
         assignment = TrainingAssignment(
             tenant=job.tenant, job=job.id, plan=plan, graph=graph, table=table, savepoint=job.savepoint_step
         )
-        return _Prepared(job, plan, assignment.to_bytes(), parts, plan.recipe.steps)
+        return _Prepared(job, plan, graph, assignment.to_bytes(), parts, plan.recipe.steps)
     assignment = EvaluationAssignment(tenant=job.tenant, job=job.id, plan=plan, graph=graph, table=table)
-    return _Prepared(job, plan, assignment.to_bytes(), parts, 1)
+    return _Prepared(job, plan, graph, assignment.to_bytes(), parts, 1)
 
 
 def _spec_of(plan: Plan, reading: Reading, job: JobRecord) -> TrainingSpec:
@@ -191,6 +199,14 @@ def _expect(channel: Channel, message: str) -> None:
     header, _ = channel.receive(0)
     if header != {"m": message}:
         raise CorruptError(f"a child sent something else than `{message}`")
+
+
+def _check_form(prepared: _Prepared, artifact: bytes) -> None:
+    """Return if this is the result of such a job, written in the one way; raise `PrivgateError` otherwise."""
+    if isinstance(prepared.plan, EvaluationPlan):
+        read_evaluation(prepared.plan, artifact)
+    elif pack_weights(prepared.graph, unpack_weights(prepared.graph, artifact)) != artifact:
+        raise CorruptError("a child's result is not written as weights are")
 
 
 class _Dialogue:
