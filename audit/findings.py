@@ -1,9 +1,9 @@
-"""What a verifier says: numbered steps, three verdicts, and places.
+"""What a verifier says: numbered steps, four verdicts, and places.
 
 Rules
 -----
 1. OK: it was checked and holds. NOT OK: it was checked and does not. CANNOT TELL: it could not be checked, which never
-   counts as OK.
+   counts as OK. NOT HERE: it is about a part that need not be here, and nothing of that part is.
 2. What is wrong has a place: a file and, wherever it can be told, the entry.
 3. A step lists its first places and counts the others, however many an attacker makes.
 """
@@ -22,6 +22,7 @@ class Verdict(StrEnum):
     OK = "OK"
     NOT_OK = "NOT OK"
     CANNOT_TELL = "CANNOT TELL"
+    NOT_HERE = "NOT HERE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +82,13 @@ class Findings:
         """Note something that could not be checked."""
         self._note(Verdict.CANNOT_TELL, Location(file, what, entry))
 
+    def absent(self, file: str, what: str) -> None:
+        """Note that a part that need not be here is not here at all."""
+        self._note(Verdict.NOT_HERE, Location(file, what))
+
     def result(self, sentence: str) -> StepResult:
         """Close the step; `sentence` is the answer if nothing was noted."""
-        for verdict in (Verdict.NOT_OK, Verdict.CANNOT_TELL):
+        for verdict in (Verdict.NOT_OK, Verdict.CANNOT_TELL, Verdict.NOT_HERE):
             if verdict in self._counts:
                 places, count = self._places[verdict], self._counts[verdict]
                 said = str(places[0]) if count == 1 else f"{count} places; the first is {places[0]}"

@@ -54,9 +54,12 @@ def export(
     profile: Profile = DEFAULT,
 ) -> None:
     """Fetch your tenant's whole history, to be verified offline with `privgate verify`."""
+    from privgate.client import profiles
+
     with gateway(profile) as connected:
         written = connected.export(directory)
-    note(f"Wrote {written}. Now: privgate verify {written} --trust FILE")
+    pinned = profiles.trust_path(profile)
+    note(f"Wrote {written}. Now: privgate verify {written} --trust {pinned if pinned.exists() else 'FILE'} --advance")
 
 
 @app.command()

@@ -20,9 +20,12 @@ def verify(
     trust: Annotated[
         Path | None, typer.Option(help="The trust file that you pinned. Without it the answer is UNANCHORED.")
     ] = None,
+    advance: Annotated[
+        bool, typer.Option("--advance", help="If it ends VERIFIED, pin this checkpoint in your trust file.")
+    ] = False,
     machine: Machine = False,
 ) -> None:
-    """Verify evidence offline, step by step. Exit code 0 only if everything was checked and holds."""
+    """Verify evidence offline, step by step. Exit code 0 only if everything that is here was checked and holds."""
     from privgate.verify import main_verify
 
-    raise typer.Exit(main_verify(path, trust, as_json=machine))
+    raise typer.Exit(main_verify(path, trust, as_json=machine, pin=advance))

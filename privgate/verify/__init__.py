@@ -2,9 +2,10 @@
 
 Rules
 -----
-1. Base install only: no numerics library, no server, no network. It reads one directory and writes nothing.
-2. Numbered steps, each OK, NOT OK or CANNOT TELL; what is missing is CANNOT TELL, never OK. What stays a matter of
-   trust is printed last.
+1. Base install only: no numerics library, no server, no network. It reads one directory and writes nothing, except the
+   reader's own trust file where he asks for it.
+2. Numbered steps, each OK, NOT OK, CANNOT TELL or NOT HERE; what is missing is never OK, and where it may be missing
+   that is said. What stays a matter of trust is printed last.
 3. A step says where: the file and, wherever it can be told, the entry of the log.
 4. Nothing in the evidence is believed because it says so. Only the pinned keys anchor; the rest is recomputed.
 

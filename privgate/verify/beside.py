@@ -21,13 +21,13 @@ from kernel.canonical import Digest
 from kernel.errors import PrivgateError
 from privacy.release.certificate import Predicate
 from privgate.verify.certificates import Document
-from privgate.verify.evidence import Evidence
+from privgate.verify.evidence import FACTS, Evidence
 from privgate.verify.releases import CERTIFICATE, LogAtHand
 from privgate.verify.reports import JSON, PAGE
 from privgate.verify.sums import NAME as SUMS
 from privgate.verify.sums import check_sums
 
-SUMMARY, TRUST, EVIDENCE = "summary.json", "trust.json", "evidence"
+SUMMARY, TRUST = "summary.json", "trust.json"
 HOLDOUT = "the owner's holdout, priced"
 
 
@@ -78,7 +78,7 @@ def _same_pins(data: bytes, trust: TrustFile, log: LogAtHand | None, findings: F
 def _snapshots(evidence: Evidence, log: LogAtHand | None, findings: Findings) -> set[str]:
     """Documents of live facts: each lies under the digest that the log gives it."""
     entries = log.history.of(EvidenceSnapshot) if log else []
-    cited = {f"{EVIDENCE}/{e.event.digest.hex}.json": e for e in entries}
+    cited = {f"{FACTS}/{e.event.digest.hex}.json": e for e in entries}
     for name, entered in cited.items():
         data = evidence.read(name)
         if data is None:

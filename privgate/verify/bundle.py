@@ -167,7 +167,9 @@ def _folders(evidence: Evidence, trust: TrustFile | None, log: LogAtHand | None)
         files = {file: evidence.read(f"{name}/{file}" if name else file) for file in names}
         yield releases.check_folder(ReleaseFolder(name, files), trust, log)
     if not folders:
-        yield from _missing(("Files of a release",), "there is no release here")
+        findings = Findings(0, "Files of a release")
+        findings.absent("release", "there is no release here")
+        yield findings.result("")
 
 
 def _release_files(evidence: Evidence) -> set[str]:
@@ -185,10 +187,10 @@ def _judged(evidence: Evidence) -> set[str]:
     return judged
 
 
-def _missing(titles: tuple[str, ...], why: str = "there is no archive of a log here") -> list[StepResult]:
+def _missing(titles: tuple[str, ...]) -> list[StepResult]:
     steps = []
     for title in titles:
         findings = Findings(0, title)
-        findings.unclear("audit", why)
+        findings.unclear("audit", "there is no archive of a log here")
         steps.append(findings.result(""))
     return steps

@@ -16,6 +16,8 @@ from pathlib import Path
 LARGEST_FILE = 192 * 2**20
 MOST_FILES = 100_000
 LOG = "audit"
+FACTS = "evidence"
+"""The folder with documents of live facts."""
 
 
 @dataclass(frozen=True)

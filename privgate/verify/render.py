@@ -13,9 +13,14 @@ from privgate.verify.verdict import BundleVerdict
 
 FORMAT = "privgate/verdict/v1"
 WIDTH = 118
-_STYLES = {Verdict.OK: "green", Verdict.NOT_OK: "bold red", Verdict.CANNOT_TELL: "yellow"}
+_STYLES = {
+    Verdict.OK: "green",
+    Verdict.NOT_OK: "bold red",
+    Verdict.CANNOT_TELL: "yellow",
+    Verdict.NOT_HERE: "dim",
+}
 _SAID = {
-    Outcome.VERIFIED: "every step was checked and holds",
+    Outcome.VERIFIED: "everything that is here was checked and holds",
     Outcome.FAILED: "at least one step does not hold",
     Outcome.UNANCHORED: "nothing contradicts itself, but no trust file that counts says who made it",
     Outcome.CANNOT_TELL: "nothing is wrong, but something could not be checked",
@@ -37,10 +42,14 @@ def styled(verdict: BundleVerdict) -> Text:
     outcome = verdict.outcome
     text.append(outcome.value, style="bold green" if outcome is Outcome.VERIFIED else "bold red")
     text.append(f": {_SAID[outcome]}")
+    if outcome is Outcome.CANNOT_TELL:
+        text.append(f" ({_counted(verdict.untold)})")
+    if verdict.absent:
+        text.append(f"\nnot here, so nothing was checked of it: {', '.join(verdict.absent)}")
     if verdict.checkpoint is not None:
-        root = verdict.checkpoint.root.hex[:16]
-        text.append(f"\n{verdict.entries} entries of {verdict.tenant}; log {printable(verdict.checkpoint.origin)}")
-        text.append(f" at size {verdict.checkpoint.size}, root {root}...")
+        text.append(f"\n{verdict.entries} entries of {verdict.tenant}")
+        text.append(f"\nlog {printable(verdict.checkpoint.origin)} at size {verdict.checkpoint.size}, ")
+        text.append(f"root {verdict.checkpoint.root.hex[:16]}...")
     text.append("\n\nWhat stays a matter of trust:\n")
     for sentence in verdict.trusted:
         text.append(textwrap.fill(sentence, WIDTH, initial_indent="  - ", subsequent_indent="    ") + "\n")
@@ -68,6 +77,10 @@ def to_json(verdict: BundleVerdict) -> dict[str, Any]:
 def printable(text: str) -> str:
     """Text from the evidence, without control characters: it must not write on somebody's terminal."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def _counted(titles: tuple[str, ...]) -> str:
+    return f"{len(titles)} steps, the first is {titles[0]}" if len(titles) > 3 else ", ".join(titles)
 
 
 def _step(text: Text, step: StepResult) -> None:

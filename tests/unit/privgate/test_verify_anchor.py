@@ -14,7 +14,7 @@ from audit.findings import Verdict
 from audit.note import KeyKind, NoteKey
 from audit.trust import LastSeen, TrustFile
 from audit.verify import Outcome
-from kernel.errors import NotFoundError
+from kernel.errors import InvalidError, NotFoundError
 from kernel.signing import Ed25519Signer
 from privgate.verify import Anchor, main_verify, render, to_json, verify_bundle
 from privgate.verify.anchor import INSIDE, INSIDE_DEMO
@@ -179,6 +179,51 @@ def test_the_command_prints_steps_then_outcome_then_what_stays_trusted(cycle: Cy
     assert (told["outcome"], told["ok"], told["anchored"]) == ("UNANCHORED", False, False)
     with pytest.raises(NotFoundError):
         main_verify(tmp_path / "nowhere", None)
+
+
+def test_what_was_verified_is_pinned_and_the_next_log_must_contain_it(cycle: Cycle, tmp_path: Path) -> None:
+    """The reader's file moves forward, keeps its mode, and a second time there is nothing to move."""
+    own = _own(cycle, tmp_path)
+    own.chmod(0o600)
+    for said in ("now", "already"):
+        code, remark = _verify(cycle.bundle, own, tmp_path)
+        assert (code, f"pins size {_pinned(cycle).last_seen.size} {said}" in remark) == (0, True)
+        assert TrustFile.from_bytes(own.read_bytes()) == _pinned(cycle)
+    assert own.stat().st_mode & 0o777 == 0o600
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.json", "out", "remarks"]
+
+
+def test_nothing_but_verified_moves_the_pin(cycle: Cycle, tmp_path: Path) -> None:
+    """FAILED and CANNOT TELL leave it; the exit code is the outcome's."""
+    own = _own(cycle, tmp_path)
+    bundle = forge(cycle, tmp_path / "forged", _nothing, keys=OTHERS)
+    assert _verify(bundle, own, tmp_path)[0] == 1
+    code, remark = _verify(cycle.bundle / "release", own, tmp_path)
+    assert (code, "left as it is" in remark) == (10, True)
+    assert own.read_bytes() == cycle.trust.to_bytes()
+
+
+def test_only_a_file_of_the_reader_s_own_can_be_moved_forward(cycle: Cycle, tmp_path: Path) -> None:
+    """None was given, or one that lies inside the evidence: both are mistakes, and nothing is verified."""
+    bundle = cycle.copy(tmp_path / "bundle")
+    for given in (None, bundle / "trust.json"):
+        with pytest.raises(InvalidError, match="--advance"):
+            main_verify(bundle, given, pin=True)
+    assert (bundle / "trust.json").read_bytes() == (cycle.bundle / "trust.json").read_bytes()
+
+
+def _own(cycle: Cycle, directory: Path) -> Path:
+    path = directory / "mine.json"
+    path.write_bytes(cycle.trust.to_bytes())
+    return path
+
+
+def _verify(bundle: Path, own: Path, directory: Path) -> tuple[int, str]:
+    """Verify with `--advance`; return exit code and remark."""
+    with (directory / "out").open("w") as out, (directory / "remarks").open("w") as remarks:
+        printed, said = Console(file=out, width=400), Console(file=remarks, width=400)
+        code = main_verify(bundle, own, pin=True, console=printed, remarks=said)
+    return code, (directory / "remarks").read_text()
 
 
 def test_without_the_option_the_bundle_s_own_trust_file_is_looked_at(cycle: Cycle, tmp_path: Path) -> None:

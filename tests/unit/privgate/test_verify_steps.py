@@ -14,7 +14,7 @@ import pytest
 from audit.findings import StepResult, Verdict
 from audit.trust import TrustFile
 from audit.verify import Outcome
-from privgate.verify import BundleVerdict, verify_bundle, write_sums
+from privgate.verify import BundleVerdict, render, to_json, verify_bundle, write_sums
 from privgate.verify.beside import HOLDOUT
 from tests.support.cycles import Cycle
 
@@ -91,19 +91,45 @@ def test_a_missing_source_cannot_be_told(name: str, cycle: Cycle, tmp_path: Path
     unsure = {step.title for step in verdict.steps if step.verdict is Verdict.CANNOT_TELL}
     assert MISSING[name] in unsure
     assert unsure <= {MISSING[name], "Report"}
-    # The report tells of certificates and evidence: without them it is derived otherwise.
-    assert verdict.outcome is Outcome.CANNOT_TELL or name in ("certificates", "evidence")
+    # The report tells of certificates and evidence: without them it cannot be derived again.
+    assert verdict.outcome is Outcome.CANNOT_TELL
 
 
 def test_an_archive_alone_is_verified_as_far_as_it_goes(cycle: Cycle, tmp_path: Path) -> None:
-    """An exported archive without release and report: their steps cannot tell, all others are OK."""
+    """An exported archive without release and report is VERIFIED; that they are not here is said."""
     bundle = tmp_path / "bundle"
     for part in ("audit", "certificates", "evidence"):
         if (cycle.bundle / part).is_dir():
             replace(cycle, bundle=cycle.bundle / part).copy(bundle / part)
     verdict = verify_bundle(bundle, cycle.trust)
     assert {s.title for s in verdict.steps if s.verdict is not Verdict.OK} == {"Files of a release", "Report"}
-    assert verdict.outcome is Outcome.CANNOT_TELL
+    assert (verdict.outcome, verdict.absent) == (Outcome.VERIFIED, ("Files of a release", "Report"))
+    assert "nothing was checked of it: Files of a release, Report" in render(verdict)
+    assert to_json(verdict)["steps"][-2]["verdict"] == "NOT HERE"
+
+
+@pytest.mark.parametrize("part", ["report.json", "report.html", "release/MODEL_CARD.md", "release/receipt.tlog-proof"])
+def test_half_of_a_part_is_not_taken_for_none_of_it(part: str, cycle: Cycle, tmp_path: Path) -> None:
+    """One file of a report or of a release makes all of its files missed."""
+    bundle = tmp_path / "bundle"
+    for folder in ("audit", "certificates", "evidence"):
+        if (cycle.bundle / folder).is_dir():
+            replace(cycle, bundle=cycle.bundle / folder).copy(bundle / folder)
+    (bundle / part).parent.mkdir(exist_ok=True)
+    (bundle / part).write_bytes((cycle.bundle / part).read_bytes())
+    assert verify_bundle(bundle, cycle.trust).outcome is Outcome.CANNOT_TELL
+
+
+def test_a_report_is_not_accused_of_what_the_archive_lacks(cycle: Cycle, tmp_path: Path) -> None:
+    """It tells of a certificate that is not here, or of an entry that does not open; who lost it cannot be told."""
+    bundle = cycle.copy(tmp_path / "bundle")
+    next((bundle / "certificates").iterdir()).unlink()
+    assert verify_bundle(bundle, cycle.trust).step("Report").verdict is Verdict.CANNOT_TELL
+    payloads = cycle.copy(tmp_path / "holes") / "audit/payloads/000000.jsonl"
+    payloads.write_bytes(payloads.read_bytes().partition(b"\n")[2])
+    verdict = verify_bundle(tmp_path / "holes", cycle.trust)
+    assert verdict.step("Report").verdict is Verdict.CANNOT_TELL
+    assert verdict.outcome is Outcome.FAILED
 
 
 @pytest.mark.parametrize("name", ["release", "evaluation"])
