@@ -124,7 +124,8 @@ class Worker:
             return
         tick = run_job.next_tick(self.on, started, self.on.clock.now())
         # Not on `stopping`: an end that shows before its tick would tell how long the work took.
-        time.sleep(max((tick - self.on.clock.now()).total_seconds(), 0.0))
+        # A tick at most, for a clock that was put back.
+        time.sleep(min(max((tick - self.on.clock.now()).total_seconds(), 0.0), self.on.limits.tick_seconds))
 
 
 def _attempts(on: Collaborators, task: TaskRecord) -> int:

@@ -91,7 +91,9 @@ def open_envelope(on: Collaborators, task: TaskRecord) -> Opened | None:
         if job.attempts > _retries(job):
             raise ConflictError("this job has had all its attempts", field="job")
         if not may_still_run(on, work, job, standing):
-            work.commit_upkeep("use-denied")  # what was decided is logged; a trainer who is halted is not asked about
+            work.commit_upkeep(
+                "use-denied"
+            )  # what was decided is logged; a halt or a lapsed hold is in the log already
             return None
         attempt, started = job.attempts + 1, job.started_at or work.now
         change = ledger.touch(standing, attempt=attempt, now=work.now)

@@ -8,7 +8,8 @@ Rules
    key: all that `job:submit` asks but the approval, which was used up by the reservation; a re-upload does not matter.
 3. A model may be evaluated by whoever may fetch it, as long as it may be fetched: held, refused and recalled models
    leave nothing, a priced figure included.
-4. A trainer who was halted gets nothing more from what he had queued before.
+4. A trainer who was halted gets nothing more from what he had queued before, and nobody anything from a hold that
+   lapsed: such jobs end as cancelled, which is nobody's fault and costs nothing.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def may_still_run(on: Collaborators, work: Work, job: JobRecord, standing: Stand
     if reservation is None:
         return False
     halted = trainer is not None and trainer.cap == Share.zero()
-    if halted and reservation.state is ReservationState.HELD:
+    if reservation.state is ReservationState.HELD and (halted or work.now >= reservation.expires_at):
         return False
     caller = Caller(job.tenant, job.principal)
     answer = on.decider.decide_in(

@@ -91,6 +91,18 @@ def test_use_ends_with_the_retention_and_the_basis(made: House, monkeypatch: pyt
     assert not opens(made, task)
 
 
+def test_a_hold_that_lapsed_is_nobody_s_fault(made: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job that comes up too late is cancelled; as a failure it would count against its trainer."""
+    clock = made.gateway.on.clock
+    late = clock.now() + timedelta(seconds=made.gateway.settings.hold_seconds)
+    job = ask(made)
+    task = claim(made)
+    monkeypatch.setattr(type(clock), "now", lambda _: late)
+    assert not opens(made, task)
+    run_job.cancel(made.gateway.on, task)
+    assert (job_of(made, job).state, held(made)) == (JobState.CANCELLED, 0)
+
+
 def test_a_halted_trainer_learns_no_further_outcome(made: House) -> None:
     """What he had queued before he was halted gives its hold back, or a bit would leave for each."""
     job = ask(made)
