@@ -8,6 +8,7 @@ Rules
 2. An error that nobody mapped ends here as a bare problem. It is not passed on, because a server writes the text of
    what reaches it into its log, and that text may come from code that saw private rows.
 3. Requests are counted by method and status class alone; no label names a route's objects, and nothing is timed.
+   The process's own figures (processor time, memory) are not among them: while an upload runs they follow its size.
 """
 
 from __future__ import annotations
@@ -17,12 +18,15 @@ from functools import cache
 
 import structlog
 from fastapi import Request
-from prometheus_client import Counter
+from prometheus_client import CollectorRegistry, Counter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.api.problems import internal
 
-REQUESTS = Counter("privgate_requests_total", "Requests answered, by method and status class", ("method", "status"))
+METRICS = CollectorRegistry()
+REQUESTS = Counter(
+    "privgate_requests_total", "Requests answered, by method and status class", ("method", "status"), registry=METRICS
+)
 HEADERS = (
     (b"strict-transport-security", b"max-age=63072000"),
     (b"x-content-type-options", b"nosniff"),

@@ -7,6 +7,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from gateway.api.deps import State
+from gateway.api.edge import METRICS
 from gateway.api.views import Health
 from gateway.services.collaborators import Collaborators
 from kernel.errors import PrivgateError
@@ -39,7 +40,7 @@ async def started() -> JSONResponse:
 @router.get("/metrics", operation_id="metrics", response_class=PlainTextResponse, include_in_schema=False)
 async def metrics() -> PlainTextResponse:
     """Counters by route template and reason; no label names a tenant, a principal, a dataset or a job."""
-    return PlainTextResponse(generate_latest().decode("utf-8"), media_type=CONTENT_TYPE_LATEST)
+    return PlainTextResponse(generate_latest(METRICS).decode("utf-8"), media_type=CONTENT_TYPE_LATEST)
 
 
 def _parts(on: Collaborators) -> dict[str, bool]:

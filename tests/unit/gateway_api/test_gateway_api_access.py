@@ -145,6 +145,13 @@ def test_metrics_name_nobody(made: House) -> None:
         assert private not in written
 
 
+def test_metrics_tell_nothing_of_the_process(made: House) -> None:
+    """Its memory and processor time follow the size of an upload; a host's operator sees them elsewhere."""
+    lines = made.client.get("/metrics").text.splitlines()
+    names = {line.split("{")[0].split(" ")[0] for line in lines if not line.startswith("#")}
+    assert names == {"privgate_requests_total", "privgate_requests_created"}
+
+
 def test_a_stream_ends_when_its_reader_may_read_no_more(made: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream that was opened with a good token does not outlive it."""
     monkeypatch.setattr(jobs, "POLL_SECONDS", 0.01)
