@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -24,6 +25,8 @@ from kernel.errors import PrivgateError
 
 REFUSED = 2
 UNEXPECTED = 1
+_CLIENTS = frozenset({"PRIVGATE_CONFIG", "PRIVGATE_PROFILE", "PRIVGATE_TEST_DATA", "PRIVGATE_TOKEN"})
+"""Read by the client and the test suite, and often set beside ours."""
 
 app = typer.Typer(
     name="privgate-gateway",
@@ -153,6 +156,14 @@ def check() -> None:
         _say(f"version        {gateway.on.software.version} {gateway.on.software.digest}")
         _say(f"keyring        generation {gateway.on.keyring.generation}")
     _say(f"confinement    {probe().value} (demanded: {settings.sandbox_level})")
+    for name in unread(os.environ):
+        _say(f"not read       {name}: there is no such setting")
+
+
+def unread(environment: Iterable[str]) -> list[str]:
+    """Variables that look like settings and are none: a misspelt one would be passed over in silence."""
+    known = {f"PRIVGATE_{name.upper()}" for name in Settings.model_fields} | _CLIENTS
+    return sorted(name for name in environment if name.upper().startswith("PRIVGATE_") and name.upper() not in known)
 
 
 def settings_sentence(error: ValidationError) -> str:

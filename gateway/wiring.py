@@ -17,6 +17,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
+from audit.checkpoint import read_unverified
 from audit.sequencer import Sequencer
 from gateway.policy_cache import PolicyCache
 from gateway.services.collaborators import Collaborators, Limits
@@ -77,10 +78,12 @@ def build(
     engine = build_engine(settings.database)
     require_current(engine)
     database = Database(engine, Surroundings(clock, entropy, point))
+    integration = SqlIntegration(database)
+    require_origin(integration.newest_checkpoint(), settings.origin)
     keyring = open_keyring(settings, database, clock, entropy, point)
     blobs = build_blobs(settings, entropy, point)
     cache = PolicyCache(database)
-    integration, tiles = SqlIntegration(database), BlobTiles(blobs)
+    tiles = BlobTiles(blobs)
     log_signer = _signer(keyring, "signing/log")
     on = Collaborators(
         database=database,
@@ -119,6 +122,16 @@ def require_home(settings: Settings) -> None:
     if not settings.home.exists():
         raise NotFoundError(f"`{settings.home}` does not exist: set PRIVGATE_HOME, or run `privgate-gateway init`")
     os.close(open_private_directory(settings.home))
+
+
+def require_origin(newest: bytes | None, origin: str) -> None:
+    """Return if the log goes by this name, or has no checkpoint yet; raise `InvalidError` with its name otherwise.
+
+    Readers have pinned the name: under another one the log would contradict itself in front of all of them.
+    """
+    begun = origin if newest is None else read_unverified(newest).origin
+    if begun != origin:
+        raise InvalidError(f"this gateway's log is `{begun}` and can go by no other name: set PRIVGATE_ORIGIN to it")
 
 
 def unlock_of(settings: Settings) -> Unlock:

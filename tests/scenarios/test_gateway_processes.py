@@ -72,15 +72,20 @@ def test_the_api_process_maps_no_numerics_library(home: Home, running: tuple[int
     assert "/numpy" in worker
 
 
-def test_the_log_grows_by_what_was_asked(home: Home, running: tuple[int, int]) -> None:
-    """The sequencer of the process integrates: a checkpoint of at least the entries of `init` is served."""
+def checkpoint_of(home: Home) -> str:
+    """The first checkpoint that is served."""
     with home.client(token=home.token) as client:
         for _ in range(100):
             note = client.get("/v1/log/checkpoint")
             if note.status_code == 200:
                 break
         assert note.status_code == 200, note.text
-        assert "privgate.local/log" in note.text
+        return note.text
+
+
+def test_the_log_grows_by_what_was_asked(home: Home, running: tuple[int, int]) -> None:
+    """The sequencer of the process integrates: a checkpoint of at least the entries of `init` is served."""
+    assert "privgate.local/log" in checkpoint_of(home)
 
 
 def test_both_processes_stop_cleanly_on_sigterm(tmp_path: Path) -> None:
@@ -184,6 +189,29 @@ def test_what_is_missing_or_dangerous_is_one_sentence(tmp_path: Path, command: s
     assert named in refused.stderr
     assert refused.stderr.count("\n") == 1
     assert refused.stderr.startswith("privgate-gateway: ")
+
+
+def test_a_log_keeps_its_name(tmp_path: Path) -> None:
+    """Readers pinned it: with another origin, or with the default because it was forgotten, nothing starts."""
+    home = Home(tmp_path, {"PRIVGATE_ORIGIN": "gateway.example.org/log"})
+    home.init()
+    with home.api():
+        checkpoint_of(home)
+    for settings in ({"PRIVGATE_ORIGIN": "other.example.org/log"}, {}):
+        for command in ("check", "serve", "worker"):
+            refused = Home(tmp_path, settings).run(command)
+            assert (refused.returncode, "gateway.example.org/log" in refused.stderr) == (2, True), command
+    assert home.run("check").returncode == 0
+
+
+def test_a_misspelt_setting_is_told_by_check(tmp_path: Path) -> None:
+    """Its name, not its value; what the client reads is no mistake."""
+    home = Home(tmp_path, {"PRIVGATE_TOKEN_DAY": "value-8461", "PRIVGATE_CONFIG": "x"})
+    home.init()
+    said = home.run("check").stdout
+    assert "PRIVGATE_TOKEN_DAY: there is no such setting" in said
+    assert "value-8461" not in said
+    assert "PRIVGATE_CONFIG" not in said
 
 
 def test_loose_permissions_are_refused_with_the_command_that_mends_them(tmp_path: Path) -> None:
