@@ -13,6 +13,7 @@ from kernel.errors import ConflictError, InvalidError, NotFoundError
 from kernel.ids import DatasetId, ReleaseId, TenantId
 from privacy.budget.balances import Account
 from privacy.jobs.facts import DeclaredFacts
+from privacy.jobs.features import Target
 from privacy.jobs.plan import EvaluationPlan, Plan, TrainingPlan, plan_evaluation, plan_training
 from privacy.jobs.spec import EvaluationSpec, JobKind, JobSpec, TrainingSpec, complete_training
 from privacy.schema import TableSchema
@@ -56,10 +57,20 @@ def plan_job(reading: Reading, tenant: TenantId, body: Mapping[str, Any]) -> Pla
     declared = declared_facts(reading, tenant, _dataset_of(body))
     if body.get("kind") == JobKind.EVALUATION.value:
         evaluation = EvaluationSpec.from_json(body)
-        training_spec_of(reading, tenant, evaluation.release).features.check(declared.schema)
+        _check_model(reading, tenant, evaluation.release, declared.schema)
         return PlannedJob(evaluation, plan_evaluation(evaluation, declared.facts), declared)
     training = complete_training(body, declared.schema, declared.facts)
     return PlannedJob(training, plan_training(training, declared.schema, declared.facts), declared)
+
+
+def _check_model(reading: Reading, tenant: TenantId, release: ReleaseId, schema: TableSchema) -> None:
+    """Return if the model can be evaluated on such a table: whatever is wrong must show before a key is handed out."""
+    trained = training_spec_of(reading, tenant, release)
+    if trained.features.label.target is not Target.BINARY:
+        raise InvalidError("only a model that predicts one of two classes can be evaluated", field="release")
+    job = reading.jobs.get(id=reading.releases.get(id=release).job)
+    if trained.model_graph(schema).graph.digest != TrainingPlan.from_fields(job.plan).graph:
+        raise InvalidError("this model was trained on a table of another shape", field="release")
 
 
 def training_spec_of(reading: Reading, tenant: TenantId, release: ReleaseId) -> TrainingSpec:

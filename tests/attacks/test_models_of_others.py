@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from gateway.services import run_job
-from tests.attacks.conftest import ask, claim, job_of, opens
-from tests.support.api import House, done, job_body, refused, reopened, worker_of
+from tests.attacks.conftest import ask, claim, job_of, opens, register
+from tests.support.api import SCHEMA, House, done, grant_body, job_body, refused, reopened, worker_of
 
 
 @pytest.fixture(scope="module")
@@ -60,3 +60,37 @@ def test_a_model_that_is_recalled_while_its_evaluation_waits_is_not_evaluated(tr
     assert not opens(trained, task)
     run_job.cancel(trained.gateway.on, task)
     assert job_of(trained, job).attempts == 0
+
+
+FEATURES = {
+    "v": 1,
+    "columns": [{"column": "outcome", "transform": "one-hot"}],
+    "label": {"column": "dose", "encoding": "threshold", "above": "0.5"},
+}
+
+
+def let_go(made: House, name: str, **changes: Any) -> None:
+    """Train another model and let it go."""
+    job = ask(made, epsilon="0.5", **changes)
+    assert worker_of(made).step()
+    made.ids[name] = done(made["trainer"].get(f"/v1/jobs/{job}"))["release"]
+    done(made["owner"].post(f"/v1/releases/{made.ids[name]}/check", {"verdict": "release"}))
+
+
+def test_a_table_of_another_shape_is_refused_before_anything_is_opened(trained: House) -> None:
+    """Found only once the key was out, it would cost the whole price and count as a failure."""
+    let_go(trained, "shaped", label=None, features=FEATURES)
+    columns = [*SCHEMA["columns"][:2], {"name": "outcome", "kind": "categorical", "categories": ["well", "ill", "so"]}]
+    dataset = register(trained, trained.ids["population"], schema={"columns": columns})
+    done(trained["owner"].post("/v1/grants", grant_body(trained["trainer"].principal, dataset)), 201)
+    body = evaluation(trained, "shaped")
+    done(trained["trainer"].post("/v1/quotes", body))
+    body["spec"]["dataset"] = dataset
+    assert refused(trained["trainer"].post("/v1/quotes", body), 422, "invalid")["field"] == "release"
+
+
+def test_a_model_of_a_number_is_refused_before_anything_is_held(trained: House) -> None:
+    """Only yes-or-no models can be evaluated. As a job it would end as failed, and five of them halt their trainer."""
+    let_go(trained, "number", label="dose")
+    answer = refused(trained["trainer"].post("/v1/quotes", evaluation(trained, "number")), 422, "invalid")
+    assert answer["field"] == "release"
