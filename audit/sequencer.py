@@ -115,6 +115,12 @@ class Sequencer:
         self._batch = batch
         self._point = point
         self._checked = False
+        self._behind = False
+
+    @property
+    def behind(self) -> bool:
+        """Whether the last step took as many entries as it may, so that more are likely to wait."""
+        return self._behind
 
     def check(self) -> None:
         """Recompute the newest checkpoint and the tree state; raise `CorruptError` if they disagree."""
@@ -151,6 +157,7 @@ class Sequencer:
 
     def _integrate(self) -> None:
         pending = self._store.pending(self._batch)
+        self._behind = len(pending) >= self._batch
         if not pending:
             return
         before = self._store.tree()

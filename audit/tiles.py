@@ -99,8 +99,8 @@ def levels_of(size: int) -> range:
 def encode_bundle(leaves: Sequence[bytes]) -> bytes:
     """Join leaves into an entry bundle."""
     whole(1, TILE_WIDTH, leaves=len(leaves))
-    for leaf in leaves:
-        whole(1, LEAF_LIMIT, leaf_size=len(leaf))
+    if any(not 1 <= len(leaf) <= LEAF_LIMIT for leaf in leaves):
+        raise InvalidError(f"a leaf has 1 to {LEAF_LIMIT} bytes", field="leaf_size")
     return b"".join(len(leaf).to_bytes(2, "big") + leaf for leaf in leaves)
 
 

@@ -76,7 +76,7 @@ class SequencerLoop:
 
     def _step(self) -> None:
         try:
-            while self._sequencer.step() is not None:
+            while self._sequencer.step() is not None and self._sequencer.behind:
                 if self._stopping.is_set():
                     return
         except CorruptError:

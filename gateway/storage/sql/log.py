@@ -10,7 +10,7 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, Protocol
@@ -28,9 +28,29 @@ from gateway.storage.tables import log_checkpoint, log_entry, log_tenant, log_tr
 from kernel.errors import ConflictError, StaleError
 from kernel.ids import EntryId, TenantId
 
+# Built once: a statement that is the same object each time is looked up in the compiled cache by itself.
 _COUNTER = select(log_tenant.c.next_seq).where(log_tenant.c.tenant == bindparam("whose")).with_for_update()
 _COUNT = update(log_tenant).where(log_tenant.c.tenant == bindparam("whose")).values(next_seq=bindparam("value"))
 _INSERT = insert(log_entry)
+_PENDING = (
+    select(log_entry.c.row_id, log_entry.c.leaf)
+    .where(log_entry.c.idx.is_(None))
+    .order_by(log_entry.c.row_id)
+    .limit(bindparam("most"))
+)
+_PLACE = (
+    update(log_entry)
+    .where(log_entry.c.row_id.between(bindparam("first"), bindparam("last")))
+    .values(idx=log_entry.c.row_id + bindparam("shift"))
+)
+_LEAVES = (
+    select(log_entry.c.leaf)
+    .where(log_entry.c.idx >= bindparam("start"), log_entry.c.idx < bindparam("end"))
+    .order_by(log_entry.c.idx)
+)
+_NEWEST = select(log_checkpoint.c.note).order_by(log_checkpoint.c.size.desc()).limit(1)
+_TREE = select(log_tree.c.size, log_tree.c.frontier).where(log_tree.c.id == 1)
+_TREE_LOCKED = _TREE.with_for_update()
 
 
 class SqlLog:
@@ -110,37 +130,29 @@ class SqlIntegration:
 
     def pending(self, limit: int) -> Sequence[Pending]:
         """Return entries without an index, in the order of their insertion."""
-        query = (
-            select(log_entry.c.row_id, log_entry.c.leaf)
-            .where(log_entry.c.idx.is_(None))
-            .order_by(log_entry.c.row_id)
-            .limit(limit)
-        )
         with self._transactions.reading() as connection:
-            return [Pending(row, bytes(leaf)) for row, leaf in connection.execute(query)]
+            rows = connection.execute(_PENDING, {"most": limit}).all()
+        return [Pending(row, bytes(leaf)) for row, leaf in rows]
 
     def integrate(self, before: Frontier, rows: Sequence[int], after: Frontier) -> None:
         """Give indices and replace the tree state, if it is still `before`."""
         with self._transactions.writing() as connection:
             if _tree(connection, lock=True) != before:
                 raise StaleError("another sequencer integrated meanwhile")
-            placed = [{"row": row, "place": index} for index, row in enumerate(rows, before.size)]
-            change = update(log_entry).where(log_entry.c.row_id == bindparam("row")).values(idx=bindparam("place"))
-            connection.execute(change, placed)
+            connection.execute(_PLACE, list(_runs(rows, before.size)))
             state = {"size": after.size, "frontier": after.to_bytes()}
             connection.execute(update(log_tree).where(log_tree.c.id == 1).values(**state))
 
     def leaves(self, start: int, end: int) -> Sequence[bytes]:
         """Return integrated leaves by index."""
-        query = select(log_entry.c.leaf).where(log_entry.c.idx >= start, log_entry.c.idx < end)
         with self._transactions.reading() as connection:
-            return [bytes(leaf) for leaf in connection.execute(query.order_by(log_entry.c.idx)).scalars()]
+            rows = connection.execute(_LEAVES, {"start": start, "end": end}).all()
+        return [bytes(leaf) for (leaf,) in rows]
 
     def newest_checkpoint(self) -> bytes | None:
         """Return the note of the largest size."""
-        query = select(log_checkpoint.c.note).order_by(log_checkpoint.c.size.desc()).limit(1)
         with self._transactions.reading() as connection:
-            note = connection.execute(query).scalar_one_or_none()
+            note = connection.execute(_NEWEST).scalar_one_or_none()
         return None if note is None else bytes(note)
 
     def insert_checkpoint(self, size: int, note: bytes) -> None:
@@ -180,7 +192,15 @@ class SqlIntegration:
         return None if row is None or row.idx is None else Opening(row.idx, bytes(row.payload), bytes(row.salt))
 
 
+def _runs(rows: Sequence[int], place: int) -> Iterator[dict[str, int]]:
+    """Cut rows into runs of consecutive numbers: each run is placed by one statement, however long it is."""
+    first = 0
+    for after in range(1, len(rows) + 1):
+        if after == len(rows) or rows[after] != rows[after - 1] + 1:
+            yield {"first": rows[first], "last": rows[after - 1], "shift": place + first - rows[first]}
+            first = after
+
+
 def _tree(connection: Connection, *, lock: bool = False) -> Frontier:
-    query = select(log_tree.c.size, log_tree.c.frontier).where(log_tree.c.id == 1)
-    row = connection.execute(query.with_for_update() if lock else query).one()
+    row = connection.execute(_TREE_LOCKED if lock else _TREE).one()
     return Frontier.from_bytes(row.size, bytes(row.frontier))
