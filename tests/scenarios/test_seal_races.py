@@ -86,7 +86,8 @@ def _stage_two(place: Place) -> list[VersionId]:
 
 
 def _work_once(place: Place, meeting: _Meeting) -> bool:
-    with closing(build(place.settings, point=meeting.point)) as gateway:
+    patient = place.settings.model_copy(update={"lease_seconds": 2 * WAIT_SECONDS})
+    with closing(build(patient, point=meeting.point)) as gateway:
         return Stage(place, gateway).worker.step()
 
 
