@@ -11,7 +11,6 @@ Rules
 from __future__ import annotations
 
 import contextlib
-import functools
 import itertools
 import os
 import pwd
@@ -37,6 +36,7 @@ OWNERS = ("postgres", "nobody")
 START_SECONDS = 60.0
 TEMPLATE = "migrated"
 _numbers = itertools.count()
+_running: dict[bool, Server] = {}
 
 
 @dataclass(frozen=True)
@@ -85,22 +85,26 @@ def binaries() -> Path | None:
     return max(found, key=_version, default=None)
 
 
-def require() -> Server:
-    """The server of this test process, started on the first call; skips the test where it cannot run."""
+def require(*, durable: bool = False) -> Server:
+    """The server of this process, started on the first call; skips the test where it cannot run.
+
+    Args:
+        durable: Whether a commit reaches the disk, as measurements need it and tests do not; a server of its own.
+    """
     if binaries() is None:
         pytest.skip("no PostgreSQL server binaries (Debian: apt-get install postgresql)")
-    return _started()
+    if durable not in _running:
+        _running[durable] = _started(durable)
+    return _running[durable]
 
 
 def stop() -> None:
-    """Stop the server if one was started."""
-    if _started.cache_info().currsize:
-        _started().stop()
-        _started.cache_clear()
+    """Stop every server that was started."""
+    while _running:
+        _running.popitem()[1].stop()
 
 
-@functools.cache
-def _started() -> Server:
+def _started(durable: bool) -> Server:
     programs = binaries()
     assert programs is not None
     folder = Path(tempfile.mkdtemp(prefix="privgate-pg-"))
@@ -116,7 +120,12 @@ def _started() -> Server:
     ]
     subprocess.run([programs / "initdb", *initdb], check=True, capture_output=True, cwd=folder, **identity)
     # What a power cut does to a test's database does not matter; what a killed client does, does.
-    options = {"fsync": "off", "listen_addresses": "", "unix_socket_directories": str(folder), "max_connections": "100"}
+    options = {
+        "fsync": "on" if durable else "off",
+        "listen_addresses": "",
+        "unix_socket_directories": str(folder),
+        "max_connections": "100",
+    }
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [programs / "postgres", "-D", data, *(f"--{name}={value}" for name, value in options.items())],
