@@ -1,12 +1,15 @@
-"""`reserve_charge_ms`: what the ledger costs a job, each commit durable, on SQLite and PostgreSQL.
+"""`reserve_charge_ms` and `ledger_check_us`: what the ledger costs a job.
 
-Two works are timed together: the one that reserves, and the one that touches and charges; each holds the population's
-lock, changes the ledger, writes its log entries and commits with fsync.
+Milliseconds, with each commit durable, on SQLite and PostgreSQL: two works are timed together, the one that reserves,
+and the one that touches and charges; each holds the population's lock, changes the ledger, writes its log entries and
+commits with fsync. Microseconds: the check alone, a pure function of the rows that were read, once with the price that
+the quote worked out and once where it has to be worked out first.
 """
 
 from __future__ import annotations
 
 import os
+import statistics
 import tempfile
 import time
 from collections.abc import Iterator
@@ -19,23 +22,27 @@ from benchmarks.lines import Line, percentile
 from gateway.unit_of_work import Database, Work
 from kernel.amounts import Delta, Epsilon, Share
 from kernel.canonical import Digest
+from kernel.clock import SystemClock
 from kernel.events import Parameter
 from kernel.ids import DecisionId, GrantId, JobId, PopulationId, PrincipalId, Slug, TenantId
 from kernel.permit import Permit
 from privacy.accounting.mechanisms import PoissonSampledGaussian
 from privacy.budget import ledger
-from privacy.budget.balances import Standing
+from privacy.budget.balances import Standing, TrainerAccount
 from privacy.budget.populations import Budget, Population
 from privacy.budget.reservations import Block, BlockUse
 from privacy.units import Adjacency, UnitKind
 
+CHECKS = 2000
 JOBS = 400
 WARM_UP = 20
 STEPS = 200
 
 
 def measure() -> Iterator[Line]:
-    """Measure on every database that is here."""
+    """Measure the check, and the whole on every database that is here."""
+    for case, fresh in (("priced by the quote", False), ("priced anew", True)):
+        yield Line(quantity="ledger_check_us", case=case, value=_check(fresh=fresh) * 1e6, unit="us")
     for name in DATABASES:
         with ExitStack() as held, tempfile.TemporaryDirectory(prefix="privgate-bench-") as folder:
             database = opened(name, Path(folder), held)
@@ -46,6 +53,27 @@ def measure() -> Iterator[Line]:
             yield Line(
                 quantity="reserve_charge_ms", case=f"{name} {case}", value=percentile(took, share) * 1000, unit="ms"
             )
+
+
+def _check(*, fresh: bool) -> float:
+    """Median seconds of one check.
+
+    Args:
+        fresh: Whether each check is about a mechanism that was never priced before.
+    """
+    population, permit = _population(), _permit()
+    trainer = TrainerAccount(population=population.id, principal=permit.principal)
+    standing = Standing(account=ledger.create(population).after.account, trainer=trainer)
+    manifest, expires_at = Digest.of(b"manifest"), SystemClock().now() + timedelta(days=1)
+    took = []
+    for number in range(CHECKS):
+        uses = (_use(f"8.{number:04}1" if fresh else "8"),)
+        start = time.perf_counter()
+        answer = ledger.reserve(standing, permit, uses=uses, manifest=manifest, expires_at=expires_at)
+        took.append(time.perf_counter() - start)
+        if not isinstance(answer, ledger.Reserved) or answer.change is None:
+            raise RuntimeError("the benchmark's budget is spent: make it larger")
+    return statistics.median(took)
 
 
 def _run(database: Database) -> list[float]:
@@ -92,8 +120,8 @@ def _kept(work: Work, change: ledger.Change | None) -> Standing:
     return change.after
 
 
-def _use() -> BlockUse:
-    mechanism = PoissonSampledGaussian(sampling_rate=Parameter("0.01"), noise_multiplier=Parameter("8"), steps=STEPS)
+def _use(noise: str = "8") -> BlockUse:
+    mechanism = PoissonSampledGaussian(sampling_rate=Parameter("0.01"), noise_multiplier=Parameter(noise), steps=STEPS)
     return BlockUse(block=Block.TRAIN, mechanism=mechanism)
 
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Select, Table, insert, select, update
+from sqlalchemy import BindParameter, Connection, Select, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from gateway.storage.tables import budget_account, budget_block, budget_event, budget_trainer, reservation
@@ -36,6 +36,35 @@ _LIMIT = 1 << 20
 
 R = TypeVar("R", bound=Record)
 
+# Built once: building them anew took longer than what they do. (A parameter may not be called like a column.)
+_WHOSE: BindParameter[str] = bindparam("whose")
+_ACCOUNT = select(budget_account.c.fields).where(budget_account.c.population == _WHOSE)
+_ACCOUNT_LOCKED = _ACCOUNT.with_for_update()
+_TRAINER_KEY = (budget_trainer.c.population == _WHOSE) & (budget_trainer.c.principal == bindparam("who"))
+_TRAINER = select(budget_trainer.c.fields).where(_TRAINER_KEY)
+_RESERVATION = select(reservation.c.fields).where(
+    reservation.c.job == bindparam("which"), reservation.c.population == _WHOSE
+)
+_ADD_EVENT = insert(budget_event)
+_MOVE_ACCOUNT = (
+    update(budget_account)
+    .where(budget_account.c.population == _WHOSE, budget_account.c.ledger_seq == bindparam("before"))
+    .values(ledger_seq=bindparam("now"), fields=bindparam("written"))
+)
+_MOVE_BLOCK = (
+    update(budget_block)
+    .where(budget_block.c.population == _WHOSE, budget_block.c.block == bindparam("place"))
+    .values(committed=bindparam("total"), capacity=bindparam("most"))
+)
+_ADD_TRAINER = insert(budget_trainer)
+_MOVE_TRAINER = update(budget_trainer).where(_TRAINER_KEY).values(fields=bindparam("written"))
+_ADD_RESERVATION = insert(reservation)
+_MOVE_RESERVATION = (
+    update(reservation)
+    .where(reservation.c.job == bindparam("which"))
+    .values(state=bindparam("now"), expires_at=bindparam("end"), fields=bindparam("written"))
+)
+
 
 class SqlLedger:
     """The ledgers within one transaction."""
@@ -47,15 +76,13 @@ class SqlLedger:
         self, population: PopulationId, *, principal: PrincipalId | None = None, job: JobId | None = None
     ) -> Standing:
         """Lock a population and load the rows that a verb reads."""
-        query = select(budget_account.c.fields).where(budget_account.c.population == population)
-        return self._standing(query.with_for_update(), population, principal, job)
+        return self._standing(_ACCOUNT_LOCKED, population, principal, job)
 
     def read(
         self, population: PopulationId, *, principal: PrincipalId | None = None, job: JobId | None = None
     ) -> Standing:
         """The same rows without a lock."""
-        query = select(budget_account.c.fields).where(budget_account.c.population == population)
-        return self._standing(query, population, principal, job)
+        return self._standing(_ACCOUNT, population, principal, job)
 
     def append(self, change: Change) -> None:
         """Store the event and the rows that it leaves."""
@@ -64,15 +91,14 @@ class SqlLedger:
             self._create(after.account)
         else:
             self._move(change.before.account.ledger_seq, after.account)
-        self._connection.execute(
-            insert(budget_event).values(
-                population=event.population,
-                ledger_seq=event.ledger_seq,
-                type=event.TYPE,
-                version=event.VERSION,
-                fields=_written(event),
-            )
-        )
+        row = {
+            "population": event.population,
+            "ledger_seq": event.ledger_seq,
+            "type": event.TYPE,
+            "version": event.VERSION,
+            "fields": _written(event),
+        }
+        self._connection.execute(_ADD_EVENT, row)
         if after.trainer is not None:
             self._put_trainer(after.trainer)
         if after.reservation is not None:
@@ -110,21 +136,19 @@ class SqlLedger:
     def _standing(
         self, query: Select[Any], population: PopulationId, principal: PrincipalId | None, job: JobId | None
     ) -> Standing:
-        fields = self._connection.execute(query).scalar_one_or_none()
-        if fields is None:
+        account = self._find(query, Account, whose=population)
+        if account is None:
             raise NotFoundError("no such population", field="population")
-        account = Account.from_fields(_read(fields))
-        held = None if job is None else self._find(reservation, Reservation, job=job, population=population)
+        held = None if job is None else self._find(_RESERVATION, Reservation, which=job, whose=population)
         whose = held.principal if held is not None else principal
         if whose is None:
             return Standing(account=account, reservation=held)
-        trainer = self._find(budget_trainer, TrainerAccount, population=population, principal=whose)
+        trainer = self._find(_TRAINER, TrainerAccount, whose=population, who=whose)
         fresh = TrainerAccount(population=population, principal=whose)
         return Standing(account=account, trainer=trainer or fresh, reservation=held)
 
-    def _find(self, table: Table, record: type[R], **keys: str) -> R | None:
-        query = select(table.c.fields).where(*(table.c[name] == value for name, value in keys.items()))
-        fields = self._connection.execute(query).scalar_one_or_none()
+    def _find(self, query: Select[Any], record: type[R], **keys: str) -> R | None:
+        fields = self._connection.execute(query, keys).scalar_one_or_none()
         return None if fields is None else record.from_fields(_read(fields))
 
     def _create(self, account: Account) -> None:
@@ -141,29 +165,33 @@ class SqlLedger:
         self._connection.execute(insert(budget_block), _blocks(account))
 
     def _move(self, before: int, account: Account) -> None:
-        key = (budget_account.c.population == account.population.id) & (budget_account.c.ledger_seq == before)
-        row = {"ledger_seq": account.ledger_seq, "fields": _written(account)}
-        if self._connection.execute(update(budget_account).where(key).values(**row)).rowcount != 1:
+        whose = account.population.id
+        row = {"whose": whose, "before": before, "now": account.ledger_seq, "written": _written(account)}
+        if self._connection.execute(_MOVE_ACCOUNT, row).rowcount != 1:
             raise StaleError("the ledger has moved on since it was read; read it again", field="population")
-        for block in _blocks(account):
-            place = (budget_block.c.population == block["population"]) & (budget_block.c.block == block["block"])
-            self._connection.execute(update(budget_block).where(place).values(**block))
+        moved = [
+            {"whose": whose, "place": block["block"], "total": block["committed"], "most": block["capacity"]}
+            for block in _blocks(account)
+        ]
+        self._connection.execute(_MOVE_BLOCK, moved)
 
     def _put_trainer(self, trainer: TrainerAccount) -> None:
-        key = (budget_trainer.c.population == trainer.population) & (budget_trainer.c.principal == trainer.principal)
+        key = {"whose": trainer.population, "who": trainer.principal}
         fields = _written(trainer)
-        if self._connection.execute(update(budget_trainer).where(key).values(fields=fields)).rowcount == 0:
+        if self._connection.execute(_MOVE_TRAINER, {**key, "written": fields}).rowcount == 0:
             row = {"population": trainer.population, "principal": trainer.principal, "fields": fields}
-            self._connection.execute(insert(budget_trainer).values(**row))
+            self._connection.execute(_ADD_TRAINER, row)
 
     def _put_reservation(self, change: Change, held: Reservation) -> None:
-        row = {"state": held.state.value, "expires_at": format_time(held.expires_at), "fields": _written(held)}
+        state, end, written = held.state.value, format_time(held.expires_at), _written(held)
         if change.before is not None and change.before.reservation is not None:
-            self._connection.execute(update(reservation).where(reservation.c.job == held.job).values(**row))
+            row = {"which": held.job, "now": state, "end": end, "written": written}
+            self._connection.execute(_MOVE_RESERVATION, row)
             return
+        row = {"job": held.job, "population": held.population, "state": state, "expires_at": end, "fields": written}
         try:
             with self._connection.begin_nested():
-                self._connection.execute(insert(reservation).values(job=held.job, population=held.population, **row))
+                self._connection.execute(_ADD_RESERVATION, row)
         except IntegrityError:
             raise ConflictError("this job has a reservation in another population", field="job") from None
 
