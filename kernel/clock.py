@@ -56,6 +56,13 @@ def check_time(value: datetime, field: str = "time") -> datetime:
     return value.astimezone(UTC)
 
 
+def require_ahead(now: datetime, **named: datetime | None) -> None:
+    """Return if every moment that is given lies ahead; raise `InvalidError` that names the first that does not."""
+    for field, moment in named.items():
+        if moment is not None and moment <= now:
+            raise InvalidError(f"`{field}` has passed: name a later moment", field=field)
+
+
 def format_time(value: datetime) -> str:
     """Write an instant as RFC 3339 in UTC, for example `2026-11-23T09:30:00Z`."""
     return check_time(value).replace(tzinfo=None).isoformat() + "Z"

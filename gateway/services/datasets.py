@@ -20,6 +20,7 @@ from gateway.services.deciding import Caller
 from gateway.services.idempotency import Alongside, nothing_else
 from gateway.services.populations import holder_of
 from kernel.checks import text
+from kernel.clock import require_ahead
 from kernel.errors import InvalidError, PrivgateError, TooLargeError
 from kernel.ids import DatasetId, DekId, PopulationId, Slug, TaskId, VersionId
 from policies.decisions import Deny
@@ -62,6 +63,7 @@ def register_dataset(
 ) -> DatasetRecord | Deny:
     """Register a dataset on one of the caller's populations."""
     text(200, title=declared.title)
+    require_ahead(on.clock.now(), retention_until=declared.retention_until, basis_until=declared.basis_until)
     with on.database.work(caller.tenant) as work:
         population = work.ledger.read(declared.population).account.population
         holder = holder_of(population, caller)

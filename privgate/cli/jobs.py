@@ -96,4 +96,7 @@ def refuse(job: Job, profile: Profile = DEFAULT, machine: Machine = False) -> No
 def _followed(job: JobView) -> JobView:
     if job.state == "awaiting-approval":
         note("It waits for its owner's approval; it will be followed once it has it.")
-    return job.wait(on_progress=lambda progress: note(str(progress)))
+    ended = job.wait(on_progress=lambda progress: note(str(progress)))
+    if ended.release is not None:
+        note(f"Where its release stands: privgate releases show {ended.release}")
+    return ended

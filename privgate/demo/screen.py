@@ -47,6 +47,10 @@ class Screen:
         """A remark."""
         self._console.print(Padding(Text(text, style="dim"), (0, 0, 0, INDENT)))
 
+    def command(self, text: str) -> None:
+        """A command to copy: one line, however wide."""
+        self._console.print(Text(" " * INDENT + text), soft_wrap=True)
+
     def figures(self, rows: Iterable[tuple[str, str]]) -> None:
         """Names and values, aligned."""
         table = Table.grid(padding=(0, 2))

@@ -20,7 +20,7 @@ def serve(directory: Path, screen: Screen) -> None:
     with LocalGateway(home, directory.resolve() / "output", {"PRIVGATE_ORIGIN": ORIGIN}) as local:
         screen.title("A Privgate gateway for trying things out", f"{local.url}; Ctrl-C stops it, {directory}/ stays")
         screen.did("sign in as its administrator:")
-        screen.note(f"privgate login {local.url} --ca {home / 'tls' / 'ca.pem'} --token-file {home / 'admin.token'}")
+        screen.command(f"privgate login {local.url} --ca {home / 'tls' / 'ca.pem'} --token-file {home / 'admin.token'}")
         try:
             while True:
                 local.check()

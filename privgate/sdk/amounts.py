@@ -8,7 +8,7 @@ from decimal import Decimal, DecimalException
 from typing import TypeAlias
 
 from kernel.checks import matching
-from kernel.clock import format_time
+from kernel.clock import SystemClock, format_time, parse_time, require_ahead
 from kernel.errors import InvalidError
 
 Number: TypeAlias = "str | int | float | Decimal"
@@ -42,3 +42,10 @@ def moment_text(value: Moment, field: str) -> str:
     if value.tzinfo is None:
         raise InvalidError(f"`{field}` needs a time zone", field=field)
     return format_time(value.astimezone(UTC).replace(microsecond=0))
+
+
+def ahead_text(value: Moment, field: str) -> str:
+    """Write a moment that still has to come; raise `InvalidError` for one that has passed, by this machine's clock."""
+    written = moment_text(value, field)
+    require_ahead(SystemClock().now(), **{field: parse_time(written, field)})
+    return written

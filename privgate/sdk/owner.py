@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kernel.errors import InvalidError
 from privacy.schema import TableSchema
-from privgate.sdk.amounts import Moment, Number, decimal_text, moment_text
+from privgate.sdk.amounts import Moment, Number, ahead_text, decimal_text, moment_text
 from privgate.sdk.datasets import Dataset
 from privgate.sdk.errors import UploadRefusedError
 from privgate.sdk.jobs import Job
@@ -205,7 +205,7 @@ class OwnerVerbs(Session):
             "principal": principal,
             "dataset": identifier(dataset, "dataset"),
             "purpose": purpose,
-            "until": moment_text(until, "until"),
+            "until": ahead_text(until, "until"),
             "job_kinds": list(job_kinds),
             "obligations": {
                 "trainer_share": decimal_text(trainer_share, "trainer_share"),

@@ -12,7 +12,7 @@ import pytest
 from gateway.api import bodies
 from gateway.api.faults import pattern_rule
 from kernel.errors import CorruptError, Kind
-from tests.support.api import House, done, job_body, refused
+from tests.support.api import House, dataset_body, done, job_body, refused
 
 SECRET = "kept-between-us-8461"
 
@@ -206,6 +206,14 @@ def test_a_malformed_field_is_told_with_its_rule(
     assert (problem["field"], SECRET in json.dumps(problem)) == (field, False)
     assert f"`{field}` {said}" in problem["detail"]
     assert said in next(told["rule"] for told in problem["fields"] if told["field"] == field)
+
+
+@pytest.mark.parametrize("field", ["retention_until", "basis_until"])
+def test_a_dataset_that_is_over_before_it_begins_is_a_mistake(made: House, field: str) -> None:
+    """It would take rows that no job may ever read."""
+    body = dataset_body(made.ids["population"], **{field: "2001-01-01T00:00:00Z"})
+    problem = refused(made["owner"].post("/v1/datasets", body), 422, "invalid")
+    assert (problem["field"], "has passed" in problem["detail"]) == (field, True)
 
 
 def test_every_pattern_of_a_body_has_words() -> None:

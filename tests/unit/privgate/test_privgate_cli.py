@@ -13,6 +13,7 @@ import typer
 from typer.testing import CliRunner
 
 from kernel.errors import InvalidError
+from policies.vocabulary import LegalBasis, Sensitivity
 from privacy.ingest.formats import Rule
 from privgate.cli.app import app
 from privgate.cli.documents import read_document
@@ -22,6 +23,7 @@ from privgate.cli.quotes import read_request, written_request
 from privgate.cli.screen import plain
 from privgate.client.errors import error_for
 from privgate.client.profiles import Profile, save
+from privgate.declaring import require_complete
 
 ROOT = Path(__file__).resolve().parents[3]
 MANUAL = ROOT / "docs" / "CLI.md"
@@ -235,6 +237,21 @@ def test_whole_numbers_in_a_written_request_are_amounts_where_amounts_are_meant(
     (tmp_path / "job.yaml").write_text(example[1].replace("steps: 80", "steps: 80, learning_rate: 1"))
     read = read_request(tmp_path / "job.yaml")
     assert (read["epsilon"], read["recipe"]) == ("3", {"steps": 80, "clip": "0.5", "learning_rate": "1"})
+
+
+def test_the_declaration_of_the_manual_is_complete(tmp_path: Path) -> None:
+    """Its example says everything, its values are of the lists that it names, and a file fits it."""
+    example = re.search(r"```yaml\n(title.*?)```", MANUAL.read_text(), re.DOTALL)
+    assert example is not None
+    (tmp_path / "declaration.yaml").write_text(example[1])
+    body = read_document(tmp_path / "declaration.yaml")
+    require_complete(body)
+    assert Sensitivity(body["sensitivity"])
+    assert LegalBasis(body["legal_basis"]).is_gdpr_basis
+    assert LegalBasis(body["special_condition"]).is_condition
+    rows = tmp_path / "rows.csv"
+    rows.write_text("patient_id,age,ward,crp,readmitted,note\np1,40,surgery,n/a,no,not read\n")
+    assert run("datasets", "check", str(rows), "--schema", str(tmp_path / "declaration.yaml"))[0] == Exit.OK
 
 
 @pytest.mark.parametrize(

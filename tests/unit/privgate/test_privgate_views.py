@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kernel.errors import CorruptError, InvalidError
-from privgate.sdk.amounts import decimal_text, moment_text
+from privgate.sdk.amounts import ahead_text, decimal_text, moment_text
 from privgate.sdk.datasets import Dataset
 from privgate.sdk.html import card, table
 from privgate.sdk.jobs import Quote
@@ -152,6 +152,14 @@ def test_a_date_is_its_first_second() -> None:
     """A date is its first second."""
     assert moment_text("2030-01-01", "until") == "2030-01-01T00:00:00Z"
     assert moment_text("2030-01-01T12:00:00Z", "until") == "2030-01-01T12:00:00Z"
+
+
+@pytest.mark.parametrize("written", ["2001-01-01", "2001-01-01T00:00:00Z", "2030", "next year", "2030-13-01"])
+def test_a_grant_that_is_over_before_it_begins_is_a_mistake(written: str) -> None:
+    """So is a text that is no date; the field is named."""
+    with pytest.raises(InvalidError) as caught:
+        ahead_text(written, "until")
+    assert caught.value.field == "until"
 
 
 @pytest.mark.parametrize("written", ["", "../trust", "dst_" + "a" * 26 + "/x", "dst_" + "A" * 26, "a?b=c", "a%2fb"])
