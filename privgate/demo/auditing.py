@@ -12,6 +12,8 @@ from privgate.demo.scenes import DemoError, Story
 from privgate.verify.sums import write_sums
 
 FLIPPED_AT = 0.5
+GOES_ON = " " * 20
+"""Where the verifier's sentences go on in a further line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,4 +85,11 @@ def _damaged_copy(out: Path, scratch: Path) -> tuple[Path, str]:
 
 
 def _lines_with(text: str, *words: str) -> str:
-    return "\n".join(line for line in text.splitlines() if any(word in line for word in words))
+    """The lines with one of these words, each with the indented lines in which it goes on."""
+    kept, going = [], False
+    for line in text.splitlines():
+        if not line.startswith(GOES_ON):
+            going = any(word in line for word in words)
+        if going:
+            kept.append(line)
+    return "\n".join(kept)

@@ -61,6 +61,21 @@ class Policy(View):
     digest: str
     policy: Mapping[str, Any]
 
+    def lines(self) -> list[tuple[str, object]]:
+        """The policy in sentences; the whole of it is in `policy`."""
+        waits = [f"{needed['job_kind']} on {needed['sensitivity']} data" for needed in self.policy.get("approvals", ())]
+        leaves = [
+            f"up to epsilon {most['epsilon']} from {most['sensitivity']} data"
+            for most in self.policy.get("ceilings", ())
+        ]
+        return [
+            ("epoch", self.epoch),
+            ("digest", self.digest),
+            ("waits for its owner", ", ".join(waits) or "nothing"),
+            ("leaves unchecked", ", ".join(leaves) or "nothing"),
+            ("checked by", ", ".join(self.policy.get("checked_by", ())) or "nobody"),
+        ]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block(View):

@@ -14,7 +14,8 @@ from privgate.sdk.datasets import Dataset
 from privgate.sdk.html import card, table
 from privgate.sdk.jobs import Quote
 from privgate.sdk.session import identifier
-from privgate.sdk.views import Identity, Population, Token, Version
+from privgate.sdk.view import in_words
+from privgate.sdk.views import Block, Identity, Policy, Population, Token, Version
 
 EVIL = "<script>alert('x')</script><img src=x onerror=y>\"'&"
 POPULATION: dict[str, Any] = {
@@ -152,6 +153,21 @@ def test_a_date_is_its_first_second() -> None:
     """A date is its first second."""
     assert moment_text("2030-01-01", "until") == "2030-01-01T00:00:00Z"
     assert moment_text("2030-01-01T12:00:00Z", "until") == "2030-01-01T12:00:00Z"
+
+
+def test_a_policy_and_the_blocks_of_a_population_are_shown_in_words() -> None:
+    """No name of a class, no bracket of a list: what an owner reads is a sentence."""
+    told = {
+        "approvals": [{"sensitivity": "restricted", "job_kind": "training"}],
+        "ceilings": [{"sensitivity": "public", "epsilon": "3"}],
+        "checked_by": ["owner", "checker"],
+    }
+    lines = dict(Policy(epoch=1, digest="sha256:0", policy=told).lines())
+    assert lines["waits for its owner"] == "training on restricted data"
+    assert lines["leaves unchecked"] == "up to epsilon 3 from public data"
+    assert dict(Policy(epoch=1, digest="sha256:0", policy={}).lines())["checked by"] == "nobody"
+    blocks = (Block(block="train", charged="0.5", held="0"), Block(block="holdout", charged="0", held="0"))
+    assert in_words(blocks) == "block train, charged 0.5, held 0; block holdout, charged 0, held 0"
 
 
 @pytest.mark.parametrize("written", ["2001-01-01", "2001-01-01T00:00:00Z", "2030", "next year", "2030-13-01"])
