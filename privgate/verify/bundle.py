@@ -127,6 +127,7 @@ def _anchor_step(anchor: Anchor, log: _Log) -> StepResult:
 
 def _history_steps(log: _Log, found: dict[ReleaseId, Document], trust: TrustFile | None) -> list[StepResult]:
     assert log.whole is not None
+    assert log.verification is not None
     history, documents = log.whole.history, list(found.values())
     ledgers = records.check_ledgers(history)
     keys = None if trust is None else trust.certificate_keys
@@ -134,7 +135,7 @@ def _history_steps(log: _Log, found: dict[ReleaseId, Document], trust: TrustFile
         records.check_events(history),
         *ledgers.steps,
         records.check_decisions(history),
-        records.check_permissions(history),
+        records.check_permissions(history, log.verification.tenant, log.whole.checkpoint),
         certificates.check_signatures(documents, keys, history),
         certificates.check_numbers(documents, history),
         certificates.check_agreement(found, history, ledgers.replay.ledgers, log.whole.checkpoint.origin),

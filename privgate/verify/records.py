@@ -4,6 +4,7 @@ Rules
 -----
 1. Prices and balances come from `privacy.replay`, decisions from `policies.replay`; here they get their places.
 2. Whoever acted on a permission cites the decision that gave it, and that decision was about this very act.
+3. A change of policy or budget cites none; a decision that allowed it to whoever made it stands before it.
 """
 
 from __future__ import annotations
@@ -11,10 +12,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from audit.checkpoint import Checkpoint
 from audit.events import LogExported, LogRead
 from audit.findings import StepResult
+from compliance import history as compliance
+from compliance.checks.catalogue import CATALOGUE
+from compliance.checks.check import Tally
 from compliance.events import ReportIssued, ReportRead
 from kernel.events import Event, UnknownEvent
+from kernel.ids import Slug, TenantId
 from policies.events import DecisionMade
 from policies.replay import Replayed
 from policies.replay import replay as replay_decisions
@@ -27,6 +33,7 @@ from privacy.replay import Replay as LedgerReplay
 from privacy.replay import replay as replay_ledgers
 from privgate.verify.history import Entered, History, HistoryFindings, Malformed
 
+ENACTED = Slug("policy.enacted")
 PRICES = frozenset({Fault.UNDERPRICED, Fault.OVERPRICED})
 
 
@@ -91,8 +98,8 @@ def check_decisions(history: History) -> StepResult:
     return findings.result(f"{len(replay.decisions)} decisions, asked again at their epochs, are the same")
 
 
-def check_permissions(history: History) -> StepResult:
-    """Every act that needs a permission cites a decision that gave it for this act."""
+def check_permissions(history: History, tenant: TenantId | None, checkpoint: Checkpoint) -> StepResult:
+    """Every act that needs a permission rests on a decision that gave it for this act."""
     findings = HistoryFindings("Permissions", history)
     cited = 0
     for entered in history.entries:
@@ -100,7 +107,34 @@ def check_permissions(history: History) -> StepResult:
         for problem in check(history, entered) if check else ():
             findings.wrong(entered.file, problem, entered.index)
         cited += check is not None
-    return findings.result(f"{cited} acts cite the decision that allowed them")
+    changes = Tally()
+    if tenant is None:
+        findings.unclear("audit/archive.json", "nothing says whose history this is")
+    else:
+        CATALOGUE[ENACTED].look(_for_compliance(history, tenant, checkpoint), changes)
+    files = {entered.index: entered.file for entered in history.entries}
+    for found in changes.wrong:
+        findings.wrong(files.get(found.entry or 0, ""), found.what, found.entry)
+    return findings.result(
+        f"{cited} acts cite the decision that allowed them, and one stands before each of {changes.looked_at} changes"
+    )
+
+
+def _for_compliance(history: History, tenant: TenantId, checkpoint: Checkpoint) -> compliance.History:
+    """The same entries, as the checks of a report read them."""
+    return compliance.History(
+        tenant=tenant,
+        origin=checkpoint.origin,
+        from_size=0,
+        until_size=checkpoint.size,
+        root=checkpoint.root,
+        entries=tuple(
+            compliance.Entered(e.index, e.at, e.actor, None, e.leaf, e.event)
+            for e in history.entries
+            if not isinstance(e.event, Malformed)
+        ),
+        steps=(),
+    )
 
 
 def _allowed(history: History, entered: Entered[Event], action: Action, **facts: object) -> Iterator[str]:

@@ -14,13 +14,16 @@ import pytest
 
 from audit.findings import Verdict
 from audit.trust import LastSeen
+from kernel.amounts import Delta, Epsilon
 from kernel.canonical import Digest
+from privacy.budget.populations import Budget
 from privgate.verify import verify_bundle
 from privgate.verify.verdict import BundleVerdict
 from tests.support.cycles import Cycle
 from tests.support.forgeries import Story, forge
 
 SECOND = "rel_" + "a" * 26
+LEDGER = {f"budget:{verb}" for verb in ("reserved", "touched", "charged", "voided", "expired", "changed", "capped")}
 
 
 def judged(cycle: Cycle, target: Path, change: Callable[[Story], object]) -> BundleVerdict:
@@ -107,3 +110,34 @@ def test_one_charge_does_not_carry_two_releases(cycle: Cycle, tmp_path: Path) ->
 
     verdict = judged(cycle, target, twice)
     assert wrong(verdict) == {"Jobs"}
+
+
+def more_budget(story: Story) -> None:
+    """The budget is raised, at the end of its ledger, and nobody was asked."""
+    last = max((e for e in story.entries if e.type in LEDGER), key=lambda e: int(e.fields["ledger_seq"]))
+    created = story.first("population:created").fields
+    budget = Budget.allot(Epsilon.parse(created["epsilon"]), Delta.parse(created["delta"]))
+    raised = budget.resized(Epsilon.parse("30"))
+    entry = last.another()
+    entry.payload |= {"type": "budget:changed", "version": 1}
+    entry.payload["fields"] = {
+        "population": created["population"],
+        "ledger_seq": last.fields["ledger_seq"] + 1,
+        "epsilon": str(raised.epsilon),
+        "capacity": str(raised.capacity),
+    }
+    story.entries.append(entry)
+
+
+def another_grant(story: Story) -> None:
+    """Somebody is granted the data, in the owner's name, who was never asked."""
+    made = story.first("grant:created").another()
+    made.fields["grant"] = "grt_" + "a" * 26
+    made.fields["epoch"] = max(int(e.fields["epoch"]) for e in story.entries if "epoch" in e.fields) + 1
+    story.entries.append(made)
+
+
+@pytest.mark.parametrize("change", [more_budget, another_grant])
+def test_what_the_owner_never_decided_is_seen(cycle: Cycle, tmp_path: Path, change: Callable[[Story], object]) -> None:
+    """Grants and budgets cite no decision; one must stand before them all the same."""
+    assert wrong(judged(cycle, tmp_path / "forged", change)) == {"Permissions"}

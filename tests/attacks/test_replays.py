@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.services import run_job
+from kernel.ids import JobId
 from tests.attacks.conftest import RECIPE, ask, claim, held, opens, told
 from tests.support.api import House, done, grant_body, job_body, refused
 
@@ -103,10 +104,10 @@ def test_cancelling_after_the_first_steps_pays_for_them(made: House) -> None:
     job = ask(made)
     task = claim(made)
     assert opens(made, task)
-    assert run_job.start_steps(made.gateway.on, task, run_job.JobId(job), 2, 0) is run_job.Steps.GO
+    assert run_job.start_steps(made.gateway.on, task, JobId(job), 2, 0) is run_job.Steps.GO
     for _ in range(2):
         done(made["trainer"].post(f"/v1/jobs/{job}/cancel"))
-    assert run_job.start_steps(made.gateway.on, task, run_job.JobId(job), 1, 0) is run_job.Steps.CANCELLED
+    assert run_job.start_steps(made.gateway.on, task, JobId(job), 1, 0) is run_job.Steps.CANCELLED
     run_job.cancel(made.gateway.on, task)
     charge = next(entry["fields"] for entry in made.log() if entry["type"] == "budget:charged")
     assert [part["times"] for part in charge["charges"]] == [2]
