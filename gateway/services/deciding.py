@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from audit.entry import Actor, Entry
@@ -23,7 +24,7 @@ from policies.enforcer import decide
 from policies.events import PolicyEvent
 from policies.requests import AccessRequest
 from policies.snapshot import PolicySnapshot
-from policies.vocabulary import Action
+from policies.vocabulary import Action, Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,4 +126,9 @@ def actor_of(snapshot: PolicySnapshot, principal: PrincipalId | None) -> Actor:
     if principal is None:
         return Actor()
     known = snapshot.principals.get(principal)
-    return Actor(principal, tuple(sorted(role.value for role in known.roles)) if known is not None else ())
+    return _acting(principal, known.roles if known is not None else frozenset())
+
+
+@lru_cache(maxsize=4096)
+def _acting(principal: PrincipalId, roles: frozenset[Role]) -> Actor:
+    return Actor(principal, tuple(sorted(role.value for role in roles)))
