@@ -63,7 +63,7 @@ class Settings(BaseSettings):
     """The largest accepted upload."""
 
     tick_seconds: int = Field(default=5, ge=1, le=3600)
-    """Progress and ends of jobs become visible only at multiples of this after their start (a timing channel)."""
+    """Progress and ends of jobs become visible only at multiples of this after their request (a timing channel)."""
     faults_per_trainer: int = Field(default=5, ge=1, le=100)
     """Failed jobs of one trainer on one population after which the owner must enable it again."""
     lease_seconds: int = Field(default=30, ge=3, le=3600)

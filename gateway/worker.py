@@ -4,7 +4,7 @@ Rules
 -----
 1. A task is worked on under its lease and fence; a heartbeat keeps the lease alive, and whatever comes after it was
    lost is refused by the database.
-2. A job's end becomes visible at a tick after its start (RULES 14), whatever the time it took.
+2. A job's end becomes visible at a tick after its request (RULES 14), whatever the time it took.
 3. A worker that dies leaves nothing to clean up: its lease runs out and another takes the task.
 4. No task is tried for ever: after `MOST_IN_VAIN` leases that brought it no further it is ended, whatever the reason.
    An upload is refused; a job fails, void if it never touched data and else charged in full.
@@ -15,7 +15,6 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
-from datetime import datetime
 
 import structlog
 
@@ -119,24 +118,23 @@ class Worker:
         release_automatically(self.on, release)
 
     def _wait_for_tick(self, task: TaskRecord) -> None:
-        started = _started_at(self.on, JobId(task.subject))
-        if started is None:
+        with self.on.database.read() as reading:
+            job = reading.jobs.get(id=JobId(task.subject))
+        if job.started_at is None:
             return
-        tick = run_job.next_tick(self.on, started, self.on.clock.now())
+        now = self.on.clock.now()
+        # Clocks tell whole seconds. The part of a second that has passed is taken off, or every end would lie as far
+        # behind its tick as the work behind a second.
+        left = (run_job.next_tick(self.on, job.created_at, now) - now).total_seconds() - time.time() % 1
         # Not on `stopping`: an end that shows before its tick would tell how long the work took.
         # A tick at most, for a clock that was put back.
-        time.sleep(min(max((tick - self.on.clock.now()).total_seconds(), 0.0), self.on.limits.tick_seconds))
+        time.sleep(min(max(left, 0.0), self.on.limits.tick_seconds))
 
 
 def _attempts(on: Collaborators, task: TaskRecord) -> int:
     """How many attempts of a job have opened its envelope."""
     with on.database.read() as reading:
         return reading.jobs.get(id=JobId(task.subject)).attempts
-
-
-def _started_at(on: Collaborators, job: JobId) -> datetime | None:
-    with on.database.read() as reading:
-        return reading.jobs.get(id=job).started_at
 
 
 class _Heartbeat:

@@ -70,11 +70,15 @@ class Opened:
     attempt: int
 
 
-def next_tick(on: Collaborators, started: datetime, now: datetime) -> datetime:
-    """The first tick after a job's start that is not before `now`: when anything about it may become visible."""
+def next_tick(on: Collaborators, asked: datetime, now: datetime) -> datetime:
+    """The first tick after a job's request that is past `now`: when anything about it may become visible.
+
+    Ticks count from the request, whose time its trainer knows. When its rows were opened is no such time: before that
+    lies the copying of its parts, which takes as long as they are large.
+    """
     tick = on.limits.tick_seconds
-    elapsed = max(int((now - started).total_seconds()), 0)
-    return started + timedelta(seconds=tick * (elapsed // tick + 1))
+    elapsed = max(int((now - asked).total_seconds()), 0)
+    return asked + timedelta(seconds=tick * (elapsed // tick + 1))
 
 
 def open_envelope(on: Collaborators, task: TaskRecord) -> Opened | None:
@@ -105,7 +109,7 @@ def open_envelope(on: Collaborators, task: TaskRecord) -> Opened | None:
             work.record(change.event, correlation=job.id)
         work.record(JobStarted(job=job.id, attempt=attempt), correlation=job.id)
         work.jobs.change({"id": job.id}, state=JobState.RUNNING, attempts=attempt, started_at=started)
-        work.progress.add(job.id, JobState.RUNNING, 0, next_tick(on, started, work.now))
+        work.progress.add(job.id, JobState.RUNNING, 0, next_tick(on, job.created_at, work.now))
         opened = work.jobs.get(id=job.id)
         work.commit("touch")
     key = open_dek(wrapped, on.keyring)
@@ -138,8 +142,7 @@ def start_steps(on: Collaborators, task: TaskRecord, job: JobId, more: int, perc
         if total > covered:
             return Steps.UNCOVERED
         work.jobs.change({"id": job}, steps_started=total)
-        started = record.started_at or work.now
-        work.progress.add(job, JobState.RUNNING, percent, next_tick(on, started, work.now))
+        work.progress.add(job, JobState.RUNNING, percent, next_tick(on, record.created_at, work.now))
         work.tasks.extend(task, work.now, on.limits.lease_seconds)
         work.commit_upkeep("steps")
     return Steps.GO

@@ -2,7 +2,7 @@
 
 Rules
 -----
-1. Progress is coarse (tenths) and becomes visible at fixed ticks after a job's start (RULES 14).
+1. Progress is coarse (tenths) and becomes visible at fixed ticks after a job's request (RULES 14).
 2. Lines are numbered per job; a reader resumes after the last number it saw.
 """
 
