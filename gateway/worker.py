@@ -120,12 +120,11 @@ class Worker:
     def _wait_for_tick(self, task: TaskRecord) -> None:
         with self.on.database.read() as reading:
             job = reading.jobs.get(id=JobId(task.subject))
-        if job.started_at is None:
-            return
         now = self.on.clock.now()
         # Clocks tell whole seconds. The part of a second that has passed is taken off, or every end would lie as far
         # behind its tick as the work behind a second.
         left = (run_job.next_tick(self.on, job.created_at, now) - now).total_seconds() - time.time() % 1
+        # Whether rows were opened or not: a job that is cancelled while its parts are copied ends when they are.
         # Not on `stopping`: an end that shows before its tick would tell how long the work took.
         # A tick at most, for a clock that was put back.
         time.sleep(min(max(left, 0.0), self.on.limits.tick_seconds))

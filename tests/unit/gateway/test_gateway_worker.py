@@ -210,14 +210,15 @@ def test_the_end_of_a_job_waits_for_a_tick_after_its_request(
 def test_a_death_is_told_with_whether_the_envelope_was_open(
     gateway: Gateway, tenant: TenantId, worker: Worker, monkeypatch: pytest.MonkeyPatch, touched: bool
 ) -> None:
-    """That decides between void, retry and charge."""
+    """That decides between void, retry and charge; it waits for its tick, open or not."""
     running = job(gateway, tenant, None)
     enqueue(gateway, tenant, TaskKind.TRAIN, running.id)
-    told: list[bool] = []
+    told: list[Any] = []
+    monkeypatch.setattr(worker_module.time, "sleep", lambda _: told.append("waited"))
     monkeypatch.setattr(worker_module, "run_in_child", lambda *_: Died(touched))
     monkeypatch.setattr(run_job, "fail", lambda *_, touched: told.append(touched))
     worker.step()
-    assert told == [touched]
+    assert told == ["waited", touched]
 
 
 def test_a_worker_that_cannot_reach_its_database_goes_on_trying(
