@@ -154,6 +154,7 @@ def check() -> None:
     with closing(build(settings)) as gateway:
         _say(f"origin         {settings.origin}")
         _say(f"version        {gateway.on.software.version} {gateway.on.software.digest}")
+        _say(f"database       {gateway.engine.dialect.name}")
         _say(f"keyring        generation {gateway.on.keyring.generation}")
     _say(f"confinement    {probe().value} (demanded: {settings.sandbox_level})")
     for name in unread(os.environ):

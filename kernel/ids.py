@@ -37,7 +37,8 @@ class Identifier(str):
         """Validate the written form."""
         head, _, body = value.partition("_") if isinstance(value, str) else ("", "", "")
         if not cls.PREFIX or head != cls.PREFIX or _BODY.fullmatch(body) is None:
-            raise InvalidError(f"not a {cls.__name__}: expected `{cls.PREFIX}_` and 26 characters of a-z and 2-7")
+            noun = cls.__name__.removesuffix("Id").lower()
+            raise InvalidError(f"`{noun}` must be an id: `{cls.PREFIX}_` and 26 characters of a-z and 2-7", field=noun)
         return super().__new__(cls, value)
 
     @classmethod

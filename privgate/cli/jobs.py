@@ -13,6 +13,7 @@ from privgate.cli.screen import dump, note, say, show, show_all
 
 if TYPE_CHECKING:
     from privgate.sdk.jobs import Job as JobView
+    from privgate.sdk.jobs import Quote as QuoteView
 
 app = commands("Request private jobs and follow them.")
 Job = Annotated[str, typer.Argument(help="job_...", metavar="JOB")]
@@ -41,6 +42,8 @@ def submit(
     with gateway(profile) as connected:
         job = connected.submit(request, key=key)
         note(f"Requested {job.job}.")
+        if job.state == "awaiting-approval":
+            _say_whether_it_fits(connected.quote_request(request))
         show(_followed(job) if follow else job, machine=machine)
 
 
@@ -91,6 +94,15 @@ def refuse(job: Job, profile: Profile = DEFAULT, machine: Machine = False) -> No
     """Say no to a job that waits for you, the data's owner."""
     with gateway(profile) as connected:
         show(connected.disapprove(job), machine=machine)
+
+
+def _say_whether_it_fits(quoted: QuoteView) -> None:
+    """The budget is asked when the owner has said yes; a job that is too large would wait for nothing."""
+    if not quoted.fits:
+        largest = (
+            f"the largest of its shape has epsilon {quoted.largest_epsilon}" if quoted.largest_epsilon else "none does"
+        )
+        note(f"It does not fit the budget as it stands, and would be refused once it is approved; {largest}.")
 
 
 def _followed(job: JobView) -> JobView:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from kernel.errors import ConflictError, NotFoundError
+from kernel.errors import ConflictError, InvalidError, NotFoundError
 from privgate.verify.advance import advance, require_pinnable
 from privgate.verify.anchor import Anchor
 from privgate.verify.beside import TRUST
@@ -38,10 +38,12 @@ def main_verify(
 
     Raises:
         NotFoundError: There is no directory at `path`.
-        InvalidError: `pin` without a trust file of the reader's own.
+        InvalidError: It is the folder `audit` itself; `pin` without a trust file of the reader's own.
     """
     if not path.is_dir():
         raise NotFoundError("there is no directory to verify", field="PATH")
+    if (path / "archive.json").is_file():
+        raise InvalidError("this is the log's own folder: name the directory that holds it", field="PATH")
     own = require_pinnable(path, trust_path) if pin else None
     beside = path / TRUST
     given = trust_path if trust_path is not None or not beside.is_file() else beside

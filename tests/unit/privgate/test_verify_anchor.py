@@ -179,6 +179,8 @@ def test_the_command_prints_steps_then_outcome_then_what_stays_trusted(cycle: Cy
     assert (told["outcome"], told["ok"], told["anchored"]) == ("UNANCHORED", False, False)
     with pytest.raises(NotFoundError):
         main_verify(tmp_path / "nowhere", None)
+    with pytest.raises(InvalidError, match="directory that holds it"):
+        main_verify(cycle.bundle / "audit", None)
 
 
 def test_what_was_verified_is_pinned_and_the_next_log_must_contain_it(cycle: Cycle, tmp_path: Path) -> None:
