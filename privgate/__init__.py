@@ -3,8 +3,8 @@
     import privgate
     gateway = privgate.connect(profile="trainer")
     dataset = gateway.datasets["dst_..."]
-    quote = gateway.quote(dataset, epsilon=3)
-    job = gateway.train(dataset, purpose="research/oncology", epsilon=3)
+    quote = gateway.quote(dataset, purpose="research/oncology", epsilon=3, label="diagnosis")
+    job = gateway.train(dataset, purpose="research/oncology", epsilon=3, label="diagnosis")
 
 Rules
 -----

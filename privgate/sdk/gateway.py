@@ -79,7 +79,7 @@ def connect(
 def _authority(authority: str | Path | None) -> str | None:
     if authority is None or (isinstance(authority, str) and "-----BEGIN" in authority):
         return authority
-    return Path(authority).read_text(encoding="ascii")
+    return Path(authority).read_text(encoding="ascii", errors="replace")
 
 
 def _trust(trust: TrustFile | str | Path | None) -> TrustFile | None:

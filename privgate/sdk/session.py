@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from kernel.checks import matching
+from kernel.errors import InvalidError
 from privgate.client.http import Connection
 from privgate.sdk.errors import NotPinnedError
 from privgate.sdk.view import View
@@ -63,7 +64,9 @@ def identifier(thing: View | str, member: str) -> str:
     An id becomes a part of an address, so nothing that means something there is let through.
     """
     written = thing if isinstance(thing, str) else str(getattr(thing, member))
-    prefix = _PREFIXES[member]
+    prefix = _PREFIXES.get(member)
+    if prefix is None:
+        raise InvalidError(f"a {member} has no id and is not taken by one: iterate over all of them", field=member)
     told = f"must be an id: `{prefix}_` and 26 characters of a-z and 2-7"
     return matching(re.compile(f"{prefix}_{_BODY}"), told, **{member: written})
 

@@ -155,6 +155,14 @@ def test_a_date_is_its_first_second() -> None:
     assert moment_text("2030-01-01T12:00:00Z", "until") == "2030-01-01T12:00:00Z"
 
 
+def test_what_has_no_id_is_not_taken_by_one() -> None:
+    """A purpose is its own name; an id of another kind is no id here, and the right prefix is said."""
+    with pytest.raises(InvalidError, match="iterate"):
+        identifier("research", "purpose")
+    with pytest.raises(InvalidError, match="pop_"):
+        identifier("job_" + "a" * 26, "population")
+
+
 def test_a_policy_and_the_blocks_of_a_population_are_shown_in_words() -> None:
     """No name of a class, no bracket of a list: what an owner reads is a sentence."""
     told = {
