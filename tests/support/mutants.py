@@ -97,6 +97,15 @@ def _on_a_refusal(story: Story) -> None:
     story.first("release:fetched").fields["decision"] = _decision(story, "job:quote", "deny").fields["decision"]
 
 
+def _behind_a_fetch(story: Story) -> Told:
+    """The decision that the first hand-out cites; evaluations ask for the same right and hand nothing out."""
+    return story.first("decision:made", decision=story.first("release:fetched").fields["decision"])
+
+
+def _fetched_another(story: Story) -> None:
+    _behind_a_fetch(story).fields["request"]["release"] = story.of("release:held")[1].fields["release"]
+
+
 def _other_key(story: Story) -> None:
     first, second = story.of("version:sealed")[:2]
     second.fields["dek"] = first.fields["dek"]
@@ -172,8 +181,8 @@ MUTANTS: Mapping[str, tuple[Change, ...]] = {
         _without("release:published"),
     ),
     "releases.fetched": (
-        _undecided("release:fetch"),
-        _asked("release:fetch", "release", lambda s: s.of("release:held")[1].fields["release"]),
+        lambda story: story.remove(_behind_a_fetch(story)),
+        _fetched_another,
     ),
     "releases.exact": (_certificate("uncovered_since", to=2),),
     "certificates.complete": (
