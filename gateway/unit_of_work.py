@@ -31,7 +31,8 @@ from gateway.records import (
     VersionRecord,
 )
 from gateway.storage import tables
-from gateway.storage.engine import begin_reading, begin_writing
+from gateway.storage.engine import begin_reading, begin_writing, is_sqlite_file
+from gateway.storage.sole_writer import SoleWriter
 from gateway.storage.sql.credentials import SqlCredentials
 from gateway.storage.sql.deks import SqlDeks
 from gateway.storage.sql.kept_texts import SqlKeptTexts
@@ -164,6 +165,7 @@ class Database:
     def __init__(self, engine: Engine, around: Surroundings) -> None:
         self._engine = engine
         self._around = around
+        self._writer = SoleWriter(engine) if is_sqlite_file(engine) else None
 
     @contextmanager
     def work(self, tenant: TenantId) -> Iterator[Work]:
@@ -204,7 +206,7 @@ class Database:
     @contextmanager
     def writing(self, *, commit: bool = True) -> Iterator[Connection]:
         """Open a writing transaction; with `commit` it commits at its end, else whoever opened it must."""
-        with self._engine.connect() as connection:
+        with self._engine.connect() if self._writer is None else self._writer.turn() as connection:
             transaction = connection.begin()
             try:
                 begin_writing(connection)
@@ -217,4 +219,6 @@ class Database:
 
     def dispose(self) -> None:
         """Close all connections."""
+        if self._writer is not None:
+            self._writer.close()
         self._engine.dispose()

@@ -47,6 +47,11 @@ def is_sqlite_url(url: str) -> bool:
     return url.startswith("sqlite")
 
 
+def is_sqlite_file(engine: Engine) -> bool:
+    """Whether the database is a SQLite file, which several connections may have open."""
+    return engine.dialect.name == "sqlite" and not isinstance(engine.pool, StaticPool)
+
+
 def begin_writing(connection: Connection) -> None:
     """Make the connection's transaction the writer from its first statement."""
     if is_sqlite(connection):

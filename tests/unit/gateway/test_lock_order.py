@@ -51,7 +51,7 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> Taken:
 
 def _noting(found: Taken, lock: str, take: Callable[..., Any]) -> Callable[..., Any]:
     def noting(self: Any, *arguments: Any, **named: Any) -> Any:
-        held = found.setdefault(self._connection, [])
+        held = found.setdefault(self._connection.get_transaction(), [])
         if lock not in held:
             held.append(lock)
         return take(self, *arguments, **named)
