@@ -257,7 +257,7 @@ WRONG = [
     ({"model": {"template": "logistic", "code": "x"}}, "model"),
     ({"loss": "hinge"}, "loss"),
     ({"loss": "squared"}, "loss"),
-    ({"label": "nothing"}, "column"),
+    ({"label": "nothing"}, "label"),
     ({"label": "patient"}, "patient"),
     ({"label": "ward"}, "ward"),
     ({"label": None}, "label"),
