@@ -62,7 +62,12 @@ def _simple(asked: Dependant) -> bool:
         asked.background_tasks_param_name,
         asked.security_scopes_param_name,
     )
-    if any(others) or any(names) or any(need.call not in SIMPLE for need in asked.dependencies):
+    if any(others) or any(names) or not all(_called_here(need) for need in asked.dependencies):
         return False
     answer = typing.get_type_hints(asked.call).get("return")
     return isinstance(answer, type) and issubclass(answer, Response)
+
+
+def _called_here(need: Dependant) -> bool:
+    """Whether a need is called by `handle`: one without a name, such as a router's own, would be left out."""
+    return need.call in SIMPLE and need.name is not None

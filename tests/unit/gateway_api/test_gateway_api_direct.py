@@ -9,7 +9,7 @@ from fastapi import APIRouter, BackgroundTasks, Depends, Query, Request, Respons
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
-from gateway.api.deps import CurrentCaller, CurrentReader, Key, State
+from gateway.api.deps import CurrentCaller, CurrentReader, Key, State, get_caller
 from gateway.api.direct import called_directly
 from gateway.app import ROUTERS
 from tests.support.api import House, refused
@@ -51,6 +51,12 @@ async def with_response(state: State, response: Response) -> Response:
 async def with_value(state: State) -> dict[str, str]:
     """Leaves it to FastAPI to write the answer."""
     return {}
+
+
+@router.get("/guarded", dependencies=[Depends(get_caller)])
+async def guarded(state: State) -> Response:
+    """Demands a caller without asking for it by name: left out, anybody could call."""
+    return Response()
 
 
 @router.get("/beside", dependencies=[Depends(lambda: None)])
