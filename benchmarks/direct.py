@@ -33,7 +33,7 @@ def main() -> None:
     assignment = TrainingAssignment.from_bytes(given[KEY_BYTES:])
     plan, model = assignment.plan, assignment.model()
     encoder = RowEncoder(assignment.table.features, assignment.table.schema)
-    engine = OpacusEngine(model, plan.loss, float(plan.engine_clip))
+    engine = OpacusEngine(model, plan.loss)
     with SecretBytes(given[:KEY_BYTES]) as key:
         units = load_units(assignment.table, encoder, key)
     state = run_plan(plan, performance_of(plan, model), engine, units, Silent(), first_state(assignment.graph))

@@ -52,6 +52,7 @@ class Loss(StrEnum):
 
     LOGISTIC = "logistic"
     SQUARED = "squared"
+    SOFTMAX = "softmax"
 
 
 _LOSS_OF: Final = {Target.BINARY: Loss.LOGISTIC, Target.REAL: Loss.SQUARED}

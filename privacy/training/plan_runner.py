@@ -27,8 +27,8 @@ from kernel.ids import Entropy
 from privacy.graph.spec import InitialRule, ModelGraph
 from privacy.jobs.plan import Performance, TrainingPlan
 from privacy.jobs.recipe import Averaging
+from privacy.training.engine import Engine, unflatten
 from privacy.training.noise import noisy_sum, uniforms
-from privacy.training.opacus_engine import Engine, unflatten
 from privacy.training.sampling import Indices, poisson_sample
 from privacy.training.units import UnitTable
 
@@ -83,7 +83,7 @@ def run_plan(
     Args:
         plan: What to run.
         performance: How to cut it.
-        engine: Clipped sums, at the plan's `engine_clip`.
+        engine: Clipped sums.
         units: The rows of the train block, by unit.
         dialogue: The parent's side.
         start: A first state (`first_state`) or an opened savepoint.
@@ -151,9 +151,9 @@ def _noisy_gradient(
 ) -> Floats:
     """Sample, sum what is clipped, add noise, divide by the declared batch."""
     chosen = poisson_sample(len(units), float(plan.recipe.sampling_rate.number), entropy)
-    total = np.zeros(engine.size)
+    total, clip = np.zeros(engine.size), float(plan.engine_clip)
     for members in micro_batches(chosen, performance):
-        total += engine.clipped_sum(units.gather(members, performance.units_at_once))
+        total += engine.clipped_sum(units.gather(members, performance.units_at_once), clip).total
     noisy = noisy_sum(total, float(plan.recipe.clip.number), float(plan.sigma), entropy)
     return noisy / float(plan.normaliser.number)
 

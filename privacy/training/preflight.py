@@ -26,8 +26,9 @@ from privacy.graph.check import CheckedGraph
 from privacy.graph.torch_module import GraphModule
 from privacy.jobs.plan import Performance, TrainingPlan
 from privacy.schema import Column, ColumnKind, TableSchema
+from privacy.training.engine import Engine, MicroBatch, flatten, unflatten
+from privacy.training.losses import LOSSES
 from privacy.training.noise import uniforms
-from privacy.training.opacus_engine import LOSSES, Engine, MicroBatch, flatten, unflatten
 from privacy.training.rows import RowEncoder, Rows
 from privacy.training.units import UnitTable
 
@@ -60,13 +61,16 @@ def rehearse(
     engine.set_weights(weights)
     units = min(UNITS, performance.units_at_once)
     table = _made_up_units(encoder, schema, units * plan.rows_per_unit, plan.rows_per_unit, entropy)
-    alone = [engine.clipped_sum(table.gather(np.array([unit]), performance.units_at_once)) for unit in range(units)]
+    alone = [
+        engine.clipped_sum(table.gather(np.array([unit]), performance.units_at_once), clip).total
+        for unit in range(units)
+    ]
     for unit, found in enumerate(alone):
         batch = table.gather(np.array([unit]), 1)
         expected = clipped_alone(plan, model, weights, batch)
         _demand(np.linalg.norm(found - expected) <= TOLERANCE * clip, "a unit's gradient is wrong")
         _demand(np.linalg.norm(found) <= clip * (1 + TOLERANCE), "a unit exceeds the clip")
-    together = engine.clipped_sum(table.gather(np.arange(units), performance.units_at_once))
+    together = engine.clipped_sum(table.gather(np.arange(units), performance.units_at_once), clip).total
     _demand(np.linalg.norm(together - np.sum(alone, axis=0)) <= TOLERANCE * clip * units, "rows are mixed")
     _check_hostile(engine, table, performance, together, clip)
 
@@ -80,7 +84,7 @@ def clipped_alone(plan: TrainingPlan, model: CheckedGraph, weights: Floats, batc
         if not counts:
             continue
         row = torch.from_numpy(features).to(torch.float64).reshape(1, *model.graph.inputs[0].shape)
-        loss = LOSSES[plan.loss](module(row).reshape(-1), torch.tensor([float(target)], dtype=torch.float64)).sum()
+        loss = LOSSES[plan.loss](module(row).reshape(1, -1), torch.tensor([float(target)], dtype=torch.float64)).sum()
         gradients = torch.autograd.grad(loss, list(module.by_name().values()))
         total += flatten(dict(zip(shapes, (g.numpy() for g in gradients), strict=True)), shapes)
     norm = float(np.linalg.norm(total))
@@ -93,7 +97,7 @@ def _check_hostile(engine: Engine, table: UnitTable, performance: Performance, h
     for value in _HOSTILE:
         batch = table.gather(np.arange(len(table)), performance.units_at_once)
         batch.features[last] = value
-        changed = engine.clipped_sum(batch)
+        changed = engine.clipped_sum(batch, clip).total
         _demand(bool(np.isfinite(changed).all()), "a hostile row makes the sum infinite")
         _demand(np.linalg.norm(changed - honest) <= 2 * clip * (1 + TOLERANCE), "a hostile row exceeds the clip")
 

@@ -47,7 +47,7 @@ def main(channel: Channel, request: Mapping[str, Any]) -> None:
     assignment = TrainingAssignment.from_bytes(expect(channel, "assignment", LIMIT))
     plan, model = assignment.plan, assignment.model()
     encoder = RowEncoder(assignment.table.features, assignment.table.schema)
-    engine = OpacusEngine(model, plan.loss, float(plan.engine_clip))
+    engine = OpacusEngine(model, plan.loss)
     performance = performance_of(plan, model)
     rehearse(plan, performance, model, encoder, assignment.table.schema, engine)
     channel.send({"m": "rehearsed"})

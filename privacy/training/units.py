@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.training.opacus_engine import MicroBatch
+from privacy.training.engine import MicroBatch
 from privacy.training.rows import Rows
 from privacy.training.sampling import Indices
 

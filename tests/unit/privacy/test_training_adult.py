@@ -77,7 +77,7 @@ def test_adult_at_epsilon_1_reaches_090(tmp_path: Path) -> None:
     order = np.random.default_rng(0).permutation(len(owned))[: len(owned) * 8 // 10]
     encoder = RowEncoder(wanted.features, schema)
     units = UnitTable.of_records(encoder.encode(_table(of, schema, [owned[place] for place in order])))
-    engine = OpacusEngine(model, plan.loss, float(plan.engine_clip))
+    engine = OpacusEngine(model, plan.loss)
     state = run_plan(plan, performance_of(plan, model), engine, units, _Always(), first_state(model.graph))
     rows = encoder.encode(_table(of, schema, tests))
     scores = forward(model, released_weights(plan, model.graph, state), rows.features)[:, 0]

@@ -12,7 +12,8 @@ from privacy.graph.check import CheckedGraph
 from privacy.graph.forward import forward, sigmoid
 from privacy.jobs.plan import TrainingPlan, performance_of
 from privacy.jobs.spec import Loss
-from privacy.training.opacus_engine import MicroBatch, OpacusEngine, unflatten
+from privacy.training.engine import ClippedSum, MicroBatch, unflatten
+from privacy.training.opacus_engine import OpacusEngine
 from privacy.training.preflight import RehearsalError, clipped_alone, rehearse
 from privacy.training.rows import RowEncoder, Rows
 from privacy.training.runner import quiet_arithmetic
@@ -38,7 +39,7 @@ def _case(name: str, clip: str = "0.05", rows_per_unit: int = 1) -> tuple[Traini
     wanted = jobs.spec(declared, **_request(name), recipe={"clip": clip})
     plan = jobs.plan(declared, **_request(name), recipe={"clip": clip})
     model = wanted.model_graph(jobs.SCHEMA)
-    return plan, model, OpacusEngine(model, plan.loss, float(plan.engine_clip))
+    return plan, model, OpacusEngine(model, plan.loss)
 
 
 def _batch(units: int, rows: int, width: int, seed: int, loss: Loss) -> MicroBatch:
@@ -71,7 +72,7 @@ def test_the_sum_is_that_of_units_clipped_one_by_one(name: str, rows: int, clip:
     assert (norms <= float(plan.engine_clip) * (1 + 1e-12)).all()
     bitten = int(np.isclose(norms, float(plan.engine_clip), rtol=1e-12).sum())
     assert bitten > 10 if clip == "0.05" else bitten == 0
-    found = engine.clipped_sum(batch)
+    found = engine.clipped_sum(batch, float(plan.engine_clip)).total
     assert np.abs(found - np.sum(alone, axis=0)).max() <= 1e-12 * max(1.0, np.abs(found).max())
 
 
@@ -85,7 +86,9 @@ def test_the_gradient_of_logistic_regression_is_the_textbooks() -> None:
     residual = sigmoid(rows @ weights[:-1] + weights[-1]) - targets
     gradients = residual[:, None] * np.concatenate([rows, np.ones((50, 1))], axis=1)
     factors = np.minimum(1, float(plan.engine_clip) / np.linalg.norm(gradients, axis=1))
-    assert np.allclose(engine.clipped_sum(batch), factors @ gradients, rtol=1e-12, atol=1e-14)
+    assert np.allclose(
+        engine.clipped_sum(batch, float(plan.engine_clip)).total, factors @ gradients, rtol=1e-12, atol=1e-14
+    )
 
 
 @pytest.mark.parametrize("name", ["logistic", "mlp-tanh", "linear"])
@@ -95,11 +98,11 @@ def test_one_unit_moves_the_sum_by_its_own_clipped_gradient(name: str) -> None:
     engine.set_weights(np.random.default_rng(5).normal(size=engine.size))
     batch = _batch(16, 1, model.width, 6, plan.loss)
     batch.counts[7] = False
-    without = engine.clipped_sum(batch)
+    without = engine.clipped_sum(batch, float(plan.engine_clip)).total
     batch.counts[7] = True
     for scale in (1e-30, 1.0, 1e4, 1e18, 3e38):
         batch.features[7] = scale
-        moved = np.linalg.norm(engine.clipped_sum(batch) - without)
+        moved = np.linalg.norm(engine.clipped_sum(batch, float(plan.engine_clip)).total - without)
         assert moved <= float(plan.engine_clip) * (1 + 1e-9), scale
 
 
@@ -111,13 +114,13 @@ def test_a_row_that_is_not_finite_contributes_zero(name: str, value: float) -> N
     engine.set_weights(np.random.default_rng(5).normal(size=engine.size))
     batch = _batch(16, 1, model.width, 6, plan.loss)
     batch.features[7, 0, 2] = value
-    with_it = engine.clipped_sum(batch)
+    with_it = engine.clipped_sum(batch, float(plan.engine_clip)).total
     batch.features[7], batch.counts[7] = 0, False
-    assert (with_it == engine.clipped_sum(batch)).all()
+    assert (with_it == engine.clipped_sum(batch, float(plan.engine_clip)).total).all()
     assert np.isfinite(with_it).all()
     batch.features[:] = value
     batch.counts[:] = True
-    assert (engine.clipped_sum(batch) == 0).all()
+    assert (engine.clipped_sum(batch, float(plan.engine_clip)).total == 0).all()
 
 
 def test_a_gradient_that_overflows_contributes_zero() -> None:
@@ -125,16 +128,16 @@ def test_a_gradient_that_overflows_contributes_zero() -> None:
     request = REGRESSION | {"model": {"template": "mlp", "hidden": [4], "activation": "relu"}}
     plan = jobs.plan(**request)
     model = jobs.spec(**request).model_graph(jobs.SCHEMA)
-    engine = OpacusEngine(model, plan.loss, float(plan.engine_clip))
+    engine = OpacusEngine(model, plan.loss)
     # Hidden values of 10^170 and a score of 10^150: half its square is finite, score x hidden value is not.
     engine.set_weights(np.concatenate([np.full(4 * model.width, 1e140), np.zeros(4), np.full(4, 1e-20), np.zeros(1)]))
     batch = _batch(8, 1, model.width, 6, plan.loss)
     batch.features[:] = 0
     batch.features[0] = 1e30
-    found = engine.clipped_sum(batch)
+    found = engine.clipped_sum(batch, float(plan.engine_clip)).total
     assert np.isfinite(found).all()
     batch.counts[0] = False
-    assert (engine.clipped_sum(batch) == found).all()
+    assert (engine.clipped_sum(batch, float(plan.engine_clip)).total == found).all()
 
 
 def test_the_rows_of_a_unit_are_summed_before_they_are_clipped() -> None:
@@ -146,9 +149,11 @@ def test_the_rows_of_a_unit_are_summed_before_they_are_clipped() -> None:
         targets=np.ones((1, 3), np.float32),
         counts=np.ones((1, 3), bool),
     )
-    assert np.isclose(np.linalg.norm(engine.clipped_sum(same)), float(plan.engine_clip), rtol=1e-12)
+    assert np.isclose(
+        np.linalg.norm(engine.clipped_sum(same, float(plan.engine_clip)).total), float(plan.engine_clip), rtol=1e-12
+    )
     same.targets[0, 1], same.counts[0, 2] = 0, False
-    assert np.linalg.norm(engine.clipped_sum(same)) < 1e-12
+    assert np.linalg.norm(engine.clipped_sum(same, float(plan.engine_clip)).total) < 1e-12
 
 
 def test_nothing_of_a_batch_stays_in_the_engine() -> None:
@@ -156,10 +161,10 @@ def test_nothing_of_a_batch_stays_in_the_engine() -> None:
     plan, model, engine = _case("mlp-tanh")
     engine.set_weights(np.random.default_rng(5).normal(size=engine.size))
     batch = _batch(16, 1, model.width, 6, plan.loss)
-    first = engine.clipped_sum(batch)
-    assert (engine.clipped_sum(batch) == first).all()
+    first = engine.clipped_sum(batch, float(plan.engine_clip)).total
+    assert (engine.clipped_sum(batch, float(plan.engine_clip)).total == first).all()
     batch.counts[:] = False
-    assert (engine.clipped_sum(batch) == 0).all()
+    assert (engine.clipped_sum(batch, float(plan.engine_clip)).total == 0).all()
 
 
 def test_a_unit_is_the_same_at_every_place_within_the_margin() -> None:
@@ -172,8 +177,9 @@ def test_a_unit_is_the_same_at_every_place_within_the_margin() -> None:
         order = np.roll(np.arange(16), shift)
         sums.append(
             engine.clipped_sum(
-                MicroBatch(features=batch.features[order], targets=batch.targets[order], counts=batch.counts[order])
-            )
+                MicroBatch(features=batch.features[order], targets=batch.targets[order], counts=batch.counts[order]),
+                float(plan.engine_clip),
+            ).total
         )
     assert np.linalg.norm(sums - sums[0], axis=1).max() < 1e-12 * float(plan.engine_clip) * 16
 
@@ -203,24 +209,29 @@ class _Cheating(OpacusEngine):
     """An engine with one fault."""
 
     def __init__(self, model: CheckedGraph, plan: TrainingPlan, fault: str) -> None:
-        super().__init__(model, plan.loss, float(plan.engine_clip))
+        super().__init__(model, plan.loss)
         self._fault = fault
 
-    def clipped_sum(self, batch: MicroBatch) -> Any:
+    def clipped_sum(self, batch: MicroBatch, clip: float) -> ClippedSum:
         """Compute, with the fault."""
+        total = self._honest(batch, clip)
+        match self._fault:
+            case "clipped together":
+                total = self._honest(batch, 1e9)
+                total = total * min(1, clip / max(float(np.linalg.norm(total)), 1e-300))
+            case "not a number":
+                total = total + (0.0 * batch.features).sum()
+        return ClippedSum(total=total, within=0)
+
+    def _honest(self, batch: MicroBatch, clip: float) -> Any:
         match self._fault:
             case "not clipped":
-                self._clip = 1e9
-            case "clipped together":
-                total = super().clipped_sum(batch)
-                return total * min(1, self._clip / max(float(np.linalg.norm(total)), 1e-300))
+                clip = 1e9
             case "mixes rows":
                 batch.features[:] = batch.features - batch.features.mean(axis=0, keepdims=True)
             case "counts padding":
                 batch.counts[:] = True
-            case "not a number":
-                return super().clipped_sum(batch) + (0.0 * batch.features).sum()
-        return super().clipped_sum(batch)
+        return super().clipped_sum(batch, clip).total
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,8 @@ from privacy.jobs.plan import Performance, TrainingPlan, performance_of, plan_tr
 from privacy.jobs.spec import complete_training
 from privacy.schema import TableSchema
 from privacy.sealing.secret import SecretBytes
-from privacy.training.opacus_engine import MicroBatch, OpacusEngine
+from privacy.training.engine import ClippedSum, MicroBatch
+from privacy.training.opacus_engine import OpacusEngine
 from privacy.training.plan_runner import (
     LARGEST_WEIGHT,
     RunState,
@@ -62,6 +63,8 @@ class Parent:
 class Recorder:
     """An engine that adds nothing and remembers the shapes it was given."""
 
+    name = "recorder"
+
     def __init__(self, size: int, adds: float = 0.0) -> None:
         self.size = size
         self.shapes: list[tuple[int, ...]] = []
@@ -70,10 +73,10 @@ class Recorder:
     def set_weights(self, flat: Any) -> None:
         """Nothing depends on them."""
 
-    def clipped_sum(self, batch: MicroBatch) -> Any:
+    def clipped_sum(self, batch: MicroBatch, clip: float) -> ClippedSum:
         """The same number for each row."""
         self.shapes.append(batch.features.shape)
-        return np.full(self.size, self._adds * batch.counts.sum())
+        return ClippedSum(total=np.full(self.size, self._adds * batch.counts.sum()), within=0)
 
 
 def _units(count: int) -> UnitTable:
@@ -311,7 +314,7 @@ def test_dead_rows_are_zeros() -> None:
 def _train(plan: TrainingPlan, schema: TableSchema, wanted: Any, table: pa.Table, entropy: Any = os.urandom) -> Any:
     model = wanted.model_graph(schema)
     units = UnitTable.of_records(RowEncoder(wanted.features, schema).encode(table))
-    engine = OpacusEngine(model, plan.loss, float(plan.engine_clip))
+    engine = OpacusEngine(model, plan.loss)
     state = run_plan(plan, performance_of(plan, model), engine, units, Parent(), first_state(model.graph), entropy)
     return model, released_weights(plan, model.graph, state)
 
