@@ -29,6 +29,7 @@ MOST_NODES = 256
 MOST_WEIGHTS = 512
 MOST_SIDES = 6
 LARGEST_SIDE = 2**20
+LARGEST_START = 1000
 _NAME = re.compile(r"[a-z0-9_.]{1,64}")
 
 Shape: TypeAlias = tuple[int, ...]
@@ -46,24 +47,39 @@ class InitialRule(StrEnum):
 
     ZEROS = "zeros"
     UNIFORM = "uniform"
+    CONSTANT = "constant"
+    GIVEN = "given"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Initial:
-    """How a weight starts: at zero, or uniform in [-bound, bound) from the gateway's own source."""
+    """How a weight starts.
+
+    Attributes:
+        rule: At zero; uniform in [-bound, bound) from the gateway's own source; at one value everywhere; or as the
+            values beside the graph say (`privacy.graph.weights.unpack_initial`).
+        bound: Of a uniform start.
+        value: Of a constant start.
+    """
 
     rule: InitialRule
     bound: Parameter | None = None
+    value: Parameter | None = None
 
     def __post_init__(self) -> None:
         if (self.rule is InitialRule.UNIFORM) != (self.bound is not None):
             raise InvalidError("give a `bound` exactly when a weight starts `uniform`", field="init")
-        if self.bound is not None and not 0 < self.bound.number <= 1000:
-            raise InvalidError("`bound` must be above 0 and at most 1000", field="bound")
+        if (self.rule is InitialRule.CONSTANT) != (self.value is not None):
+            raise InvalidError("give a `value` exactly when a weight starts `constant`", field="init")
+        if self.bound is not None and not 0 < self.bound.number <= LARGEST_START:
+            raise InvalidError(f"`bound` must be above 0 and at most {LARGEST_START}", field="bound")
+        if self.value is not None and not -LARGEST_START <= self.value.number <= LARGEST_START:
+            raise InvalidError(f"`value` must lie between -{LARGEST_START} and {LARGEST_START}", field="value")
 
     def to_json(self) -> dict[str, Any]:
-        """Encode."""
-        return {"rule": self.rule.value} if self.bound is None else {"rule": self.rule.value, "bound": str(self.bound)}
+        """Encode; what a rule does not have is left out."""
+        numbers = {"bound": self.bound, "value": self.value}
+        return {"rule": self.rule.value} | {name: str(number) for name, number in numbers.items() if number is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +116,7 @@ class Weight:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """One operation; its name is the name of its result."""
+    """One operation; its name is the name of its result. Attributes stand in the order of their names."""
 
     name: str
     op: str
@@ -113,8 +129,43 @@ class Node:
             _check_name(name)
         whole(1, 8, inputs=len(self.inputs))
         whole(0, 8, weights=len(self.weights))
-        if list(dict(self.attributes)) != [name for name, _ in self.attributes]:
-            raise InvalidError("an attribute is given twice", field="attributes")
+        names = [name for name, _ in self.attributes]
+        if names != sorted(set(names)):
+            raise InvalidError(f"node `{self.name}`: sort attributes by name and give each once", field="attributes")
+
+    def whole(self, name: str) -> int:
+        """An attribute that is a whole number."""
+        value = self._attribute(name)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise self._refusal(name, "a whole number")
+        return value
+
+    def number(self, name: str) -> float:
+        """An attribute that is decimal text, as the nearest float."""
+        value = self._attribute(name)
+        if not isinstance(value, Parameter):
+            raise self._refusal(name, "decimal text")
+        return float(value.number)
+
+    def wholes(self, name: str) -> tuple[int, ...]:
+        """An attribute that is a list of whole numbers."""
+        value = self._attribute(name)
+        if not isinstance(value, tuple):
+            raise self._refusal(name, "a list of whole numbers")
+        return value
+
+    def flag(self, name: str) -> bool:
+        """An attribute that is true or false."""
+        value = self._attribute(name)
+        if not isinstance(value, bool):
+            raise self._refusal(name, "true or false")
+        return value
+
+    def _attribute(self, name: str) -> Attribute | None:
+        return dict(self.attributes).get(name)
+
+    def _refusal(self, name: str, kind: str) -> InvalidError:
+        return InvalidError(f"node `{self.name}`: `{name}` must be {kind}", field="attributes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,20 +203,35 @@ class ModelGraph:
         known = {value.name for value in self.inputs}
         for node in self.nodes:
             if not known.issuperset(node.inputs):
-                raise InvalidError("a node reads a value that does not exist yet: order the nodes", field="nodes")
+                raise InvalidError(
+                    f"node `{node.name}` reads a value that does not exist yet: order the nodes as they run",
+                    field="nodes",
+                )
             if node.name in known:
-                raise InvalidError("two values of the graph have the same name", field="nodes")
+                raise InvalidError(f"node `{node.name}`: another value has this name, choose a new one", field="nodes")
             known.add(node.name)
         if not {node.name for node in self.nodes}.issuperset(self.outputs):
             raise InvalidError("an output names no node", field="outputs")
 
     def _check_use(self) -> None:
-        named = [name for node in self.nodes for name in node.weights]
-        if sorted(named) != sorted(weight.name for weight in self.weights) or len(set(named)) != len(named):
-            raise InvalidError("every weight belongs to exactly one node", field="weights")
-        values = {value.name for value in self.inputs} | {node.name for node in self.nodes}
-        if values != {name for node in self.nodes for name in node.inputs} | set(self.outputs):
-            raise InvalidError("every value must be used, or be an output", field="nodes")
+        free = {weight.name for weight in self.weights}
+        if len(free) != len(self.weights):
+            raise InvalidError("two weights have the same name: choose a new one", field="weights")
+        for node in self.nodes:
+            for name in node.weights:
+                if name not in free:
+                    raise InvalidError(
+                        f"node `{node.name}`: a weight belongs to exactly one node and is used once: "
+                        "list it in `weights`, or give this node a weight of its own",
+                        field="weights",
+                    )
+                free.remove(name)
+        if free:
+            raise InvalidError(f"weight `{min(free)}` is used by no node: remove it", field="weights")
+        used = {name for node in self.nodes for name in node.inputs} | set(self.outputs)
+        for name in (*(value.name for value in self.inputs), *(node.name for node in self.nodes)):
+            if name not in used:
+                raise InvalidError(f"nothing reads `{name}`: use it, or remove it", field="nodes")
 
     def to_json(self) -> dict[str, Any]:
         """Encode as docs/formats/model-graph.md says."""
@@ -281,12 +347,19 @@ def _weight(body: Any) -> Weight:
 def _initial(body: Any) -> Initial:
     rules = {rule.value: rule for rule in InitialRule}
     rule = body.get("rule") if isinstance(body, Mapping) else None
-    if not isinstance(rule, str) or rule not in rules or not set(body) <= {"rule", "bound"}:
-        raise InvalidError("`init` needs a `rule`: zeros, or uniform with a `bound`", field="init")
-    bound = body.get("bound")
-    if bound is not None and not isinstance(bound, str):
-        raise InvalidError("`bound` must be decimal text", field="bound")
-    return Initial(rule=rules[rule], bound=None if bound is None else Parameter(bound))
+    if not isinstance(rule, str) or rule not in rules or not set(body) <= {"rule", "bound", "value"}:
+        raise InvalidError(
+            "`init` needs a `rule`: zeros, uniform with a `bound`, constant with a `value`, or given", field="init"
+        )
+    return Initial(rule=rules[rule], bound=_decimal(body, "bound"), value=_decimal(body, "value"))
+
+
+def _decimal(body: Mapping[str, Any], name: str) -> Parameter | None:
+    if name not in body:
+        return None
+    if not isinstance(body[name], str):
+        raise InvalidError(f"`{name}` must be decimal text", field=name)
+    return Parameter(body[name])
 
 
 def _node(body: Any) -> Node:

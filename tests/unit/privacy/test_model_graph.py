@@ -166,8 +166,9 @@ def test_a_module_has_no_state_but_its_weights() -> None:
     model = check(_graph("gelu"))
     module = GraphModule(model, _weights(model.graph), torch.float64)
     assert not list(module.buffers())
-    assert set(OPERATIONS) == {"linear", "relu", "tanh", "sigmoid", "gelu"}
-    assert all(operation.batch == BATCH_RULE for operation in OPERATIONS.values())
+    unproven = {"roll", "flip", "cumsum", "matmul", "maximum", "sine", "cosine"}
+    assert {name for name, operation in OPERATIONS.items() if operation.batch != BATCH_RULE} == unproven
+    assert all(OPERATIONS[name].batch is None for name in unproven)
     rows = torch.ones(3, 5, dtype=torch.float64)
     with torch.no_grad():
         assert (module.train()(rows) == module.eval()(rows)).all()
