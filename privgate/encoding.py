@@ -18,7 +18,8 @@ from typing import Any, TypeAlias
 
 from kernel.errors import InvalidError
 from privacy.ingest.formats import Rule
-from privacy.jobs.features import Encoding, Feature, FeatureSpec, Label, Transform
+from privacy.jobs.features import Feature, FeatureSpec, Transform, tokens
+from privacy.jobs.labels import Encoding, Label
 from privacy.schema import Column, ColumnKind, TableSchema
 from privgate.cells import read_cell
 
@@ -76,6 +77,8 @@ def _feature(feature: Feature, column: Column) -> Encode:
             return _ordinal(column)
         case Transform.BOOLEAN:
             return _one_of(column, {"true": [1.0], "false": [-1.0]})
+        case Transform.TOKENS:
+            return _tokens(column)
 
 
 def _label(label: Label, column: Column) -> Encode:
@@ -84,6 +87,8 @@ def _label(label: Label, column: Column) -> Encode:
     if label.encoding is Encoding.THRESHOLD:
         above = float(label.above.number) if label.above is not None else math.nan
         return lambda value: None if (number := _number(column, value)) is None else [float(number > above)]
+    if label.encoding is Encoding.CLASSES:
+        return _one_of(column, {name: [float(place)] for place, name in enumerate(column.categories)})
     names = ("true", "false") if column.kind is ColumnKind.BOOLEAN else column.categories
     return _one_of(column, {name: [float(name == label.category)] for name in names})
 
@@ -142,6 +147,17 @@ def _tensor(column: Column, low: float, high: float) -> Encode:
     def encode(value: Any) -> Encoded:
         cell = read_cell(column, value)
         return [_scaled(number, low, high) for number in cell] if isinstance(cell, list) else None
+
+    return encode
+
+
+def _tokens(column: Column) -> Encode:
+    last = float(tokens(column) - 1)
+
+    def encode(value: Any) -> Encoded:
+        cell = read_cell(column, value)
+        # Halves go to the even neighbour, as numpy rounds.
+        return [float(round(min(max(number, 0.0), last))) for number in cell] if isinstance(cell, list) else None
 
     return encode
 

@@ -24,7 +24,7 @@ from kernel.canonical import Digest
 from kernel.errors import CorruptError, InvalidError, UnavailableError
 from privacy.graph.check import CheckedGraph
 from privacy.graph.spec import Weight
-from privacy.jobs.features import Encoding
+from privacy.jobs.labels import Encoding
 from privacy.jobs.spec import TrainingSpec
 from privacy.schema import TableSchema
 from privgate.encoding import RowEncoder

@@ -13,7 +13,7 @@ from kernel.errors import ConflictError, InvalidError, NotFoundError
 from kernel.ids import DatasetId, ReleaseId, TenantId
 from privacy.budget.balances import Account
 from privacy.jobs.facts import DeclaredFacts
-from privacy.jobs.features import Target
+from privacy.jobs.labels import Target
 from privacy.jobs.plan import EvaluationPlan, Plan, TrainingPlan, plan_evaluation, plan_training
 from privacy.jobs.spec import EvaluationSpec, JobKind, JobSpec, TrainingSpec, complete_training
 from privacy.schema import TableSchema

@@ -24,7 +24,7 @@ from privacy.evaluation.report import NoisyCounts, evaluation_bytes, variance_of
 from privacy.evaluation.scoring import ExactCounts, count_rows
 from privacy.graph.weights import unpack_weights
 from privacy.jobs.assignment import LIMIT, EvaluationAssignment, Role, require_role
-from privacy.jobs.features import Target
+from privacy.jobs.labels import Target
 from privacy.jobs.plan import EvaluationPlan
 from privacy.sandbox.frames import Channel
 from privacy.sealing.deks import KEY_BYTES

@@ -23,10 +23,22 @@ from kernel.canonical import Digest, digest_of
 from kernel.checks import text, whole
 from kernel.errors import InvalidError, TooLargeError
 from kernel.events import Parameter
+from privacy.jobs.extractors import Extractor, check_inputs, extractor_from_json
+from privacy.jobs.labels import (
+    Label,
+    check_bounds,
+    check_effective,
+    column_error,
+    default_label,
+    joined,
+    written_bounds,
+)
+from privacy.jobs.strict import members_of, number_of, one_of, text_of
 from privacy.schema import LONGEST_NAME, MOST_COLUMNS, Column, ColumnKind, TableSchema
 
 VERSION = 1
 MOST_EDGES = 256
+LARGEST_TOKEN = 2**20
 LARGEST_WIDTH = 65_536
 LOG_FROM = Decimal(1000)
 """A numeric column that spans at least this much from zero up gets `log` by default."""
@@ -41,21 +53,7 @@ class Transform(StrEnum):
     ONE_HOT = "one-hot"
     ORDINAL = "ordinal"
     BOOLEAN = "boolean"
-
-
-class Encoding(StrEnum):
-    """How the label's column becomes a target."""
-
-    POSITIVE = "positive"
-    THRESHOLD = "threshold"
-    SCALED = "scaled"
-
-
-class Target(StrEnum):
-    """What kind of number the target is."""
-
-    BINARY = "binary"
-    REAL = "real"
+    TOKENS = "tokens"
 
 
 _KINDS: Final[Mapping[Transform, frozenset[ColumnKind]]] = {
@@ -65,14 +63,9 @@ _KINDS: Final[Mapping[Transform, frozenset[ColumnKind]]] = {
     Transform.ONE_HOT: frozenset({ColumnKind.CATEGORICAL, ColumnKind.ORDINAL}),
     Transform.ORDINAL: frozenset({ColumnKind.ORDINAL}),
     Transform.BOOLEAN: frozenset({ColumnKind.BOOLEAN}),
-}
-_LABEL_KINDS: Final[Mapping[Encoding, frozenset[ColumnKind]]] = {
-    Encoding.POSITIVE: frozenset({ColumnKind.CATEGORICAL, ColumnKind.ORDINAL, ColumnKind.BOOLEAN}),
-    Encoding.THRESHOLD: frozenset({ColumnKind.NUMERIC}),
-    Encoding.SCALED: frozenset({ColumnKind.NUMERIC}),
+    Transform.TOKENS: frozenset({ColumnKind.TENSOR}),
 }
 _BOUNDED: Final = frozenset({Transform.SCALE, Transform.LOG})
-_TRUTHS: Final = ("false", "true")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,17 +87,17 @@ class Feature:
 
     def __post_init__(self) -> None:
         text(LONGEST_NAME, column=self.column)
-        _check_bounds(self.column, self.low, self.high, self.transform in _BOUNDED)
+        check_bounds(self.column, self.low, self.high, self.transform in _BOUNDED)
         if (self.transform is Transform.BINS) != bool(self.edges):
-            raise _error(self.column, "give `edges` exactly when the transform is bins")
+            raise column_error(self.column, "give `edges` exactly when the transform is bins")
         whole(0, MOST_EDGES, edges=len(self.edges))
         if any(not a.number < b.number for a, b in zip(self.edges, self.edges[1:], strict=False)):
-            raise _error(self.column, "`edges` must rise")
+            raise column_error(self.column, "`edges` must rise")
 
     def width(self, column: Column) -> int:
         """How many numbers the column becomes."""
         match self.transform:
-            case Transform.SCALE:
+            case Transform.SCALE | Transform.TOKENS:
                 return column.elements
             case Transform.BINS:
                 return len(self.edges) + 1
@@ -115,85 +108,33 @@ class Feature:
 
     def to_json(self) -> dict[str, Any]:
         """Encode; members that say nothing are left out."""
-        body = {"column": self.column, "transform": self.transform.value, **_written_bounds(self.low, self.high)}
+        body = {"column": self.column, "transform": self.transform.value, **written_bounds(self.low, self.high)}
         return body | {"edges": [str(edge) for edge in self.edges]} if self.edges else body
 
     @classmethod
     def from_json(cls, body: Any) -> Feature:
         """Read what `to_json` writes; raise `InvalidError` otherwise."""
-        members = _members(body, "columns", ("column", "transform"), ("low", "high", "edges"))
+        members = members_of(body, "columns", ("column", "transform"), ("low", "high", "edges"))
         edges = members.get("edges", ())
         if not isinstance(edges, Sequence) or isinstance(edges, str) or len(edges) > MOST_EDGES:
             raise InvalidError(f"`edges` must list at most {MOST_EDGES} numbers", field="edges")
         return cls(
             column=members["column"],
-            transform=_one_of(Transform, members["transform"], "transform"),
-            low=_number(members.get("low"), "low"),
-            high=_number(members.get("high"), "high"),
-            edges=tuple(Parameter(_text(edge, "edges")) for edge in edges),
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Label:
-    """The target: which column, and how it becomes a number.
-
-    Attributes:
-        column: Its name in the schema.
-        encoding: Which of the three ways.
-        category: The category that counts as 1 (`positive`).
-        above: The number above which the target is 1 (`threshold`).
-        low, high: Bounds of a `scaled` target in place of the schema's.
-    """
-
-    column: str
-    encoding: Encoding
-    category: str | None = None
-    above: Parameter | None = None
-    low: Parameter | None = None
-    high: Parameter | None = None
-
-    def __post_init__(self) -> None:
-        text(LONGEST_NAME, column=self.column)
-        if (self.encoding is Encoding.POSITIVE) != (self.category is not None):
-            raise _error(self.column, "give the `category` that counts as 1 exactly for the encoding positive")
-        if (self.encoding is Encoding.THRESHOLD) != (self.above is not None):
-            raise _error(self.column, "give `above` exactly for the encoding threshold")
-        _check_bounds(self.column, self.low, self.high, self.encoding is Encoding.SCALED)
-
-    @property
-    def target(self) -> Target:
-        """Whether the target is binary or a real number in [-1, 1]."""
-        return Target.REAL if self.encoding is Encoding.SCALED else Target.BINARY
-
-    def to_json(self) -> dict[str, Any]:
-        """Encode; members that say nothing are left out."""
-        body: dict[str, Any] = {"column": self.column, "encoding": self.encoding.value}
-        optional = {"category": self.category, "above": None if self.above is None else str(self.above)}
-        return body | {k: v for k, v in optional.items() if v is not None} | _written_bounds(self.low, self.high)
-
-    @classmethod
-    def from_json(cls, body: Any) -> Label:
-        """Read what `to_json` writes; raise `InvalidError` otherwise."""
-        members = _members(body, "label", ("column", "encoding"), ("category", "above", "low", "high"))
-        category = members.get("category")
-        return cls(
-            column=members["column"],
-            encoding=_one_of(Encoding, members["encoding"], "encoding"),
-            category=None if category is None else _text(category, "category"),
-            above=_number(members.get("above"), "above"),
-            low=_number(members.get("low"), "low"),
-            high=_number(members.get("high"), "high"),
+            transform=one_of(Transform, members["transform"], "transform"),
+            low=number_of(members.get("low"), "low"),
+            high=number_of(members.get("high"), "high"),
+            edges=tuple(Parameter(text_of(edge, "edges")) for edge in edges),
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureSpec:
-    """The transforms in order, the label, and an optional limit on a row's norm."""
+    """The transforms in order, the label, an optional limit on a row's norm, and an optional extractor behind them."""
 
     columns: tuple[Feature, ...]
     label: Label
     row_norm: Parameter | None = None
+    extractor: Extractor | None = None
 
     def __post_init__(self) -> None:
         whole(1, MOST_COLUMNS, columns=len(self.columns))
@@ -201,7 +142,7 @@ class FeatureSpec:
         if len(set(pairs)) != len(pairs):
             raise InvalidError("a column has the same transform twice: name it once", field="columns")
         if self.label.column in {feature.column for feature in self.columns}:
-            raise _error(self.label.column, "the label cannot also be a feature")
+            raise column_error(self.label.column, "the label cannot also be a feature")
         if self.row_norm is not None and not 0 < self.row_norm.number <= 10**6:
             raise InvalidError("`row_norm` must be above 0 and at most 1000000", field="row_norm")
 
@@ -220,24 +161,26 @@ class FeatureSpec:
         for feature in self.columns:
             column = schema.column(feature.column)
             if column.kind not in _KINDS[feature.transform]:
-                raise _error(column.name, f"`{feature.transform}` is for " + _joined(_KINDS[feature.transform]))
-            _check_effective(column, feature.low, feature.high, feature.transform in _BOUNDED)
-        self._check_label(schema.column(self.label.column, "label"))
-        if self.width(schema) > LARGEST_WIDTH:
+                raise column_error(column.name, f"`{feature.transform}` is for " + joined(_KINDS[feature.transform]))
+            check_effective(column, feature.low, feature.high, feature.transform in _BOUNDED)
+            _check_tokens(feature, column)
+        self.label.check(schema.column(self.label.column, "label"))
+        if self.encoded_width(schema) > LARGEST_WIDTH:
             raise TooLargeError(f"a row may become at most {LARGEST_WIDTH} numbers", field="columns")
+        if self.extractor is not None:
+            check_inputs(self.extractor, self.encoded_width(schema))
 
-    def width(self, schema: TableSchema) -> int:
-        """How many numbers a row becomes."""
+    def encoded_width(self, schema: TableSchema) -> int:
+        """How many numbers the columns become, before any extractor."""
         return sum(feature.width(schema.column(feature.column)) for feature in self.columns)
 
-    def _check_label(self, column: Column) -> None:
-        label = self.label
-        if column.kind not in _LABEL_KINDS[label.encoding]:
-            raise _error(column.name, f"`{label.encoding}` is for " + _joined(_LABEL_KINDS[label.encoding]))
-        allowed = _TRUTHS if column.kind is ColumnKind.BOOLEAN else column.categories
-        if label.category is not None and label.category not in allowed:
-            raise _error(column.name, "`category` must be one of the declared categories")
-        _check_effective(column, label.low, label.high, label.encoding is Encoding.SCALED)
+    def width(self, schema: TableSchema) -> int:
+        """How many numbers a row becomes: what a model reads."""
+        return self.encoded_width(schema) if self.extractor is None else self.extractor.width
+
+    def outputs(self, schema: TableSchema) -> int:
+        """How many numbers a model gives for a row."""
+        return self.label.outputs(schema.column(self.label.column, "label"))
 
     def to_json(self) -> dict[str, Any]:
         """Encode as docs/formats/features.md says."""
@@ -246,12 +189,14 @@ class FeatureSpec:
             "columns": [feature.to_json() for feature in self.columns],
             "label": self.label.to_json(),
         }
-        return body if self.row_norm is None else body | {"row_norm": str(self.row_norm)}
+        if self.row_norm is not None:
+            body["row_norm"] = str(self.row_norm)
+        return body if self.extractor is None else body | {"extractor": self.extractor.to_json()}
 
     @classmethod
     def from_json(cls, body: Any) -> FeatureSpec:
         """Read what `to_json` writes; raise `InvalidError` otherwise."""
-        members = _members(body, "features", ("v", "columns", "label"), ("row_norm",))
+        members = members_of(body, "features", ("v", "columns", "label"), ("row_norm", "extractor"))
         if members["v"] != VERSION or isinstance(members["v"], bool):
             raise InvalidError("this version reads features with `v` 1", field="v")
         columns = members["columns"]
@@ -260,7 +205,8 @@ class FeatureSpec:
         return cls(
             columns=tuple(Feature.from_json(column) for column in columns),
             label=Label.from_json(members["label"]),
-            row_norm=_number(members.get("row_norm"), "row_norm"),
+            row_norm=number_of(members.get("row_norm"), "row_norm"),
+            extractor=extractor_from_json(members["extractor"]) if "extractor" in members else None,
         )
 
 
@@ -273,7 +219,7 @@ def default_features(schema: TableSchema, label: str) -> FeatureSpec:
     usable = [c for c in schema.columns if c.kind is not ColumnKind.IDENTIFIER and c.name != label]
     spec = FeatureSpec(
         columns=tuple(Feature(column=column.name, transform=_default_transform(column)) for column in usable),
-        label=_default_label(schema.column(label, "label")),
+        label=default_label(schema.column(label, "label")),
     )
     spec.check(schema)
     return spec
@@ -299,62 +245,19 @@ def _spans_magnitudes(column: Column) -> bool:
     return column.low.number >= 0 and column.high.number - column.low.number >= LOG_FROM
 
 
-def _default_label(column: Column) -> Label:
-    if column.kind is ColumnKind.BOOLEAN:
-        return Label(column=column.name, encoding=Encoding.POSITIVE, category="true")
-    if column.kind in (ColumnKind.CATEGORICAL, ColumnKind.ORDINAL) and len(column.categories) == 2:
-        return Label(column=column.name, encoding=Encoding.POSITIVE, category=column.categories[1])
-    if column.kind is ColumnKind.NUMERIC:
-        return Label(column=column.name, encoding=Encoding.SCALED)
-    raise _error(column.name, "say in `label` how it becomes a target: positive, threshold or scaled")
+def _check_tokens(feature: Feature, column: Column) -> None:
+    """Hold a token column to whole numbers from 0: its declared bounds say how many tokens there are."""
+    if feature.transform is Transform.TOKENS:
+        tokens(column)
 
 
-def _error(column: str, sentence: str) -> InvalidError:
-    return InvalidError(f"column `{column}`: {sentence}", field=column)
+def tokens(column: Column) -> int:
+    """How many tokens a column declares: its values are 0 .. high, rounded.
 
-
-def _joined(kinds: frozenset[ColumnKind]) -> str:
-    return " and ".join(sorted(kinds)) + " columns"
-
-
-def _check_bounds(column: str, low: Parameter | None, high: Parameter | None, allowed: bool) -> None:
-    if (low is not None or high is not None) and not allowed:
-        raise _error(column, "`low` and `high` are for scale, log and scaled")
-    if low is not None and high is not None and not low.number < high.number:
-        raise _error(column, "`low` must lie below `high`")
-
-
-def _check_effective(column: Column, low: Parameter | None, high: Parameter | None, bounded: bool) -> None:
-    if not bounded:
-        return
-    low, high = low or column.low, high or column.high
-    if low is None or high is None or not low.number < high.number:
-        raise _error(column.name, "`low` must lie below `high`")
-
-
-def _written_bounds(low: Parameter | None, high: Parameter | None) -> dict[str, Any]:
-    return {name: str(value) for name, value in (("low", low), ("high", high)) if value is not None}
-
-
-def _members(body: Any, field: str, needed: tuple[str, ...], optional: tuple[str, ...]) -> Mapping[str, Any]:
-    if not isinstance(body, Mapping) or not set(needed) <= set(body) <= {*needed, *optional}:
-        also = f" and may have {', '.join(optional)}" if optional else ""
-        raise InvalidError(f"`{field}` needs {', '.join(needed)}{also}, nothing else", field=field)
-    return body
-
-
-def _text(value: Any, field: str) -> str:
-    if not isinstance(value, str):
-        raise InvalidError(f"`{field}` must be text", field=field)
-    return value
-
-
-def _number(value: Any, field: str) -> Parameter | None:
-    return None if value is None else Parameter(_text(value, field))
-
-
-def _one_of(kind: type[Any], value: Any, field: str) -> Any:
-    known = {member.value: member for member in kind}
-    if not isinstance(value, str) or value not in known:
-        raise InvalidError(f"`{field}` must be one of " + ", ".join(known), field=field)
-    return known[value]
+    Raises:
+        InvalidError: Its bounds are not 0 and a whole number.
+    """
+    low, high = column.low, column.high
+    if low is None or high is None or low.number != 0 or high.number % 1 or not 1 <= high.number < LARGEST_TOKEN:
+        raise column_error(column.name, f"`tokens` needs `low` 0 and a whole `high` below {LARGEST_TOKEN}")
+    return int(high.number) + 1

@@ -21,6 +21,7 @@ from kernel.checks import probability, whole, within
 from kernel.errors import InvalidError
 from kernel.events import Parameter, Record
 from privacy.graph.templates import Template
+from privacy.jobs.engines import EngineChoice
 from privacy.jobs.facts import DeclaredFacts
 
 MOST_STEPS = 100_000
@@ -54,6 +55,18 @@ class Averaging(StrEnum):
     SECOND_HALF = "second-half"
 
 
+class Clipping(StrEnum):
+    """How one unit's influence is limited; the limit on the whole of it is the same in each case.
+
+    `per-layer` gives each layer an equal share of the clip; `adaptive` moves the limit from step to step by a noised
+    count of the units that stayed below it, which is paid for out of the same noise multiplier.
+    """
+
+    FLAT = "flat"
+    PER_LAYER = "per-layer"
+    ADAPTIVE = "adaptive"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe(Record):
     """A trainer's choices about the run.
@@ -67,6 +80,8 @@ class Recipe(Record):
         momentum: Share of the last update that is kept (heavy ball).
         weight_decay: Pull towards zero, per step, before the learning rate.
         averaging: Release the last weights or the mean over the second half.
+        clipping: How the clip is applied; under `adaptive`, `clip` is the first step's.
+        engine: Which engine to use; `auto` is the quickest that covers the model.
     """
 
     sampling_rate: Parameter
@@ -77,6 +92,8 @@ class Recipe(Record):
     momentum: Parameter
     weight_decay: Parameter
     averaging: Averaging
+    clipping: Clipping
+    engine: EngineChoice
 
     def __post_init__(self) -> None:
         probability(sampling_rate=self.sampling_rate.number)
@@ -122,6 +139,8 @@ def default_recipe(template: Template, epsilon: Epsilon, facts: DeclaredFacts) -
         momentum=Parameter(habit.momentum),
         weight_decay=Parameter(0),
         averaging=Averaging.SECOND_HALF,
+        clipping=Clipping.FLAT,
+        engine=EngineChoice.AUTO,
     )
 
 

@@ -28,7 +28,8 @@ from kernel.ids import DatasetId, ReleaseId, Slug
 from privacy.graph.check import CheckedGraph, check
 from privacy.graph.templates import ModelChoice, Template
 from privacy.jobs.facts import DeclaredFacts
-from privacy.jobs.features import FeatureSpec, Target, default_features
+from privacy.jobs.features import FeatureSpec, default_features
+from privacy.jobs.labels import Target
 from privacy.jobs.recipe import Recipe, default_recipe, rate_for_batch
 from privacy.schema import TableSchema
 
@@ -55,7 +56,7 @@ class Loss(StrEnum):
     SOFTMAX = "softmax"
 
 
-_LOSS_OF: Final = {Target.BINARY: Loss.LOGISTIC, Target.REAL: Loss.SQUARED}
+_LOSS_OF: Final = {Target.BINARY: Loss.LOGISTIC, Target.REAL: Loss.SQUARED, Target.CLASSES: Loss.SOFTMAX}
 _TARGET_OF: Final = {Template.LINEAR: Target.REAL, Template.LOGISTIC: Target.BINARY}
 
 

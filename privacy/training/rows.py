@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from kernel.errors import InvalidError
 from kernel.events import Parameter
-from privacy.jobs.features import Encoding, Feature, FeatureSpec, Label, Transform
+from privacy.jobs.features import Feature, FeatureSpec, Transform, tokens
+from privacy.jobs.labels import Encoding, Label
 from privacy.schema import Column, ColumnKind, TableSchema
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -99,6 +100,8 @@ def _feature(feature: Feature, column: Column, values: Any) -> Floats:
             return (2 * places / last - 1 if last else places)[:, None]
         case Transform.BOOLEAN:
             return (2 * _truths(values) - 1)[:, None]
+        case Transform.TOKENS:
+            return np.rint(_clamped(_tensor(values, column.elements), 0.0, float(tokens(column) - 1)))
 
 
 def _target(label: Label, column: Column, values: Any) -> Floats:
@@ -109,6 +112,8 @@ def _target(label: Label, column: Column, values: Any) -> Floats:
             numbers = _numbers(values)
             above = float(label.above.number) if label.above is not None else math.nan
             return np.where(np.isfinite(numbers), (numbers > above).astype(np.float64), math.nan)
+        case Encoding.CLASSES:
+            return _positions(values, column.categories)
         case Encoding.POSITIVE if column.kind is ColumnKind.BOOLEAN:
             truths = _truths(values)
             return truths if label.category == "true" else 1 - truths

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pytest
 
 from kernel.errors import InvalidError, TooLargeError
-from privacy.jobs.features import Encoding, FeatureSpec, Transform, default_features
+from privacy.jobs.features import FeatureSpec, Transform, default_features
+from privacy.jobs.labels import Encoding
 from privacy.schema import TableSchema
 from privacy.training.preflight import schema_rows
 from privacy.training.rows import RowEncoder, encode_columns

@@ -66,7 +66,7 @@ FEATURES: dict[str, Any] = {
 }
 RECIPE = {
     "sampling_rate": "0.5", "steps": 4, "clip": "1", "learning_rate": "1", "schedule": "constant", "momentum": "0",
-    "weight_decay": "0", "averaging": "none",
+    "weight_decay": "0", "averaging": "none", "clipping": "flat", "engine": "auto",
 }  # fmt: skip
 CELLS: Mapping[str, Sequence[str]] = {
     "age": ["0", "18", " 64.9 ", "65", "100", "n/a", "", "1e1", "-3", "250", ".5", "+7."],
