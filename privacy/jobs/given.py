@@ -45,10 +45,12 @@ def check_given(shapes: Mapping[str, Shape], data: bytes) -> None:
         begin, end = header[name]["data_offsets"]
         if begin != offset or end != begin + _BYTES * elements(shapes[name]):
             raise _error(name, "its bytes do not follow the weight before, or are not of its shape")
-        _check_finite(name, data[start + begin : start + end])
         offset = end
     if start + offset != len(data):
         raise InvalidError("the weights end early, or hold bytes that nothing names", field="weights")
+    for name in shapes:
+        begin, end = header[name]["data_offsets"]
+        _check_finite(name, data[start + begin : start + end])
 
 
 def _header(data: bytes) -> tuple[dict[str, Any], int]:
