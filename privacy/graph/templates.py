@@ -34,6 +34,7 @@ class Template(StrEnum):
 
     LINEAR = "linear"
     LOGISTIC = "logistic"
+    SOFTMAX = "softmax"
     MLP = "mlp"
 
 
@@ -69,9 +70,9 @@ class ModelChoice:
         elif self.hidden or self.activation is not None:
             raise InvalidError("`hidden` and `activation` are for the template mlp", field="model")
 
-    def graph(self, width: int) -> ModelGraph:
-        """The graph on rows of `width` numbers."""
-        return _layers((*self.hidden, 1), self.activation, width)
+    def graph(self, width: int, outputs: int = 1) -> ModelGraph:
+        """The graph on rows of `width` numbers, with `outputs` numbers for each."""
+        return _layers((*self.hidden, outputs), self.activation, width)
 
     def to_json(self) -> dict[str, Any]:
         """Encode; what a template does not have is left out."""

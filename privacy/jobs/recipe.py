@@ -20,9 +20,10 @@ from kernel.amounts import Epsilon
 from kernel.checks import probability, whole, within
 from kernel.errors import InvalidError
 from kernel.events import Parameter, Record
-from privacy.graph.templates import Template
+from privacy.graph.templates import ModelChoice
 from privacy.jobs.engines import EngineChoice
 from privacy.jobs.facts import DeclaredFacts
+from privacy.jobs.model import Model
 
 MOST_STEPS = 100_000
 _SMALL = Decimal("0.000001")
@@ -113,23 +114,27 @@ class _Habit:
     clip: str = "1"
 
 
-_HABITS: Final[dict[Template, _Habit]] = {
-    Template.LINEAR: _Habit(learning_rate="0.5", momentum="0.9", clip="0.3"),
-    Template.LOGISTIC: _Habit(learning_rate="1", momentum="0.9"),
-    Template.MLP: _Habit(learning_rate="0.7", momentum="0.9"),
+_OWN_GRAPH: Final = _Habit(learning_rate="0.5", momentum="0.9")
+_HABITS: Final[dict[str, _Habit]] = {
+    "linear": _Habit(learning_rate="0.5", momentum="0.9", clip="0.3"),
+    "logistic": _Habit(learning_rate="1", momentum="0.9"),
+    "softmax": _Habit(learning_rate="1", momentum="0.9"),
+    "mlp": _Habit(learning_rate="0.7", momentum="0.9"),
+    "cnn": _Habit(learning_rate="2", momentum="0.9", clip="0.1"),
+    "transformer": _Habit(learning_rate="0.5", momentum="0.9"),
 }
 _LARGEST_DEFAULT_BATCH = Decimal(4096)
 _HALF = Decimal("0.5")
 _LEAST_STEPS, _USUAL_STEPS = 40, 160
 
 
-def default_recipe(template: Template, epsilon: Epsilon, facts: DeclaredFacts) -> Recipe:
+def default_recipe(model: Model, epsilon: Epsilon, facts: DeclaredFacts) -> Recipe:
     """A recipe that follows from declared facts alone.
 
     Half of the units per step, up to 4096; more steps where more people and more epsilon make room for them; half-run
     averaging, which costs nothing and evens out the noise.
     """
-    habit = _HABITS[template]
+    habit = _HABITS[model.template.value] if isinstance(model, ModelChoice) else _OWN_GRAPH
     return Recipe(
         sampling_rate=default_rate(facts),
         steps=_default_steps(epsilon, facts),

@@ -25,16 +25,17 @@ from kernel.checks import whole
 from kernel.errors import InvalidError
 from kernel.events import Parameter
 from kernel.ids import DatasetId, ReleaseId, Slug
-from privacy.graph.check import CheckedGraph, check
-from privacy.graph.templates import ModelChoice, Template
+from privacy.graph.check import CheckedGraph
 from privacy.jobs.facts import DeclaredFacts
 from privacy.jobs.features import FeatureSpec, default_features
 from privacy.jobs.labels import Target
+from privacy.jobs.model import Model, check_target, checked_model, complete_model, model_from_json
 from privacy.jobs.recipe import Recipe, default_recipe, rate_for_batch
+from privacy.jobs.strict import one_of
 from privacy.schema import TableSchema
 
 VERSION = 1
-LIMIT = 4 * 2**20
+LIMIT = 8 * 2**20
 LARGEST_EPSILON = Decimal(100)
 LEAST_BINS, MOST_BINS = 2, 64
 DEFAULT_BINS = 8
@@ -57,7 +58,6 @@ class Loss(StrEnum):
 
 
 _LOSS_OF: Final = {Target.BINARY: Loss.LOGISTIC, Target.REAL: Loss.SQUARED, Target.CLASSES: Loss.SOFTMAX}
-_TARGET_OF: Final = {Template.LINEAR: Target.REAL, Template.LOGISTIC: Target.BINARY}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,7 @@ class TrainingSpec:
     Attributes:
         dataset, purpose: On what, and why.
         epsilon: Of this job alone, at the population's delta.
-        model: A template and its choices.
+        model: A template and its choices, or the trainer's own graph.
         features: How rows become numbers.
         loss: Of one row.
         recipe: The trainer's choices about the run.
@@ -76,7 +76,7 @@ class TrainingSpec:
     dataset: DatasetId
     purpose: Slug
     epsilon: Epsilon
-    model: ModelChoice
+    model: Model
     features: FeatureSpec
     loss: Loss
     recipe: Recipe
@@ -86,12 +86,7 @@ class TrainingSpec:
         target = self.features.label.target
         if self.loss is not _LOSS_OF[target]:
             raise InvalidError(f"`loss` must be {_LOSS_OF[target]} for a {target} target", field="loss")
-        if _TARGET_OF.get(self.model.template, target) is not target:
-            raise InvalidError(
-                f"`template` {self.model.template} is for a {_TARGET_OF[self.model.template]} target: "
-                "choose another template or label encoding",
-                field="template",
-            )
+        check_target(self.model, target)
 
     @property
     def kind(self) -> JobKind:
@@ -107,11 +102,11 @@ class TrainingSpec:
         """The model on this schema's rows, checked against every limit.
 
         Raises:
-            InvalidError: The features do not fit the schema.
+            InvalidError: The features do not fit the schema, or the model does not fit the features or the label.
             TooLargeError: The model is too large.
         """
         self.features.check(schema)
-        return check(self.model.graph(self.features.width(schema)))
+        return checked_model(self.model, self.features.width(schema), self.features.outputs(schema))
 
     def to_json(self) -> dict[str, Any]:
         """Encode as docs/formats/job-spec.md says."""
@@ -134,9 +129,9 @@ class TrainingSpec:
         _check_head(members, JobKind.TRAINING)
         return cls(
             **_common(members),
-            model=ModelChoice.from_json(members["model"]),
+            model=model_from_json(members["model"]),
             features=FeatureSpec.from_json(members["features"]),
-            loss=_one_of(Loss, members["loss"], "loss"),
+            loss=one_of(Loss, members["loss"], "loss"),
             recipe=_recipe(members["recipe"]),
         )
 
@@ -209,7 +204,7 @@ JobSpec: TypeAlias = TrainingSpec | EvaluationSpec
 def read_spec(body: Any) -> JobSpec:
     """Read a request of either kind in its final form; raise `InvalidError` otherwise."""
     kind = body.get("kind") if isinstance(body, Mapping) else None
-    match _one_of(JobKind, kind, "kind"):
+    match one_of(JobKind, kind, "kind"):
         case JobKind.TRAINING:
             return TrainingSpec.from_json(body)
         case _:
@@ -243,14 +238,14 @@ def complete_training(body: Any, schema: TableSchema, facts: DeclaredFacts) -> T
     features = _complete_features(members, schema)
     common = _common(members)
     target = features.label.target
-    model = ModelChoice.from_json(members.get("model", {"template": _default_template(target).value}))
-    base = default_recipe(model.template, common["epsilon"], facts)
+    model = complete_model(members.get("model"), features, schema)
+    base = default_recipe(model, common["epsilon"], facts)
     loss = members.get("loss", _LOSS_OF[target].value)
     spec = TrainingSpec(
         **common,
         model=model,
         features=features,
-        loss=_one_of(Loss, loss, "loss"),
+        loss=one_of(Loss, loss, "loss"),
         recipe=_complete_recipe(members.get("recipe", {}), base, facts),
     )
     spec.model_graph(schema)
@@ -272,10 +267,6 @@ def _complete_features(members: Mapping[str, Any], schema: TableSchema) -> Featu
     if not isinstance(members["label"], str):
         raise InvalidError("`label` must be the name of a column", field="label")
     return default_features(schema, members["label"])
-
-
-def _default_template(target: Target) -> Template:
-    return Template.LOGISTIC if target is Target.BINARY else Template.LINEAR
 
 
 def _complete_recipe(body: Any, base: Recipe, facts: DeclaredFacts) -> Recipe:
@@ -326,10 +317,3 @@ def _members(body: Any, needed: tuple[str, ...], optional: tuple[str, ...]) -> M
         also = f" and may have {', '.join(optional)}" if optional else ""
         raise InvalidError(f"a request needs {', '.join(needed)}{also}, nothing else", field="request")
     return body
-
-
-def _one_of(kind: type[Any], value: Any, field: str) -> Any:
-    known = {member.value: member for member in kind}
-    if not isinstance(value, str) or value not in known:
-        raise InvalidError(f"`{field}` must be one of " + ", ".join(known), field=field)
-    return known[value]

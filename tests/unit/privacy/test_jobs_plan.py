@@ -259,7 +259,7 @@ WRONG = [
     ({"loss": "squared"}, "loss"),
     ({"label": "nothing"}, "label"),
     ({"label": "patient"}, "patient"),
-    ({"label": "ward"}, "ward"),
+    ({"label": "patient"}, "patient"),
     ({"label": None}, "label"),
     ({"seed": 7}, "request"),
     ({"kind": "evaluation"}, "kind"),
