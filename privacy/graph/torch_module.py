@@ -40,7 +40,7 @@ class GraphModule(nn.Module):
         shapes = {weight.name: weight.shape for weight in model.graph.weights}
         for number, node in enumerate(model.graph.nodes):
             if node.weights:
-                # Meta first, so that no default initialisation runs. A module's name must not have dots: it is a number.
+                # Meta first, so that no default initialisation runs. Modules are named by number: no dots in them.
                 sizes = [shapes[name] for name in node.weights]
                 layer = _LAYERS[node.op](node, sizes, {"device": "meta", "dtype": dtype})
                 self._layers[f"{number}"] = layer.to_empty(device="cpu")
