@@ -23,9 +23,10 @@ from numpy.typing import NDArray
 from kernel import canonical
 from kernel.checks import whole
 from kernel.errors import CorruptError, InvalidError, PrivgateError, TooLargeError
-from privacy.graph.spec import ModelGraph
+from privacy.graph.spec import InitialRule, ModelGraph, Shape
 
 FORMAT: Final = "privgate/weights/v1"
+INITIAL_FORMAT: Final = "privgate/initial/v1"
 LIMIT = 64 * 2**20
 HEADER_LIMIT = 2**20
 MOST_ARRAYS = 4096
@@ -88,8 +89,8 @@ def pack_weights(graph: ModelGraph, values: Mapping[str, Array]) -> bytes:
     Raises:
         InvalidError: Names or shapes differ from the graph's, or a value is not finite.
     """
-    arrays = {name: np.ascontiguousarray(value, dtype=np.float32) for name, value in values.items()}
-    _check_fit(graph, arrays)
+    arrays = _float32(values)
+    _check_fit(_shapes(graph), arrays)
     return NamedArrays(arrays=arrays, texts={"format": FORMAT, "graph": graph.digest}).to_bytes()
 
 
@@ -103,12 +104,52 @@ def unpack_weights(graph: ModelGraph, data: bytes) -> dict[str, Array]:
     named = NamedArrays.from_bytes(data)
     if named.texts.get("format") != FORMAT or named.texts.get("graph") != graph.digest:
         raise InvalidError("these weights belong to another model graph", field="weights")
-    _check_fit(graph, named.arrays)
+    _check_fit(_shapes(graph), named.arrays)
     return dict(named.arrays)
 
 
-def _check_fit(graph: ModelGraph, arrays: Mapping[str, Array]) -> None:
-    expected = {weight.name: weight.shape for weight in graph.weights}
+def pack_initial(graph: ModelGraph, values: Mapping[str, Array]) -> bytes:
+    """Write the values from which the `given` weights of a graph start.
+
+    Raises:
+        InvalidError: They are not exactly the given weights, or a value is not finite in float32.
+    """
+    arrays = _float32(values)
+    _check_fit(_given(graph), arrays)
+    return NamedArrays(arrays=arrays, texts={"format": INITIAL_FORMAT, "graph": graph.digest}).to_bytes()
+
+
+def unpack_initial(graph: ModelGraph, data: bytes) -> dict[str, Array]:
+    """Read the values from which the `given` weights of a graph start: all of them, and nothing else.
+
+    Texts beside them may be missing: what the values belong to is bound by the request that has both.
+
+    Raises:
+        CorruptError: Not safetensors as this format allows them.
+        InvalidError: Other names or shapes, another dtype, a value that is not finite, or texts of another graph.
+    """
+    named = NamedArrays.from_bytes(data)
+    expected = {"format": INITIAL_FORMAT, "graph": str(graph.digest)}
+    if any(text != expected.get(name) for name, text in named.texts.items()):
+        raise InvalidError("these initial values belong to another model graph or format", field="initial")
+    _check_fit(_given(graph), named.arrays)
+    return dict(named.arrays)
+
+
+def _shapes(graph: ModelGraph) -> dict[str, Shape]:
+    return {weight.name: weight.shape for weight in graph.weights}
+
+
+def _given(graph: ModelGraph) -> dict[str, Shape]:
+    return {weight.name: weight.shape for weight in graph.weights if weight.init.rule is InitialRule.GIVEN}
+
+
+def _float32(values: Mapping[str, Array]) -> dict[str, Array]:
+    with np.errstate(over="ignore"):  # what becomes infinite is refused by name
+        return {name: np.asarray(value, dtype=np.float32, order="C") for name, value in values.items()}
+
+
+def _check_fit(expected: Mapping[str, Shape], arrays: Mapping[str, Array]) -> None:
     if {name: array.shape for name, array in arrays.items()} != expected:
         raise InvalidError("names or shapes of the weights differ from the graph's", field="weights")
     if any(array.dtype != np.float32 or not np.isfinite(array).all() for array in arrays.values()):
