@@ -165,6 +165,8 @@ class AnswerApproval(Body):
 
     verdict: Annotated[str, Field(pattern="^(approved|refused)$")]
     request_digest: Annotated[str, Field(pattern="^sha256:[0-9a-f]{64}$")]
+    graph: Annotated[str, Field(pattern="^sha256:[0-9a-f]{64}$")] | None = None
+    """The digest of the model graph that was looked at, if the job trains one; another one is refused."""
 
 
 class CheckRelease(Body):

@@ -13,7 +13,7 @@ from fastapi.sse import format_sse_event
 from gateway.api.answers import PROBLEM_RESPONSES, event_answer, granted, once, page_links, shown
 from gateway.api.bodies import AnswerApproval, JobRef, JobRequest
 from gateway.api.deps import CurrentCaller, CurrentReader, Key, State, get_caller
-from gateway.api.json_route import JsonRoute
+from gateway.api.json_route import LargeJsonRoute
 from gateway.api.views import JobView, QuoteView
 from gateway.records import JobRecord, JobState
 from gateway.services.cancel_job import cancel_job
@@ -26,7 +26,7 @@ from kernel.errors import UnauthenticatedError
 from kernel.ids import JobId, TenantId
 from policies.vocabulary import Action, ApprovalVerdict
 
-router = APIRouter(prefix="/v1", tags=["jobs"], responses=PROBLEM_RESPONSES, route_class=JsonRoute)
+router = APIRouter(prefix="/v1", tags=["jobs"], responses=PROBLEM_RESPONSES, route_class=LargeJsonRoute)
 PAGE = 50
 POLL_SECONDS = 0.5
 KEEP_ALIVE_POLLS = 30
@@ -110,7 +110,8 @@ async def post_cancel(job: JobRef, caller: CurrentCaller, state: State) -> JSONR
 async def post_approval(job: JobRef, body: AnswerApproval, caller: CurrentCaller, state: State) -> JSONResponse:
     """Say yes or no to a job that waits for its owner; the answer binds the digest of the exact request."""
     verdict, digest = ApprovalVerdict(body.verdict), Digest(body.request_digest)
-    record = granted(await state.writes(answer_approval, state.on, caller, JobId(job), verdict, digest))
+    graph = None if body.graph is None else Digest(body.graph)
+    record = granted(await state.writes(answer_approval, state.on, caller, JobId(job), verdict, digest, graph))
     return shown(job_view(record))
 
 
@@ -172,7 +173,18 @@ def _visible_view(job: VisibleJob) -> JobView:
         created_at=format_time(record.created_at),
         release=record.release if job.state is JobState.FINISHED else None,
         principal=record.principal,
+        model=_model_view(record),
     )
+
+
+def _model_view(record: JobRecord) -> dict[str, Any] | None:
+    """What is trained, from the stored plan: digest and size of the graph, and how it is run."""
+    plan = record.plan
+    if "graph" not in plan:
+        return None
+    return {"graph": plan["graph"], "size": plan["size"], "engine": plan["engine"]} | {
+        "clipping": plan["recipe"]["clipping"]
+    }
 
 
 def _quote_view(quoted: Quoted) -> QuoteView:

@@ -3,8 +3,9 @@
 Rules
 -----
 1. Whoever sends a body has to be somebody first: no body of nobody is read.
-2. A body is JSON by its own word (`Content-Type`), UTF-8, at most `JSON_LIMIT` bytes, bounded in depth, without a
-   repeated member and without floats: two readers of the same bytes cannot understand them differently.
+2. A body is JSON by its own word (`Content-Type`), UTF-8, bounded in length and depth, without a repeated member and
+   without floats: two readers of the same bytes cannot understand them differently. Only job requests may be longer
+   than `JSON_LIMIT`: they may hold a model graph with the values it starts from.
 3. It has to arrive within `READ_SECONDS`.
 """
 
@@ -13,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from http import HTTPStatus
-from typing import Any
+from typing import Any, ClassVar
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
@@ -26,6 +27,7 @@ from kernel import canonical
 from kernel.errors import InvalidError, Kind, TooLargeError
 
 JSON_LIMIT = 4 << 20
+LARGE_LIMIT = 8 << 20
 READ_SECONDS = 30.0
 _NOT_JSON = (
     "The body must be JSON in UTF-8 without repeated members. Numbers with a fraction, or beyond 2^53, are written as "
@@ -36,6 +38,8 @@ _NOT_JSON = (
 class JsonRoute(APIRoute):
     """A route that reads the body of its request strictly."""
 
+    longest: ClassVar[int] = JSON_LIMIT
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Wrap FastAPI's handler, or replace it where the route needs no body and nothing special."""
         handle = super().get_route_handler()
@@ -45,17 +49,26 @@ class JsonRoute(APIRoute):
         async def handle_strictly(request: Request) -> Response:
             await get_caller(request)
             strict = _StrictRequest(request.scope, request.receive)
-            await strict.read()
+            await strict.read(self.longest)
             return await handle(strict)
 
         return handle_strictly
 
 
+class LargeJsonRoute(JsonRoute):
+    """The same for bodies that may hold a model."""
+
+    longest: ClassVar[int] = LARGE_LIMIT
+
+
 class _StrictRequest(Request):
     """A request whose body was read by `read`."""
 
-    async def read(self) -> None:
+    async def read(self, longest: int) -> None:
         """Read the body.
+
+        Args:
+            longest: How many bytes it may have.
 
         Raises:
             ProblemError: Not JSON by its own word, or too slow.
@@ -64,7 +77,7 @@ class _StrictRequest(Request):
         """
         try:
             async with asyncio.timeout(READ_SECONDS):
-                content = await self._bounded()
+                content = await self._bounded(longest)
         except TimeoutError:
             raise ProblemError(
                 Kind.INVALID, "request-timeout", "The body did not arrive in time.", status=HTTPStatus.REQUEST_TIMEOUT
@@ -74,18 +87,18 @@ class _StrictRequest(Request):
             return
         _check_media_type(self.headers.get("content-type", ""))
         try:
-            self._json = canonical.decode(content, limit=JSON_LIMIT)
+            self._json = canonical.decode(content, limit=longest)
         except InvalidError:
             raise InvalidError(_NOT_JSON, field="body") from None
 
-    async def _bounded(self) -> bytes:
-        if declared_length(self) > JSON_LIMIT:
-            raise _too_large()
+    async def _bounded(self, longest: int) -> bytes:
+        if declared_length(self) > longest:
+            raise _too_large(longest)
         pieces = bytearray()
         async for piece in self.stream():
             pieces += piece
-            if len(pieces) > JSON_LIMIT:
-                raise _too_large()
+            if len(pieces) > longest:
+                raise _too_large(longest)
         return bytes(pieces)
 
 
@@ -101,5 +114,5 @@ def _check_media_type(written: str) -> None:
         )
 
 
-def _too_large() -> TooLargeError:
-    return TooLargeError(f"a JSON body has at most {JSON_LIMIT} bytes", field="body")
+def _too_large(longest: int) -> TooLargeError:
+    return TooLargeError(f"this JSON body may have at most {longest} bytes", field="body")

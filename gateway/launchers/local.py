@@ -37,6 +37,7 @@ from privacy.evaluation.report import read_evaluation
 from privacy.graph.spec import ModelGraph
 from privacy.graph.weights import pack_weights, unpack_weights
 from privacy.jobs.assignment import EvaluationAssignment, PartFile, Table, TrainingAssignment
+from privacy.jobs.model import initial_of
 from privacy.jobs.plan import EvaluationPlan, Plan, TrainingPlan
 from privacy.jobs.spec import TrainingSpec
 from privacy.sandbox.frames import Channel
@@ -158,7 +159,13 @@ def _prepare(on: Collaborators, job_id: JobId, spool: Path) -> _Prepared:
     assignment: TrainingAssignment | EvaluationAssignment
     if isinstance(plan, TrainingPlan):
         assignment = TrainingAssignment(
-            tenant=job.tenant, job=job.id, plan=plan, graph=graph, table=table, savepoint=job.savepoint_step
+            tenant=job.tenant,
+            job=job.id,
+            plan=plan,
+            graph=graph,
+            table=table,
+            initial=initial_of(spec.model),
+            savepoint=job.savepoint_step,
         )
         return _Prepared(job, plan, graph, assignment.to_bytes(), parts, plan.recipe.steps)
     assignment = EvaluationAssignment(tenant=job.tenant, job=job.id, plan=plan, graph=graph, table=table)

@@ -21,6 +21,7 @@ from privacy.accounting.mechanisms import MechanismUse
 from privacy.accounting.rdp import job_epsilon
 from privacy.budget.balances import Account
 from privacy.budget.reservations import Reservation
+from privacy.graph.templates import ModelChoice
 from privacy.jobs.plan import Plan, TrainingPlan
 from privacy.jobs.spec import TrainingSpec
 from privacy.release import certificate as c
@@ -148,12 +149,16 @@ def _model(job: JobRecord, plan: Plan) -> c.ModelFacts:
     if not isinstance(plan, TrainingPlan):
         return c.ModelFacts(release=plan.release)
     spec = TrainingSpec.from_json(job.spec)
-    return c.ModelFacts(
-        graph=plan.graph, template=Slug(spec.model.template.value), features=plan.features, loss=Slug(plan.loss.value)
-    )
+    template = Slug(spec.model.template.value) if isinstance(spec.model, ModelChoice) else None
+    return c.ModelFacts(graph=plan.graph, template=template, features=plan.features, loss=Slug(plan.loss.value))
 
 
 def _engine(plan: Plan) -> c.EngineFacts:
     if isinstance(plan, TrainingPlan):
-        return c.EngineFacts(name=Slug("opacus"), clip=plan.recipe.clip, normaliser=plan.normaliser)
+        return c.EngineFacts(
+            name=Slug(plan.engine.value),
+            clip=plan.recipe.clip,
+            clipping=Slug(plan.recipe.clipping.value),
+            normaliser=plan.normaliser,
+        )
     return c.EngineFacts(name=Slug("discrete-gaussian"), sensitivity=Parameter(plan.rows_per_unit))

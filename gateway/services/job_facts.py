@@ -57,20 +57,22 @@ def plan_job(reading: Reading, tenant: TenantId, body: Mapping[str, Any]) -> Pla
     declared = declared_facts(reading, tenant, _dataset_of(body))
     if body.get("kind") == JobKind.EVALUATION.value:
         evaluation = EvaluationSpec.from_json(body)
-        _check_model(reading, tenant, evaluation.release, declared.schema)
-        return PlannedJob(evaluation, plan_evaluation(evaluation, declared.facts), declared)
+        target = _target_of(reading, tenant, evaluation.release, declared.schema)
+        return PlannedJob(evaluation, plan_evaluation(evaluation, declared.facts, target), declared)
     training = complete_training(body, declared.schema, declared.facts)
     return PlannedJob(training, plan_training(training, declared.schema, declared.facts), declared)
 
 
-def _check_model(reading: Reading, tenant: TenantId, release: ReleaseId, schema: TableSchema) -> None:
-    """Return if the model can be evaluated on such a table: whatever is wrong must show before a key is handed out."""
+def _target_of(reading: Reading, tenant: TenantId, release: ReleaseId, schema: TableSchema) -> Target:
+    """What a model predicts, if it can be evaluated on such a table: what is wrong must show before a key is out."""
     trained = training_spec_of(reading, tenant, release)
-    if trained.features.label.target is not Target.BINARY:
-        raise InvalidError("only a model that predicts one of two classes can be evaluated", field="release")
+    target = trained.features.label.target
+    if target is Target.REAL:
+        raise InvalidError("only a model that predicts a class can be evaluated", field="release")
     job = reading.jobs.get(id=reading.releases.get(id=release).job)
     if trained.model_graph(schema).graph.digest != TrainingPlan.from_fields(job.plan).graph:
         raise InvalidError("this model was trained on a table of another shape", field="release")
+    return target
 
 
 def training_spec_of(reading: Reading, tenant: TenantId, release: ReleaseId) -> TrainingSpec:

@@ -123,9 +123,23 @@ def _request(
 
 
 def answer_approval(
-    on: Collaborators, caller: Caller, job: JobId, verdict: ApprovalVerdict, request: Digest
+    on: Collaborators,
+    caller: Caller,
+    job: JobId,
+    verdict: ApprovalVerdict,
+    request: Digest,
+    graph: Digest | None = None,
 ) -> JobRecord | Deny | OverBudget:
-    """Say yes or no to a parked job; a yes decides and reserves it anew."""
+    """Say yes or no to a parked job; a yes decides and reserves it anew.
+
+    Args:
+        on: Collaborators.
+        caller: Its owner.
+        job: The parked job.
+        verdict: The answer.
+        request: The digest of the request that was looked at.
+        graph: That of the model graph, if its digest was looked at by itself; the request's binds it anyway.
+    """
     with on.database.work(caller.tenant) as work:
         found = work.jobs.get(id=job, tenant=caller.tenant)
         standing = work.ledger.lock(found.population, principal=found.principal, job=job)
@@ -141,6 +155,8 @@ def answer_approval(
             raise ConflictError("this job does not wait for an approval", field="job")
         if request != record.request_digest:
             raise InvalidError("`request_digest` is not that of this job's request", field="request_digest")
+        if graph is not None and graph != record.plan.get("graph"):
+            raise InvalidError("`graph` is not the digest of this job's model graph", field="graph")
         approval = _approve(on, work, caller, record, verdict, answer)
         result = _after_approval(on, work, record, standing, approval, answer)
         work.commit("approval")

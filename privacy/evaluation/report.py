@@ -9,23 +9,31 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Context, Decimal
 from fractions import Fraction
-from typing import Any
+from typing import Any, Final
 
 from kernel import canonical
 from kernel.errors import InvalidError
 from kernel.events import Parameter
 from privacy.evaluation.counts import CONFIDENCE, Estimate, estimate_accuracy, estimate_auc
+from privacy.jobs.labels import Target
 from privacy.jobs.plan import EvaluationPlan
 
 FORMAT = "privgate/evaluation/v1"
 LIMIT = 2**20
 _ROUND_UP = Context(prec=34, rounding=ROUND_CEILING)
 _FOUR_PLACES = Decimal("0.0001")
+_HALVES: Final = {Target.BINARY: ("negative", "positive"), Target.CLASSES: ("wrong", "right")}
+_AREA: Final = {Target.BINARY: "auc", Target.CLASSES: "confidence_auc"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoisyCounts:
-    """What leaves the child: integers with noise, possibly negative."""
+    """What leaves the child: integers with noise, possibly negative.
+
+    Attributes:
+        correct, wrong: How many rows the model got right and wrong.
+        negative, positive: Rows of either class by score; of several classes, wrong and right ones by confidence.
+    """
 
     correct: int
     wrong: int
@@ -53,12 +61,12 @@ def evaluation_json(plan: EvaluationPlan, counts: NoisyCounts) -> dict[str, Any]
         "plan": str(plan.digest),
         "release": str(plan.release),
         "counts": {"correct": counts.correct, "wrong": counts.wrong},
-        "histogram": {"negative": list(counts.negative), "positive": list(counts.positive)},
+        "histogram": dict(zip(_HALVES[plan.target], (list(counts.negative), list(counts.positive)), strict=True)),
         "noise": {"counts": str(outcome_noise), "histogram": str(score_noise)},
         "accuracy": _written(estimate_accuracy(counts.correct, counts.wrong, float(outcome_noise.number))),
     }
     auc = estimate_auc(counts.negative, counts.positive, float(score_noise.number))
-    return body if auc is None else body | {"auc": _written(auc.estimate) | {"clipped": auc.clipped}}
+    return body if auc is None else body | {_AREA[plan.target]: _written(auc.estimate) | {"clipped": auc.clipped}}
 
 
 def evaluation_bytes(plan: EvaluationPlan, counts: NoisyCounts) -> bytes:
@@ -74,8 +82,8 @@ def read_evaluation(plan: EvaluationPlan, data: bytes) -> dict[str, Any]:
         noisy = NoisyCounts(
             correct=_whole(counts["correct"]),
             wrong=_whole(counts["wrong"]),
-            negative=_cells(histogram["negative"], plan.bins),
-            positive=_cells(histogram["positive"], plan.bins),
+            negative=_cells(histogram[_HALVES[plan.target][0]], plan.bins),
+            positive=_cells(histogram[_HALVES[plan.target][1]], plan.bins),
         )
     except (KeyError, TypeError):
         raise InvalidError("not an evaluation: a member is missing or of the wrong kind") from None

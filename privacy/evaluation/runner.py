@@ -16,7 +16,6 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from kernel.errors import InvalidError
 from kernel.events import Parameter
 from kernel.ids import Entropy
 from privacy.evaluation.discrete_gaussian import ExactSource
@@ -24,7 +23,6 @@ from privacy.evaluation.report import NoisyCounts, evaluation_bytes, variance_of
 from privacy.evaluation.scoring import ExactCounts, count_rows
 from privacy.graph.weights import unpack_weights
 from privacy.jobs.assignment import LIMIT, EvaluationAssignment, Role, require_role
-from privacy.jobs.labels import Target
 from privacy.jobs.plan import EvaluationPlan
 from privacy.sandbox.frames import Channel
 from privacy.sealing.deks import KEY_BYTES
@@ -48,8 +46,6 @@ def main(channel: Channel, request: Mapping[str, Any]) -> None:
     require_role(request, Role.EVALUATE)
     quiet_arithmetic()
     assignment = EvaluationAssignment.from_bytes(expect(channel, "assignment", LIMIT))
-    if assignment.table.features.label.target is not Target.BINARY:
-        raise InvalidError("only models of a binary target can be evaluated", field="features")
     model = assignment.model()
     encoder = RowEncoder(assignment.table.features, assignment.table.schema)
     channel.send({"m": "rehearsed"})
@@ -59,7 +55,8 @@ def main(channel: Channel, request: Mapping[str, Any]) -> None:
         return
     with SecretBytes(body[:KEY_BYTES]) as key:
         rows = load_units(assignment.table, encoder, key).used_rows()
-    noisy = add_noise(assignment.plan, count_rows(model, weights, rows, assignment.plan.bins))
+    exact = count_rows(model, weights, rows, assignment.plan.bins, assignment.plan.target)
+    noisy = add_noise(assignment.plan, exact)
     channel.send({"m": "result", "steps": 1}, evaluation_bytes(assignment.plan, noisy))
 
 

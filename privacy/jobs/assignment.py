@@ -21,8 +21,11 @@ from kernel.errors import InvalidError
 from kernel.ids import JobId, TenantId
 from privacy.graph.check import CheckedGraph, check
 from privacy.graph.spec import ModelGraph
+from privacy.jobs.engines import engine_for
 from privacy.jobs.features import FeatureSpec
-from privacy.jobs.plan import EvaluationPlan, TrainingPlan
+from privacy.jobs.model import INITIAL_LIMIT, check_initial
+from privacy.jobs.plan import EvaluationPlan, ModelSize, TrainingPlan
+from privacy.jobs.strict import bytes_of, text_from
 from privacy.schema import TableSchema
 from privacy.units import PrivacyUnit
 
@@ -82,6 +85,7 @@ class TrainingAssignment:
         plan: What to run.
         graph: The model.
         table: The rows.
+        initial: Values of the weights that start as `given`, if there are any.
         savepoint: The step to resume from, or 0.
     """
 
@@ -90,6 +94,7 @@ class TrainingAssignment:
     plan: TrainingPlan
     graph: ModelGraph
     table: Table
+    initial: bytes | None = None
     savepoint: int = 0
 
     def __post_init__(self) -> None:
@@ -97,7 +102,13 @@ class TrainingAssignment:
         _check_agreement(self.plan.rows_per_unit, self.table)
         if self.plan.graph != self.graph.digest or self.plan.features != self.table.features.digest:
             raise InvalidError("the plan belongs to another graph or other features", field="plan")
-        _check_width(self.model(), self.table)
+        model = self.model()
+        _check_width(model, self.table)
+        if self.plan.size != ModelSize.of(model):
+            raise InvalidError("the plan names another size of the model", field="plan")
+        if self.plan.engine is not engine_for(self.plan.recipe.engine, model, self.plan.rows_per_unit):
+            raise InvalidError("the plan names another engine than the one for this model", field="plan")
+        check_initial(self.graph, self.initial)
 
     def model(self) -> CheckedGraph:
         """The graph, checked against every limit."""
@@ -105,7 +116,12 @@ class TrainingAssignment:
 
     def to_json(self) -> dict[str, Any]:
         """The members as docs/formats/job-child.md lists them."""
-        head = {"role": Role.TRAIN.value, "plan": self.plan.to_fields(), "savepoint": self.savepoint}
+        head = {
+            "role": Role.TRAIN.value,
+            "plan": self.plan.to_fields(),
+            "savepoint": self.savepoint,
+            "initial": None if self.initial is None else text_from(self.initial),
+        }
         return head | _common_json(self.tenant, self.job, self.graph, self.table)
 
     def to_bytes(self) -> bytes:
@@ -115,9 +131,11 @@ class TrainingAssignment:
     @classmethod
     def from_bytes(cls, data: bytes) -> TrainingAssignment:
         """Read what `to_bytes` writes; raise `InvalidError` or `TooLargeError` otherwise."""
-        members = _members(canonical.decode(data, limit=LIMIT), Role.TRAIN, "savepoint")
+        members = _members(canonical.decode(data, limit=LIMIT), Role.TRAIN, "savepoint", "initial")
         plan = TrainingPlan.from_fields(members["plan"])
-        return cls(**_common(members), plan=plan, savepoint=members["savepoint"])
+        written = members["initial"]
+        initial = None if written is None else bytes_of(written, "initial", INITIAL_LIMIT)
+        return cls(**_common(members), plan=plan, savepoint=members["savepoint"], initial=initial)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +151,8 @@ class EvaluationAssignment:
     def __post_init__(self) -> None:
         _check_agreement(self.plan.rows_per_unit, self.table)
         _check_width(self.model(), self.table)
+        if self.plan.target is not self.table.features.label.target:
+            raise InvalidError("the plan was made for another kind of target", field="plan")
 
     def model(self) -> CheckedGraph:
         """The graph, checked against every limit."""
@@ -169,8 +189,9 @@ def _check_agreement(rows_per_unit: int, table: Table) -> None:
 
 
 def _check_width(model: CheckedGraph, table: Table) -> None:
-    if model.width != table.features.width(table.schema) or model.outputs != 1:
-        raise InvalidError("the model does not fit the features: one output, and their width", field="graph")
+    features = table.features
+    if model.width != features.width(table.schema) or model.outputs != features.outputs(table.schema):
+        raise InvalidError("the model does not fit the features and the label", field="graph")
 
 
 def _common_json(tenant: TenantId, job: JobId, graph: ModelGraph, table: Table) -> dict[str, Any]:

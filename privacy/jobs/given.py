@@ -25,17 +25,19 @@ _BYTES = 4
 _EXPONENT = 0x7F800000
 
 
-def check_given(shapes: Mapping[str, Shape], data: bytes) -> None:
+def check_given(shapes: Mapping[str, Shape], data: bytes, texts: Mapping[str, str] | None = None) -> None:
     """Hold safetensors bytes to the weights that they must give.
 
     Args:
         shapes: The given weights by name, with their shapes in the graph.
         data: The bytes.
+        texts: The only texts that may stand beside them; any may, if this is absent.
 
     Raises:
         InvalidError: Anything that the rules above do not allow.
     """
     header, start = _header(data)
+    _check_texts(header.pop("__metadata__", {}), texts)
     if set(header) != set(shapes):
         raise InvalidError("the given weights must be exactly those that the graph starts as `given`", field="weights")
     for name, shape in shapes.items():
@@ -63,8 +65,14 @@ def _header(data: bytes) -> tuple[dict[str, Any], int]:
         raise InvalidError("the weights' header is not strict JSON", field="weights") from None
     if not isinstance(header, dict):
         raise InvalidError("the weights' header must be an object", field="weights")
-    header.pop("__metadata__", None)
     return header, _LENGTH + length
+
+
+def _check_texts(written: Any, texts: Mapping[str, str] | None) -> None:
+    if not isinstance(written, dict) or not all(isinstance(text, str) for text in written.values()):
+        raise InvalidError("the weights' `__metadata__` must hold texts", field="weights")
+    if texts is not None and any(texts.get(name) != text for name, text in written.items()):
+        raise InvalidError("these values belong to another graph or format: leave out their texts", field="weights")
 
 
 def _check_entry(name: str, entry: Any, shape: Shape) -> None:

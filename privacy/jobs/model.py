@@ -20,7 +20,7 @@ from typing import Any, Final, TypeAlias
 
 from kernel.errors import InvalidError
 from privacy.graph.check import CheckedGraph, check
-from privacy.graph.spec import ModelGraph
+from privacy.graph.spec import InitialRule, ModelGraph
 from privacy.graph.templates import ModelChoice
 from privacy.jobs.features import FeatureSpec, Transform, tokens
 from privacy.jobs.given import check_given
@@ -29,7 +29,7 @@ from privacy.jobs.strict import bytes_of, members_of, text_from
 from privacy.schema import Column, TableSchema
 
 INITIAL_LIMIT = 4 * 2**20 + 2**17
-_GIVEN: Final = "given"
+INITIAL_FORMAT: Final = "privgate/initial/v1"
 _DEFAULTS: Final = {Target.REAL: "linear", Target.BINARY: "logistic", Target.CLASSES: "softmax"}
 _TARGETS: Final[dict[str, Target]] = {template: target for target, template in _DEFAULTS.items()}
 
@@ -47,11 +47,7 @@ class GraphChoice:
     initial: bytes | None = None
 
     def __post_init__(self) -> None:
-        given = {weight.name: weight.shape for weight in self.own.weights if weight.init.rule == _GIVEN}
-        if bool(given) != (self.initial is not None):
-            raise InvalidError("give `initial` exactly when a weight starts as `given`", field="initial")
-        if self.initial is not None:
-            check_given(given, self.initial)
+        check_initial(self.own, self.initial)
 
     def graph(self, width: int, outputs: int) -> ModelGraph:  # noqa: ARG002 - whether it fits is `checked_model`'s
         """The graph itself, whatever the rows."""
@@ -64,6 +60,15 @@ class GraphChoice:
 
 
 Model: TypeAlias = ModelChoice | GraphChoice
+
+
+def check_initial(graph: ModelGraph, initial: bytes | None) -> None:
+    """Hold given values to the weights that start as `given`; raise `InvalidError` naming the weight otherwise."""
+    given = {weight.name: weight.shape for weight in graph.weights if weight.init.rule is InitialRule.GIVEN}
+    if bool(given) != (initial is not None):
+        raise InvalidError("give `initial` exactly when a weight starts as `given`", field="initial")
+    if initial is not None:
+        check_given(given, initial, {"format": INITIAL_FORMAT, "graph": str(graph.digest)})
 
 
 def model_from_json(body: Any) -> Model:
@@ -120,6 +125,11 @@ def check_target(model: Model, target: Target) -> None:
             "choose another template or label encoding",
             field="template",
         )
+
+
+def initial_of(model: Model) -> bytes | None:
+    """The given values that stand beside a model's graph."""
+    return model.initial if isinstance(model, GraphChoice) else None
 
 
 def _from_schema(template: Any, features: FeatureSpec, schema: TableSchema) -> dict[str, Any]:

@@ -11,6 +11,8 @@ Rules
    for rounding sums to a grid (`privacy.training.noise`).
 5. How fast it runs is another type, `Performance`: no value of it can change what is released or what it costs.
 
+6. The model's size is part of the plan, so that whoever approves reads it and the child is held to it.
+
 Form: docs/formats/job-spec.md.
 """
 
@@ -25,15 +27,18 @@ from typing import Final, TypeAlias
 from kernel.amounts import Delta, Epsilon, Share
 from kernel.canonical import Digest, digest_of
 from kernel.checks import positive, whole
-from kernel.errors import TooLargeError
+from kernel.errors import InvalidError, TooLargeError
 from kernel.events import Parameter, Record
 from kernel.ids import ReleaseId
 from privacy.accounting.calibration import NOISE_QUANTUM, Shape, calibrate
 from privacy.accounting.mechanisms import Gaussian, MechanismUse, PoissonSampledGaussian
 from privacy.budget.reservations import Block, BlockUse, steps_covered
 from privacy.graph.check import CheckedGraph
+from privacy.jobs.engines import EngineName, engine_for
 from privacy.jobs.facts import DeclaredFacts
-from privacy.jobs.recipe import Recipe
+from privacy.jobs.labels import Target
+from privacy.jobs.recipe import Clipping, Recipe
+from privacy.jobs.size import NUMBERS_AT_ONCE, ModelSize, numbers_per_unit
 from privacy.jobs.spec import EvaluationSpec, Loss, TrainingSpec
 from privacy.schema import TableSchema
 from privacy.units import LARGEST_ROWS_PER_UNIT
@@ -42,8 +47,12 @@ RESUMES = 2
 REPEATS = 1
 MOST_CHUNKS = 10
 MOST_WORK = 5 * 10**11
-_ROW_WORK, _BATCH_WORK, _STEP_WORK, _WEIGHT_WORK = 200, 75_000, 150_000, 20
-MOST_GRADIENT_ELEMENTS = 2**20
+_ROW_WORK, _BATCH_WORK, _STEP_WORK, _WEIGHT_WORK, _NODE_WORK = 200, 75_000, 150_000, 20, 20_000
+_MULTIPLIES_AT_ONCE: Final = {EngineName.BOOKKEEPING: 8, EngineName.VMAP: 1, EngineName.OPACUS: 1}
+"""How many multiply-adds of a row's pass an engine does in the time of one unit of work."""
+COUNT_NOISE_SHARE = Decimal("0.05")
+LEAST_SUM_SHARE = Decimal("0.64")
+"""Adaptive clipping must leave the sum at least this part of 1/z^2: its noise then grows by at most a quarter."""
 LARGEST_UNIT_GRADIENT = 2**24
 MOST_UNITS_AT_ONCE = 1024
 MOST_NUMBERS_IN_MEMORY = 2**29
@@ -60,8 +69,10 @@ class TrainingPlan(Record):
     Attributes:
         request: Digest of the request that it belongs to.
         graph, features: Digests of the model graph and of the feature spec.
+        size: What the model takes.
         loss: Of one row.
         recipe: Sampling rate, steps, clip, learning rate and the rest, as requested.
+        engine: What computes the clipped sums.
         noise_multiplier: Standard deviation of the noise on the sum, in units of `recipe.clip`.
         normaliser: What the noisy sum is divided by: the expected batch.
         rows_per_unit: The most rows of one unit; they are summed before clipping.
@@ -74,8 +85,10 @@ class TrainingPlan(Record):
     request: Digest
     graph: Digest
     features: Digest
+    size: ModelSize
     loss: Loss
     recipe: Recipe
+    engine: EngineName
     noise_multiplier: Parameter
     normaliser: Parameter
     rows_per_unit: int
@@ -101,6 +114,36 @@ class TrainingPlan(Record):
     def sigma(self) -> Decimal:
         """The noise's standard deviation in every coordinate of the sum of gradients."""
         return _ROUND_UP.multiply(self.noise_multiplier.number, self.recipe.clip.number)
+
+    @property
+    def count_noise(self) -> Decimal:
+        """Under adaptive clipping: the deviation of the noise on the count of units that stayed below the clip."""
+        return _ROUND_UP.multiply(self.normaliser.number, COUNT_NOISE_SHARE)
+
+    @property
+    def gradient_noise(self) -> Decimal:
+        """The noise on the sum of gradients, in units of the step's clip: the multiplier, or a hair more.
+
+        Under adaptive clipping the count of units, each as +1/2 or -1/2, is released beside the sum. Sum over clip and
+        count over 1/2 are one Gaussian vector; with z^-2 = g^-2 + (2 s)^-2, g the sum's noise and s the count's, the
+        pair costs exactly what the multiplier z costs.
+
+        Raises:
+            InvalidError: The expected batch is too small for it: the count would need most of the privacy.
+
+        Reference: Andrew et al. 2021 (arXiv 1905.03871), theorem 1.
+        """
+        z = self.noise_multiplier.number
+        if self.recipe.clipping is not Clipping.ADAPTIVE:
+            return z
+        part = _ROUND_UP.divide(z, 2 * self.count_noise)
+        left = _ROUND_DOWN.subtract(Decimal(1), _ROUND_UP.multiply(part, part))
+        if left < LEAST_SUM_SHARE:
+            raise InvalidError(
+                "the expected batch is too small for adaptive clipping: raise `sampling_rate` or choose `flat`",
+                field="clipping",
+            )
+        return _ROUND_UP.divide(z, _ROUND_DOWN.sqrt(left))
 
     @property
     def engine_clip(self) -> Decimal:
@@ -134,6 +177,7 @@ class EvaluationPlan(Record):
     Attributes:
         request: Digest of the request that it belongs to.
         release: The model that is evaluated.
+        target: What it predicts: one of two classes, or one of several.
         bins: Cells per class of the histogram.
         accuracy_share: The part of the privacy that the correct and wrong counts get.
         noise_multiplier: Of both together; see `accuracy_noise` and `histogram_noise`.
@@ -146,6 +190,7 @@ class EvaluationPlan(Record):
 
     request: Digest
     release: ReleaseId
+    target: Target
     bins: int
     accuracy_share: Share
     noise_multiplier: Parameter
@@ -156,6 +201,8 @@ class EvaluationPlan(Record):
     delta: Delta
 
     def __post_init__(self) -> None:
+        if self.target is Target.REAL:
+            raise InvalidError("only a model that predicts a class can be evaluated", field="release")
         whole(1, LARGEST_ROWS_PER_UNIT, rows_per_unit=self.rows_per_unit)
         whole(0, 100, repeats=self.repeats)
         self.uses()
@@ -227,8 +274,10 @@ def plan_training(spec: TrainingSpec, schema: TableSchema, facts: DeclaredFacts)
         request=spec.digest,
         graph=model.graph.digest,
         features=spec.features.digest,
+        size=ModelSize.of(model),
         loss=spec.loss,
         recipe=spec.recipe,
+        engine=engine_for(spec.recipe.engine, model, facts.rows_per_unit),
         noise_multiplier=_START,
         normaliser=facts.expected_batch(spec.recipe.sampling_rate),
         rows_per_unit=facts.rows_per_unit,
@@ -239,15 +288,22 @@ def plan_training(spec: TrainingSpec, schema: TableSchema, facts: DeclaredFacts)
         delta=facts.delta,
     )
     _check_work(plan, model)
-    _check_rows(plan, model, facts)
-    return plan.with_noise(calibrate(shape(plan), spec.epsilon, facts.delta))
+    _check_rows(plan, model, spec, facts)
+    calibrated = plan.with_noise(calibrate(shape(plan), spec.epsilon, facts.delta))
+    positive(gradient_noise=calibrated.gradient_noise)
+    return calibrated
 
 
-def plan_evaluation(spec: EvaluationSpec, facts: DeclaredFacts) -> EvaluationPlan:
-    """Calibrate an evaluation request; raise `InvalidError` if no noise reaches its epsilon."""
+def plan_evaluation(spec: EvaluationSpec, facts: DeclaredFacts, target: Target = Target.BINARY) -> EvaluationPlan:
+    """Calibrate the evaluation of a model of such a target.
+
+    Raises:
+        InvalidError: The model predicts no class, or no noise reaches the requested epsilon.
+    """
     plan = EvaluationPlan(
         request=spec.digest,
         release=spec.release,
+        target=target,
         bins=spec.bins,
         accuracy_share=spec.accuracy_share,
         noise_multiplier=_START,
@@ -278,8 +334,7 @@ def performance_of(plan: TrainingPlan, model: CheckedGraph) -> Performance:
     """
     expected = float(plan.normaliser.number)
     usual = math.ceil(expected + 4 * math.sqrt(expected))
-    per_unit = plan.rows_per_unit * max(model.graph.weight_elements, model.width)
-    most = max(1, min(MOST_UNITS_AT_ONCE, MOST_GRADIENT_ELEMENTS // per_unit))
+    most = max(1, min(MOST_UNITS_AT_ONCE, NUMBERS_AT_ONCE // numbers_per_unit(plan.engine, plan.rows_per_unit, model)))
     batches = math.ceil(usual / most)
     return Performance(units_at_once=math.ceil(usual / batches), least_micro_batches=batches)
 
@@ -304,11 +359,12 @@ def _step_work(plan: TrainingPlan, model: CheckedGraph) -> int:
     """
     cut = performance_of(plan, model)
     rows = cut.units_at_once * plan.rows_per_unit
-    per_batch = rows * (model.cost_per_row + _ROW_WORK) + _BATCH_WORK
+    passed = (model.cost_per_row + model.activations_per_row) // _MULTIPLIES_AT_ONCE[plan.engine]
+    per_batch = rows * (passed + _ROW_WORK) + _BATCH_WORK + len(model.graph.nodes) * _NODE_WORK
     return cut.least_micro_batches * per_batch + model.graph.weight_elements * _WEIGHT_WORK + _STEP_WORK
 
 
-def _check_rows(plan: TrainingPlan, model: CheckedGraph, facts: DeclaredFacts) -> None:
+def _check_rows(plan: TrainingPlan, model: CheckedGraph, spec: TrainingSpec, facts: DeclaredFacts) -> None:
     """Refuse, by declared sizes, what a child might not hold in memory or score in time, an evaluation's included.
 
     Otherwise a trainer could choose a width at which the job dies or lives by the true number of rows.
@@ -319,5 +375,9 @@ def _check_rows(plan: TrainingPlan, model: CheckedGraph, facts: DeclaredFacts) -
             f"public size x rows per unit x features may be at most {MOST_NUMBERS_IN_MEMORY}: use fewer features",
             field="features",
         )
-    if rows * (model.cost_per_row + _ROW_WORK) > MOST_WORK:
+    extractor = spec.features.extractor
+    extracted = 0 if extractor is None else extractor.cost_per_row
+    if rows * extracted > MOST_WORK:
+        raise TooLargeError("this extractor is too much work on so many units: make it smaller", field="extractor")
+    if rows * (model.cost_per_row + extracted + _ROW_WORK) > 2 * MOST_WORK:
         raise TooLargeError("this model is too much work to evaluate on so many units: make it smaller", field="model")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from kernel.amounts import Delta, Epsilon, Rdp, Share
+from kernel.canonical import Digest
 from kernel.events import Parameter, Record
 from privacy.accounting.calibration import largest_epsilon
 from privacy.accounting.price import EXACT, price
@@ -20,9 +21,28 @@ from privacy.accounting.rdp import job_epsilon
 from privacy.budget.balances import Standing
 from privacy.budget.ledger import limits
 from privacy.budget.reservations import Block, BlockHold, by_block
-from privacy.jobs.plan import Plan, held_shape, shape
+from privacy.jobs.engines import EngineName
+from privacy.jobs.plan import ModelSize, Plan, TrainingPlan, held_shape, shape
+from privacy.jobs.recipe import Clipping
 
 _PER_MILLE = Decimal("0.001")
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuotedModel(Record):
+    """What an approval would let run: the graph, its size, and how it is run."""
+
+    graph: Digest
+    size: ModelSize
+    engine: EngineName
+    clipping: Clipping
+
+    @classmethod
+    def of(cls, plan: Plan) -> QuotedModel | None:
+        """Read it from a plan; an evaluation runs a model that was approved before."""
+        if not isinstance(plan, TrainingPlan):
+            return None
+        return cls(graph=plan.graph, size=plan.size, engine=plan.engine, clipping=plan.recipe.clipping)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +61,7 @@ class Quote(Record):
         fits: Whether the hold fits what is available.
         further: How many such charges would fit in what is available.
         largest_epsilon: The largest epsilon of a job of this shape whose hold fits; absent if none does.
+        model: What would be trained.
     """
 
     epsilon: Epsilon
@@ -56,6 +77,7 @@ class Quote(Record):
     fits: bool
     further: int
     largest_epsilon: Epsilon | None = None
+    model: QuotedModel | None = None
 
 
 def quote(plan: Plan, standing: Standing, permitted: Share) -> Quote:
@@ -86,6 +108,7 @@ def quote(plan: Plan, standing: Standing, permitted: Share) -> Quote:
         fits=hold <= available,
         further=int(EXACT.divide(available.value, charge.value).to_integral_value(ROUND_FLOOR)),
         largest_epsilon=largest_epsilon_of(plan, available, budget.order),
+        model=QuotedModel.of(plan),
     )
 
 

@@ -97,6 +97,7 @@ class EngineFacts(Record):
 
     name: Slug
     clip: Parameter | None = None
+    clipping: Slug | None = None
     normaliser: Parameter | None = None
     sensitivity: Parameter | None = None
 

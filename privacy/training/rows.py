@@ -5,7 +5,8 @@ Rules
 1. Row by row: the numbers of a row depend on that row, the spec and the schema, on nothing else.
 2. A value outside its bounds moves to the nearer one. A missing, unlisted or non-finite value makes the row dead: all
    zeros, target zero, `alive` false. Nothing is ever raised because of a value.
-3. Arithmetic is float64; the result is float32.
+3. Arithmetic is float64; the result is float32. An extractor reads that, batch by batch, so that the encoded table
+   never stands in memory as a whole.
 
 Form: docs/formats/features.md.
 """
@@ -27,6 +28,7 @@ from kernel.events import Parameter
 from privacy.jobs.features import Feature, FeatureSpec, Transform, tokens
 from privacy.jobs.labels import Encoding, Label
 from privacy.schema import Column, ColumnKind, TableSchema
+from privacy.training.extract import Extraction
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -59,6 +61,7 @@ class RowEncoder:
         self._columns = [(feature, schema.column(feature.column)) for feature in spec.columns]
         self._label = (spec.label, schema.column(spec.label.column))
         self._norm = None if spec.row_norm is None else float(spec.row_norm.number)
+        self._extraction = None if spec.extractor is None else Extraction(spec.extractor)
         self.width = spec.width(schema)
 
     @property
@@ -75,11 +78,10 @@ class RowEncoder:
             if self._norm is not None:
                 features = _shortened(features, self._norm)
             alive = np.isfinite(features).all(axis=1) & np.isfinite(targets)
-        return Rows(
-            features=np.where(alive[:, None], features, 0).astype(np.float32),
-            targets=np.where(alive, targets, 0).astype(np.float32),
-            alive=alive,
-        )
+            numbers = np.where(alive[:, None], features, 0).astype(np.float32)
+        if self._extraction is not None:
+            numbers, alive = self._extraction.apply(numbers, alive)
+        return Rows(features=numbers, targets=np.where(alive, targets, 0).astype(np.float32), alive=alive)
 
 
 def _feature(feature: Feature, column: Column, values: Any) -> Floats:

@@ -20,6 +20,7 @@ from kernel.ids import DatasetId, JobId, ReleaseId, TenantId, VersionId
 from privacy.child import ROLES
 from privacy.jobs.assignment import EvaluationAssignment, PartFile, Table, TrainingAssignment
 from privacy.jobs.facts import DeclaredFacts
+from privacy.jobs.model import initial_of
 from privacy.jobs.plan import TrainingPlan, plan_evaluation, plan_training
 from privacy.jobs.spec import EvaluationSpec, TrainingSpec, complete_training
 from privacy.sandbox import spawn
@@ -131,17 +132,22 @@ def seal(tables: Sequence[pa.Table], folder: Path, split: Split = Split.TRAIN) -
 
 
 def training(
-    sealed: Sealed, declared: DeclaredFacts | None = None, unit: PrivacyUnit = RECORD, **changes: Any
+    sealed: Sealed,
+    declared: DeclaredFacts | None = None,
+    unit: PrivacyUnit = RECORD,
+    schema: TableSchema = SCHEMA,
+    **changes: Any,
 ) -> TrainingAssignment:
-    """An assignment to train on sealed parts of `SCHEMA`."""
+    """An assignment to train on sealed parts of a table, by default one of `SCHEMA`."""
     declared = declared or facts(rows_per_unit=unit.rows_per_unit)
-    wanted = spec(declared, **changes)
+    wanted = spec(declared, schema, **changes)
     return TrainingAssignment(
         tenant=TENANT,
         job=JobId.new(os.urandom),
-        plan=plan_training(wanted, SCHEMA, declared),
-        graph=wanted.model_graph(SCHEMA).graph,
-        table=Table(features=wanted.features, schema=SCHEMA, unit=unit, parts=sealed.parts),
+        plan=plan_training(wanted, schema, declared),
+        graph=wanted.model_graph(schema).graph,
+        initial=initial_of(wanted.model),
+        table=Table(features=wanted.features, schema=schema, unit=unit, parts=sealed.parts),
     )
 
 
@@ -159,7 +165,11 @@ def evaluation(sealed: Sealed, trained: TrainingAssignment, **changes: Any) -> E
     return EvaluationAssignment(
         tenant=TENANT,
         job=JobId.new(os.urandom),
-        plan=plan_evaluation(EvaluationSpec.from_json(body | changes), facts(rows_per_unit=of.unit.rows_per_unit)),
+        plan=plan_evaluation(
+            EvaluationSpec.from_json(body | changes),
+            facts(rows_per_unit=of.unit.rows_per_unit),
+            of.features.label.target,
+        ),
         graph=trained.graph,
         table=Table(features=of.features, schema=of.schema, unit=of.unit, parts=sealed.parts),
     )

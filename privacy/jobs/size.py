@@ -1,0 +1,57 @@
+"""What a model takes: its size, as it is quoted and approved, and the memory of a micro-batch.
+
+Rules
+-----
+1. Everything follows from the graph and declared constants; nothing from rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kernel.events import Record
+from privacy.graph.check import CheckedGraph
+from privacy.jobs.engines import EngineName
+
+NUMBERS_AT_ONCE = 2**25
+"""In one micro-batch: 128 MiB in float32."""
+_FORMED = 8
+"""Formed gradients are float64, exist in a few copies, and are quickest while they fit a cache."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSize(Record):
+    """What a model takes, from its graph alone.
+
+    Attributes:
+        parameters: Numbers that are learned.
+        activations_per_row: Numbers of one row that a gradient needs.
+        multiply_adds_per_row: Of one forward pass.
+        nodes: Operations.
+    """
+
+    parameters: int
+    activations_per_row: int
+    multiply_adds_per_row: int
+    nodes: int
+
+    @classmethod
+    def of(cls, model: CheckedGraph) -> ModelSize:
+        """Read it from a checked graph."""
+        return cls(
+            parameters=model.graph.weight_elements,
+            activations_per_row=model.activations_per_row,
+            multiply_adds_per_row=model.cost_per_row,
+            nodes=len(model.graph.nodes),
+        )
+
+
+def numbers_per_unit(engine: EngineName, rows_per_unit: int, model: CheckedGraph) -> int:
+    """How many numbers a unit takes in a micro-batch: its values and their gradients, or a gradient of every weight.
+
+    Book-keeping forms gradients of a few weights at a time, within its own bound.
+    """
+    values = model.width + 2 * model.activations_per_row + model.scratch_per_row
+    if engine is EngineName.BOOKKEEPING:
+        return values
+    return rows_per_unit * max(values, _FORMED * model.graph.weight_elements)
