@@ -19,7 +19,7 @@ SEED = 20261127
 POPULATION = 65_536
 CLIP = 1.0
 NOISE_MULTIPLIER = 1.0
-LEARNING_RATE = 0.01
+LEARNING_RATE = 1 / 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -72,8 +72,8 @@ def rated(rates: Mapping[str, Sequence[float]], baseline: str) -> dict[str, Rate
 
 
 def turned(names: Sequence[str], number: int) -> list[str]:
-    """The order of round `number`: another one goes first, and every second round runs backwards."""
-    start = number % len(names)
+    """The order of round `number`: in pairs of rounds, there and back, each pair starting with another one."""
+    start = number // 2 % len(names)
     order = [*names[start:], *names[:start]]
     return order[::-1] if number % 2 else order
 

@@ -6,23 +6,24 @@ This is what a specialist could write for these two networks, and the floor to w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.dp_cases import LEARNING_RATE, Case, rows_of
+from benchmarks.dp_cases import LEARNING_RATE, Case, Network, rows_of
 from benchmarks.dp_timing import Steps
 from benchmarks.peers.networks import module_of, tensors_of
 
-Gradient = Callable[[Tensor, Tensor], None]
+Step: TypeAlias = Callable[[Tensor, Tensor], None]
 
 
 def plain_fused(case: Case) -> Steps:
     """Step on the batch in memory; end to end, on batches gathered from memory into one buffer."""
     rows, labels = tensors_of(case.network, rows_of(case))
     weights = [parameter.detach() for parameter in module_of(case.network).parameters()]
-    step = _logistic(weights, case.batch) if case.network.outputs == 1 else _perceptron(weights, case.batch)
+    step = step_by_hand(case.network, weights, case.batch)
     batches = _gathered(rows, labels, case.batch) if case.end_to_end else _repeated(rows, labels)
 
     def steps(count: int) -> None:
@@ -33,7 +34,12 @@ def plain_fused(case: Case) -> Steps:
     return steps
 
 
-def _logistic(weights: list[Tensor], batch: int) -> Gradient:
+def step_by_hand(network: Network, weights: list[Tensor], batch: int) -> Step:
+    """A step that changes the weights in place."""
+    return _logistic(weights, batch) if network.outputs == 1 else _perceptron(weights, batch)
+
+
+def _logistic(weights: list[Tensor], batch: int) -> Step:
     weight, bias = weights[0].view(-1), weights[1]
     error, slope = torch.empty(batch), torch.empty_like(weight)
 
@@ -47,7 +53,7 @@ def _logistic(weights: list[Tensor], batch: int) -> Gradient:
     return step
 
 
-def _perceptron(weights: list[Tensor], batch: int) -> Gradient:
+def _perceptron(weights: list[Tensor], batch: int) -> Step:
     matrices, biases = weights[0::2], weights[1::2]
     values = [torch.empty(batch, len(bias)) for bias in biases]
     errors = [torch.empty(batch, len(bias)) for bias in biases]
