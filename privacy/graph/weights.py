@@ -122,16 +122,13 @@ def pack_initial(graph: ModelGraph, values: Mapping[str, Array]) -> bytes:
 def unpack_initial(graph: ModelGraph, data: bytes) -> dict[str, Array]:
     """Read the values from which the `given` weights of a graph start: all of them, and nothing else.
 
-    Texts beside them may be missing: what the values belong to is bound by the request that has both.
+    Texts beside them bind nothing and may be missing: the request that has graph and values binds both.
 
     Raises:
         CorruptError: Not safetensors as this format allows them.
-        InvalidError: Other names or shapes, another dtype, a value that is not finite, or texts of another graph.
+        InvalidError: Other names or shapes, another dtype, or a value that is not finite.
     """
     named = NamedArrays.from_bytes(data)
-    expected = {"format": INITIAL_FORMAT, "graph": str(graph.digest)}
-    if any(text != expected.get(name) for name, text in named.texts.items()):
-        raise InvalidError("these initial values belong to another model graph or format", field="initial")
     _check_fit(_given(graph), named.arrays)
     return dict(named.arrays)
 
