@@ -1,4 +1,4 @@
-"""Everything that privacy says in the log: budgets, sealing, jobs, releases. Each noun keeps its own module.
+"""Everything that privacy says in the log: budgets, sealing, jobs, incidents, releases. Each noun keeps its own module.
 
 Formats: docs/formats/events.md, docs/formats/budget-events.md.
 """
@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from kernel.events import Event
 from privacy.events.budget import BUDGET_EVENTS
+from privacy.events.incidents import INCIDENT_EVENTS
 from privacy.events.jobs import JOB_EVENTS
 from privacy.events.releases import RELEASE_EVENTS
 from privacy.events.sealing import SEALING_EVENTS
 
-EVENTS: tuple[type[Event], ...] = (*BUDGET_EVENTS, *SEALING_EVENTS, *JOB_EVENTS, *RELEASE_EVENTS)
+EVENTS: tuple[type[Event], ...] = (*BUDGET_EVENTS, *SEALING_EVENTS, *JOB_EVENTS, *INCIDENT_EVENTS, *RELEASE_EVENTS)

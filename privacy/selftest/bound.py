@@ -8,8 +8,8 @@ Rules
    may be picked afterwards.
 3. The bound says: with this confidence no smaller epsilon is true. It is empirical; the guarantee is the certificate's.
 
-Reference: Steinke, Nasr and Jagielski 2023 (arXiv 2305.08846), theorem 5.2: P(W >= v) <= b + 2 m delta a, where b is the
-binomial's tail at v and a the largest of P(v - i <= B < v) / i over i = 1..v.
+Reference: Steinke, Nasr and Jagielski 2023 (arXiv 2305.08846), theorem 5.2: P(W >= v) <= b + 2 m delta a, where b is
+the binomial's tail at v and a the largest of P(v - i <= B < v) / i over i = 1..v.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ class Claims:
     """Declared constants; none was counted.
 
     Attributes:
-        noise: Standard deviation of the noise on the sum of gradients, in units of the clip.
+        noise: Standard deviation of the noise on the sum of gradients, in units of the step's clip.
         rate: The probability with which a unit enters a step.
         normaliser: What a noisy sum is divided by.
         steps: Of a run from its beginning.
@@ -35,7 +35,7 @@ class Claims:
     def of(cls, plan: TrainingPlan) -> Claims:
         """Read them from a plan."""
         return cls(
-            noise=float(plan.noise_multiplier.number),
+            noise=float(plan.gradient_noise),
             rate=float(plan.recipe.sampling_rate.number),
             normaliser=float(plan.normaliser.number),
             steps=plan.recipe.steps,

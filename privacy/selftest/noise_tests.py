@@ -3,12 +3,12 @@
 Rules
 -----
 1. Kept are sums and one copy of the step before, no series of values.
-2. Of dead coordinates the sums may be told: they are independent of everything that leaves. **Of live noise nothing is
-   told but pass or fail.** The update shows sum + noise to whoever watches; the noise's squared length, say, tells then
-   how far the sum points along it, and two runs that differ by one unit could be told apart by it. Pass or fail at
-   p < 1e-15 does not: noise is independent of rows, so an honest run passes with probability 1 - 1e-15 whatever the rows
-   are, and to see it pass tells nothing that differs between neighbours by more than that: it adds at most 2e-15 x
-   e^epsilon to delta.
+2. Of dead coordinates the sums may be told: they are independent of everything that leaves. **Of live noise nothing
+   is told but pass or fail.** The update shows sum + noise to whoever watches; the noise's squared length, say, then
+   tells how far the sum points along it, and two runs that differ by one unit could be told apart by it. Pass or fail
+   at p < 1e-15 does not: noise is independent of rows, so an honest run passes with probability 1 - 1e-15 whatever the
+   rows are, and to see it pass tells nothing that differs between neighbours by more: with two such tests it adds at
+   most 2e-15 x e^epsilon to delta.
 3. Products are taken with the step before: noise that is stored, seeded or drawn from a repeated key lines up with
    itself.
 """

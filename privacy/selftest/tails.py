@@ -14,7 +14,8 @@ ln r)) for r > 1, and the same for <= with r < 1 (Chernoff). Doubled for both si
 w_t^2. Then exp(a S - a^2 V / 2) is a martingale with mean 1 for every a, and so is its mean over a ~ N(0, s^2): exp(s^2
 S^2 / (2 (1 + s^2 V))) / sqrt(1 + s^2 V). Markov on that (de la Pena, Lai and Shao 2009, chapter 11).
 `rate_p`: let each of V trials succeed with probability q given the past, whatever fixes V. The likelihood ratio of a
-Beta(1/2, 1/2) mixture against q is a martingale with mean 1. Markov on that (Robbins 1970; Krichevsky and Trofimov 1981).
+Beta(1/2, 1/2) mixture against q is a martingale with mean 1. Markov on that (Robbins 1970; Krichevsky and Trofimov
+1981).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from __future__ import annotations
 import math
 
 _SHARPNESS = 40.0
-"""s^2 times the expected V: the bound is sharpest where S / sqrt(V) is about the root of this, which is where p = 1e-9."""
+"""s^2 times the expected V: the bound is sharpest where S / sqrt(V) is about the root of this, near p = 1e-9."""
 
 
 def variance_p(squares: float, count: int) -> float:
