@@ -11,6 +11,7 @@ Reference: Abadi et al. 2016 (arXiv 1607.00133), algorithm 1; Opacus 1.6 `GradSa
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Final
 
@@ -34,18 +35,24 @@ class OpacusEngine:
     Args:
         model: A checked graph.
         loss: Of one row.
+        per_layer: Clip each weighted node to clip / sqrt(number of them).
     """
 
     name: Final = "opacus"
 
-    def __init__(self, model: CheckedGraph, loss: Loss) -> None:
+    def __init__(self, model: CheckedGraph, loss: Loss, per_layer: bool = False) -> None:
         self._shapes = {weight.name: weight.shape for weight in model.graph.weights}
         self._row_shape = model.graph.inputs[0].shape
         self._loss = LOSSES[loss]
         zeros = {name: np.zeros(shape) for name, shape in self._shapes.items()}
         self._module = GraphModule(model, zeros, torch.float64)
         self._samples = GradSampleModule(self._module, batch_first=True, loss_reduction="sum", strict=True)
-        self._parameters = list(self._module.by_name().values())
+        by_name = self._module.by_name()
+        self._parameters = list(by_name.values())
+        layers = [list(node.weights) for node in model.graph.nodes if node.weights]
+        groups = layers if per_layer else [list(by_name)]
+        place = {name: number for number, name in enumerate(by_name)}
+        self._groups = [[place[name] for name in group] for group in groups]
 
     @property
     def size(self) -> int:
@@ -59,19 +66,25 @@ class OpacusEngine:
     def clipped_sum(self, batch: MicroBatch, clip: float) -> ClippedSum:
         """Sum what each unit's gradient is after it was shortened to `clip`."""
         units, rows = batch.counts.shape
-        gradients = self._row_gradients(batch)
+        gradients, kept = self._row_gradients(batch)
+        within = kept.view(units, rows).any(dim=1)
         if rows > 1:
             gradients = [gradient.view(units, rows, -1).sum(dim=1) for gradient in gradients]
-            _empty(gradients, ~torch.isfinite(_norms(gradients)))
-        norms = _norms(gradients)
-        scale = torch.clamp(clip / torch.clamp(norms, min=_LEAST_NORM), max=1.0)
-        within = torch.from_numpy(batch.counts.any(axis=1)) & (norms <= clip)
-        return ClippedSum(
-            total=torch.cat([scale @ gradient for gradient in gradients]).numpy(), within=int(within.sum())
-        )
+            finite = torch.isfinite(_norms(gradients))
+            within &= finite
+            _empty(gradients, ~finite)
+        bound = clip / math.sqrt(len(self._groups))
+        sums: dict[int, torch.Tensor] = {}
+        for group in self._groups:
+            norms = _norms([gradients[place] for place in group])
+            within &= norms <= bound
+            scale = torch.clamp(bound / torch.clamp(norms, min=_LEAST_NORM), max=1.0)
+            sums |= {place: scale @ gradients[place] for place in group}
+        total = torch.cat([sums[place] for place in range(len(gradients))])
+        return ClippedSum(total=total.numpy(), within=int(within.sum()))
 
-    def _row_gradients(self, batch: MicroBatch) -> list[torch.Tensor]:
-        """Per-row gradients of each weight, shape [rows, ...]; zero for a row that does not count or is not finite."""
+    def _row_gradients(self, batch: MicroBatch) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """Per-row gradients of each weight, [rows, ...], and which rows count and are finite; zero for the others."""
         counts = torch.from_numpy(batch.counts.reshape(-1))
         features = torch.from_numpy(batch.features).to(torch.float64).reshape(len(counts), *self._row_shape)
         targets = torch.from_numpy(batch.targets.reshape(-1)).to(torch.float64)
@@ -79,8 +92,9 @@ class OpacusEngine:
         keep = counts & torch.isfinite(losses)
         torch.autograd.backward(torch.where(keep, losses, 0.0).sum())
         gradients = [_taken(parameter).reshape(len(keep), -1) for parameter in self._parameters]
-        _empty(gradients, ~(keep & torch.isfinite(_norms(gradients))))
-        return gradients
+        keep &= torch.isfinite(_norms(gradients))
+        _empty(gradients, ~keep)
+        return gradients, keep
 
 
 _LEAST_NORM = 1e-300

@@ -1,0 +1,60 @@
+"""What every weighted node of a graph must offer to book-keeping. Child only.
+
+Rules
+-----
+1. `run` computes the node on a batch and says what is kept beside the result.
+2. `squared` gives the squared norms, in float64, of the very float32 numbers that `add` multiplies and sums.
+3. `add` takes broken rows out by selection before it multiplies, and sums at most `bounds.ROWS` rows in float32.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, TypeAlias
+
+import torch
+
+from privacy.training.bookkeeping.bounds import squares
+
+Tensor: TypeAlias = torch.Tensor
+
+
+class Layer(Protocol):
+    """A weighted node."""
+
+    def run(self, value: Tensor) -> tuple[Tensor, Tensor]:
+        """The node's result, and what the gradients of its weights need beside the gradient of the result."""
+        ...
+
+    def squared(self, kept: Tensor, slope: Tensor) -> Tensor:
+        """Squared norms of the rows' gradients of this node's weights, float64 [n]."""
+        ...
+
+    def add(self, factors: Tensor, broken: Tensor) -> None:
+        """Add the rows' gradients times their factors to the total."""
+        ...
+
+
+class Formed:
+    """The gradients of some weights, formed row by row and kept until the factors are known.
+
+    What a row contributes is its factor times these numbers: their own rounding is the row's, and their norm is the
+    contribution's norm however much cancelled on the way.
+    """
+
+    def __init__(self, totals: list[Tensor]) -> None:
+        self._totals = totals
+        self._formed: list[Tensor] = []
+
+    def keep(self, *formed: Tensor) -> Tensor:
+        """Keep gradients, [n, ...weight shape] for each weight; return their squared norms."""
+        self._formed = [gradient.flatten(1) for gradient in formed]
+        result = squares(self._formed[0])
+        for gradient in self._formed[1:]:
+            result += squares(gradient)
+        return result
+
+    def add(self, factors: Tensor, broken: Tensor) -> None:
+        """Add what is kept, times the factors, to the totals."""
+        for gradient, total in zip(self._formed, self._totals, strict=True):
+            total.view(-1).add_(factors @ gradient.index_fill_(0, broken, 0.0))
+        self._formed = []
