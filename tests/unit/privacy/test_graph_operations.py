@@ -140,3 +140,32 @@ def test_whatever_passes_the_check_runs_and_has_the_declared_shape(graph: ModelG
     assert np.abs(found.numpy().reshape(3, -1) - expected).max() <= 1e-8 * max(1.0, np.abs(expected).max())
     assert model.proven == all(node.op in PROVEN for node in graph.nodes)
     assert ModelGraph.from_json(graph.to_json()) == graph
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
+@given(graphs(), st.integers(0, 2**32))
+@settings(max_examples=60, deadline=None)
+def test_opacus_finds_the_gradient_of_every_row_of_a_proven_graph(graph: ModelGraph, seed: int) -> None:
+    """Each weight has a layer that it knows; per-row gradients are those of the rows alone."""
+    from opacus.grad_sample import GradSampleModule
+
+    try:
+        model = check(graph)
+    except PrivgateError:
+        return
+    if not model.proven:
+        return
+    weights = {weight.name: values(weight.shape, seed + i) for i, weight in enumerate(graph.weights)}
+    rows = torch.from_numpy(values((3, *graph.inputs[0].shape), seed)).double()
+    module = GraphModule(model, weights, torch.float64)
+    samples = GradSampleModule(module, batch_first=True, loss_reduction="sum", strict=True)
+    samples(rows).sum().backward()
+    alone = GraphModule(model, weights, torch.float64)
+    for row in range(3):
+        alone.zero_grad()
+        alone(rows[row : row + 1]).sum().backward()
+        for name, parameter in module.by_name().items():
+            expected = alone.by_name()[name].grad
+            found = parameter.grad_sample[row]
+            assert expected is not None
+            assert (found - expected).abs().max() <= 1e-8 * max(1.0, float(expected.abs().max()))
