@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import structlog
 
 from gateway.launchers.ingest import give_up, seal_in_child
-from gateway.launchers.local import Cancelled, Confinement, Died, End, Finished, Opinion, run_in_child
+from gateway.launchers.local import Cancelled, Confinement, Died, End, Finished, Opinion, SelfTestFailed, run_in_child
 from gateway.records import TaskKind, TaskRecord
 from gateway.services import run_job
 from gateway.services.collaborators import Collaborators
@@ -100,6 +100,9 @@ class Worker:
         match end:
             case Finished():
                 self._finish(task, end)
+            case SelfTestFailed():
+                _log.error("self-test-failed", task=task.id, checks=[check.value for check in end.checks])
+                run_job.fail_self_test(self.on, task, end.checks)
             case Cancelled():
                 run_job.cancel(self.on, task)
             case Died():
@@ -114,7 +117,7 @@ class Worker:
         except PrivgateError:
             run_job.fail(self.on, task, touched=True)
             return
-        release = run_job.finish(self.on, task, end.opened, end.artifact, opinion)
+        release = run_job.finish(self.on, task, end.opened, end.artifact, opinion, end.self_test)
         release_automatically(self.on, release)
 
     def _wait_for_tick(self, task: TaskRecord) -> None:

@@ -1,11 +1,12 @@
-"""Released models on the trainer's own machine: from verified bytes to predictions, with the base install alone.
+"""Released models on the trainer's own machine: from verified bytes to predictions.
 
 Rules
 -----
 1. A model is opened only with the graph and the features that its certificate names; anything else is refused.
 2. A row is encoded as the gateway encodes rows (docs/formats/features.md): values outside their bounds move to the
    nearer one. A row with a value that is missing, unlisted or not finite gets no prediction: `None` stands for it.
-3. Standard library only. `to_torch` is for whoever wants the model in torch, and says which extra that needs.
+3. Regressions and perceptrons need the standard library alone. Convolutions, attention and extractors need numpy, and
+   `to_torch` needs torch: each says which extra that is.
 4. Arithmetic is float64 on float32 weights: the figures agree with the gateway's to float32's precision.
 """
 
@@ -24,7 +25,8 @@ from kernel.canonical import Digest
 from kernel.errors import CorruptError, InvalidError, UnavailableError
 from privacy.graph.check import CheckedGraph
 from privacy.graph.spec import Weight
-from privacy.jobs.labels import Encoding
+from privacy.graph.templates import ModelChoice
+from privacy.jobs.labels import Encoding, Target
 from privacy.jobs.spec import TrainingSpec
 from privacy.schema import TableSchema
 from privgate.encoding import RowEncoder
@@ -75,46 +77,81 @@ class Model:
             raise InvalidError("the certificate names another model graph or other features", field="request")
         return cls(spec, schema, checked, read_weights(artifact, checked))
 
-    def scores(self, rows: Iterable[Row]) -> list[float | None]:
-        """The model's output for each row: log-odds of a binary target, or the target scaled to [-1, 1]."""
-        encoder = RowEncoder(self.spec.features, self.schema)
-        run = _Forward(self.graph, self.weights)
-        encoded = map(encoder.encode, rows)
-        return [None if numbers is None else _finite(run(numbers)) for numbers in encoded]
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, in the order of the outputs, of a model that tells several apart."""
+        label = self.spec.features.label
+        return self.schema.column(label.column).categories if label.target is Target.CLASSES else ()
 
-    def probabilities(self, rows: Iterable[Row]) -> list[float | None]:
-        """The probability of the positive class for each row."""
+    def outputs(self, rows: Iterable[Row]) -> list[Vector | None]:
+        """The model's numbers for each row: a score for each class, or one number; `None` where there are none."""
+        features = self.spec.features
+        encoded = map(RowEncoder(features, self.schema).encode, rows)
+        if features.extractor is None and _plain(self.graph):
+            run = _Forward(self.graph, self.weights)
+            return [None if numbers is None else _finite(run(numbers)) for numbers in encoded]
+        try:
+            from privgate.scoring import outputs_of
+        except ImportError:
+            from privgate.sdk.errors import ExtraMissingError
+
+            raise ExtraMissingError("scoring with this model", "train") from None
+        width = features.encoded_width(self.schema)
+        return outputs_of(self.graph, self.weights, features.extractor, list(encoded), width)
+
+    def scores(self, rows: Iterable[Row]) -> list[float | None]:
+        """The model's one output for each row: log-odds of a binary target, or the target scaled to [-1, 1]."""
+        if self.classes:
+            raise InvalidError("this model has a score for each class: use `outputs`", field="label")
+        return [None if numbers is None else numbers[0] for numbers in self.outputs(rows)]
+
+    def probabilities(self, rows: Iterable[Row]) -> list[Any]:
+        """For each row the probability of the positive class, or of each class by name; `None` without a score."""
+        if self.classes:
+            return [None if o is None else _softmax(self.classes, o) for o in self.outputs(rows)]
         self._require_binary()
         return [None if score is None else _sigmoid(score) for score in self.scores(rows)]
 
     def predict(self, rows: Iterable[Row], *, threshold: float = 0.5) -> list[Any]:
         """The prediction for each row: the target's column in its own terms.
 
-        A binary target gives `True` where the probability of the positive class is at least `threshold`; a scaled one
-        gives a number in the target's own unit. A row that cannot be scored gives `None`.
+        A binary target gives `True` where the probability of the positive class is at least `threshold`; several
+        classes give the name of the likeliest; a scaled target gives a number in its own unit. A row that cannot be
+        scored gives `None`.
         """
+        if self.classes:
+            return [None if o is None else self.classes[o.index(max(o))] for o in self.outputs(rows)]
         if self.spec.features.label.encoding is Encoding.SCALED:
             low, high = self._target_bounds()
             return [None if s is None else low + (s + 1) / 2 * (high - low) for s in self.scores(rows)]
         return [None if p is None else p >= threshold for p in self.probabilities(rows)]
 
     def targets(self, rows: Iterable[Row]) -> list[float | None]:
-        """The target of each labelled row: 1 or 0, or the scaled number; `None` where it is missing or unlisted."""
+        """The target of each labelled row: 1 or 0, a class's place, or the scaled number; `None` if missing."""
         encoder = RowEncoder(self.spec.features, self.schema)
         return [encoder.target(row) for row in rows]
 
     def evaluate(self, rows: Sequence[Row]) -> dict[str, float]:
-        """Accuracy and AUC on the trainer's own labelled rows; rows that cannot be scored count as wrong.
+        """Accuracy, and of two classes AUC, on the trainer's own labelled rows; what cannot be scored counts as wrong.
 
         Raises:
-            InvalidError: The target is not binary, or a class does not occur.
+            InvalidError: The target is a number, or one of two classes does not occur.
         """
+        if self.classes:
+            return self._evaluated_classes(rows)
         self._require_binary()
         pairs = [(score, target) for score, target in zip(self.scores(rows), self.targets(rows), strict=True)]
         known = [(score, target) for score, target in pairs if target is not None]
         scored = [(score, target) for score, target in known if score is not None]
         right = sum((score >= 0) == (target == 1) for score, target in scored)
         return {"rows": len(known), "scored": len(scored), "accuracy": right / max(1, len(known)), "auc": _auc(scored)}
+
+    def _evaluated_classes(self, rows: Sequence[Row]) -> dict[str, float]:
+        pairs = zip(self.outputs(rows), self.targets(rows), strict=True)
+        known = [(outputs, target) for outputs, target in pairs if target is not None]
+        scored = [(outputs, target) for outputs, target in known if outputs is not None]
+        right = sum(outputs.index(max(outputs)) == target for outputs, target in scored)
+        return {"rows": len(known), "scored": len(scored), "accuracy": right / max(1, len(known))}
 
     def to_torch(self) -> Any:
         """The model as a `torch.nn.Module` on encoded rows; raise `ExtraMissingError` without torch."""
@@ -144,7 +181,9 @@ class Model:
         return float(low.number), float(high.number)
 
     def __repr__(self) -> str:
-        return f"Model({self.spec.model.template}, {self.graph.width} numbers a row)"
+        model = self.spec.model
+        name = model.template.value if isinstance(model, ModelChoice) else "own graph"
+        return f"Model({name}, {self.graph.width} numbers a row)"
 
 
 def read_weights(data: bytes, model: CheckedGraph) -> dict[str, array.array[float]]:
@@ -184,8 +223,15 @@ def _floats(data: bytes) -> array.array[float]:
     return values
 
 
+def _plain(model: CheckedGraph) -> bool:
+    """Whether the graph has only layers on one vector and what stands between them."""
+    return len(model.graph.inputs[0].shape) == 1 and all(
+        node.op in _ELEMENTWISE or node.op == "linear" for node in model.graph.nodes
+    )
+
+
 class _Forward:
-    """Runs a template's graph on one encoded row after another."""
+    """Runs a plain graph on one encoded row after another."""
 
     def __init__(self, model: CheckedGraph, weights: Mapping[str, array.array[float]]) -> None:
         self._graph = model.graph
@@ -195,7 +241,7 @@ class _Forward:
             if node.op == "linear"
         }
 
-    def __call__(self, numbers: Vector) -> float:
+    def __call__(self, numbers: Vector) -> Vector:
         values: dict[str, Vector] = {self._graph.inputs[0].name: numbers}
         for node in self._graph.nodes:
             source = values[node.inputs[0]]
@@ -204,7 +250,7 @@ class _Forward:
                 values[node.name] = [sum(map(mul, row, source), bias) for row, bias in layer]
             else:
                 values[node.name] = list(map(_ELEMENTWISE[node.op], source))
-        return values[self._graph.outputs[0]][0]
+        return values[self._graph.outputs[0]]
 
 
 def _layer(weights: Sequence[array.array[float]], width: int) -> list[tuple[Vector, float]]:
@@ -231,8 +277,15 @@ _ELEMENTWISE: Final[Mapping[str, Callable[[float], float]]] = {
 }
 
 
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _finite(values: Vector) -> Vector | None:
+    return values if all(map(math.isfinite, values)) else None
+
+
+def _softmax(names: Sequence[str], scores: Vector) -> dict[str, float]:
+    largest = max(scores)
+    parts = [math.exp(score - largest) for score in scores]
+    total = math.fsum(parts)
+    return {name: part / total for name, part in zip(names, parts, strict=True)}
 
 
 def _auc(scored: Sequence[tuple[float, float]]) -> float:

@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gateway.launchers.parts import listed_parts, verify_parts
 from gateway.records import JobRecord, TaskRecord
@@ -47,6 +48,8 @@ from privacy.schema import TableSchema
 from privacy.sealing.deks import expand
 from privacy.sealing.manifest import Split
 from privacy.sealing.stores import BlobPath
+from privacy.selftest.claims import Claims
+from privacy.selftest.report import Check, SelfTest, failed, judge
 from privacy.units import PrivacyUnit
 
 LARGEST_BODY = 128 * 2**20
@@ -71,6 +74,14 @@ class Finished:
 
     opened: Opened
     artifact: bytes
+    self_test: SelfTest | None
+
+
+@dataclass(frozen=True, slots=True)
+class SelfTestFailed:
+    """The run is over, but the mechanism did not do what it claims: nothing of it may leave."""
+
+    checks: tuple[Check, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +100,7 @@ class Died:
     touched: bool
 
 
-End = Finished | Cancelled | Died
+End = Finished | SelfTestFailed | Cancelled | Died
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,14 +141,33 @@ def _converse(on: Collaborators, task: TaskRecord, confinement: Confinement, pre
                 return Cancelled()
             with opened.key:
                 child.channel.send({"m": "key"}, _key_body(on, opened, prepared))
-            artifact = _Dialogue(on, task, opened, prepared, child.channel).artifact()
-            if artifact is not None:
-                _check_form(prepared, artifact)
+            result = _Dialogue(on, task, opened, prepared, child.channel).result()
+            if result is None:
+                return Cancelled()
+            _check_form(prepared, result.artifact)
+            self_test = _read_self_test(prepared.plan, result.self_test)
     except StaleError:
         raise
     except (PrivgateError, OSError):
         return Died(touched=opened is not None)
-    return Cancelled() if artifact is None else Finished(opened, artifact)
+    return _judged(prepared.plan, Finished(opened, result.artifact, self_test))
+
+
+def _read_self_test(plan: Plan, written: Any) -> SelfTest | None:
+    """Read a training's self-test; raise `PrivgateError` if it is missing, malformed or where none belongs."""
+    if isinstance(plan, TrainingPlan):
+        return SelfTest.from_fields(written)
+    if written is not None:
+        raise CorruptError("an evaluation has no self-test")
+    return None
+
+
+def _judged(plan: Plan, finished: Finished) -> End:
+    """The verdict on a self-test, from its figures; the child tells none."""
+    if not isinstance(plan, TrainingPlan) or finished.self_test is None:
+        return finished
+    checks = failed(judge(finished.self_test, Claims.of(plan), plan.uses()))
+    return SelfTestFailed(checks) if checks else finished
 
 
 def _prepare(on: Collaborators, job_id: JobId, spool: Path) -> _Prepared:
@@ -216,6 +246,12 @@ def _check_form(prepared: _Prepared, artifact: bytes) -> None:
         raise CorruptError("a child's result is not written as weights are")
 
 
+@dataclass(frozen=True, slots=True)
+class _Result:
+    artifact: bytes
+    self_test: Any
+
+
 class _Dialogue:
     """The parent's side of a run: each `need` is made durable, then answered."""
 
@@ -227,7 +263,7 @@ class _Dialogue:
         self._total = prepared.steps
         self._upto = prepared.job.savepoint_step if isinstance(prepared.plan, TrainingPlan) else 0
 
-    def artifact(self) -> bytes | None:
+    def result(self) -> _Result | None:
         """Answer the child until its result; nothing if it was told to stop because of a cancellation."""
         while True:
             header, body = self._channel.receive(LARGEST_BODY)
@@ -238,8 +274,10 @@ class _Dialogue:
                 case {"m": "savepoint", "step": int(step)} if step == self._upto:
                     attempt = self._opened.attempt
                     run_job.keep_savepoint(self._on, self._task, self._opened.job.id, step, body, attempt)
-                case {"m": "result", "steps": int(steps)} if steps == self._upto == self._total:
-                    return body
+                case {"m": "result", "steps": int(steps), **rest} if steps == self._upto == self._total:
+                    if not set(rest) <= {"self_test"}:
+                        raise CorruptError("a child's result has members that do not belong there")
+                    return _Result(body, rest.get("self_test"))
                 case _:
                     raise CorruptError("a child sent a frame that does not belong here")
 

@@ -27,6 +27,7 @@ from privacy.jobs.spec import TrainingSpec
 from privacy.release import certificate as c
 from privacy.release.check import unamplified
 from privacy.release.settlement import Settlement
+from privacy.selftest.report import Check, SelfTest
 from privacy.units import PrivacyUnit
 
 MODEL = "model.safetensors"
@@ -57,6 +58,7 @@ class CertificateFacts:
     charge_leaf: Digest
     policy_epoch: int
     opinion: SecondOpinion
+    self_test: SelfTest | None = None
 
 
 def certify(
@@ -127,7 +129,7 @@ def _predicate(on: Collaborators, work: Work, settlement: Settlement, facts: Cer
         policy_epoch=facts.policy_epoch,
         uncovered_since=account.uncovered_since,
         software=on.software,
-        self_test=c.SelfTestFacts(ran=False),
+        self_test=_self_test(facts.self_test),
         not_covered=tuple(c.NotCovered),
         issued_at=work.now,
     )
@@ -143,6 +145,12 @@ def _alone(uses: tuple[MechanismUse, ...], delta: Delta, opinion: SecondOpinion)
         pld_epsilon=opinion.pld_epsilon,
         pld_library=Slug(f"{opinion.library}-{opinion.version}"),
     )
+
+
+def _self_test(found: SelfTest | None) -> c.SelfTestFacts:
+    if found is None:
+        return c.SelfTestFacts(ran=False)
+    return c.SelfTestFacts(ran=True, checks=tuple(Slug(check.value) for check in Check))
 
 
 def _model(job: JobRecord, plan: Plan) -> c.ModelFacts:

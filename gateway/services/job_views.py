@@ -40,7 +40,7 @@ def visible_jobs(
     mine = (job_table.c.principal == caller.principal) | job_table.c.dataset.in_(owned)
     conditions = () if Role.AUDITOR in roles else (mine,)
     with on.database.read() as reading:
-        records = reading.jobs.page(*conditions, after=after, limit=limit, tenant=caller.tenant)
+        records = reading.jobs.page(*conditions, after=after, limit=limit, without=("spec",), tenant=caller.tenant)
         return [shown_now(record, reading.progress.visible(record.id, 0, now)) for record in records]
 
 

@@ -31,6 +31,7 @@ from privacy.budget import ledger
 from privacy.budget.balances import Standing
 from privacy.budget.ledger import Change
 from privacy.budget.reservations import Reservation, ReservationState
+from privacy.events.incidents import IncidentOpened
 from privacy.events.jobs import JobEnd, JobEnded, JobStarted, TrainerHalted
 from privacy.events.releases import ReleaseHeld
 from privacy.events.sealing import DekCreated, KeyPurpose
@@ -44,6 +45,7 @@ from privacy.sealing.lifecycle import DekRecord, open_dek, wrap_dek
 from privacy.sealing.secret import SecretBytes
 from privacy.sealing.stores import BlobPath
 from privacy.sealing.wrapping import KeyContext
+from privacy.selftest.report import Check, SelfTest
 
 END_STATES = {
     JobEnd.FINISHED: JobState.FINISHED,
@@ -168,7 +170,12 @@ def charged_uses(on: Collaborators, task: TaskRecord) -> tuple[MechanismUse, ...
 
 
 def finish(
-    on: Collaborators, task: TaskRecord, opened: Opened, artifact: bytes, opinion: SecondOpinion
+    on: Collaborators,
+    task: TaskRecord,
+    opened: Opened,
+    artifact: bytes,
+    opinion: SecondOpinion,
+    self_test: SelfTest | None = None,
 ) -> ReleaseRecord:
     """Charge what was started, certify, and hold the release for its door-keeper."""
     release = ReleaseId.new(on.entropy)
@@ -186,7 +193,7 @@ def finish(
         facts = CertificateFacts(
             job=job, plan=opened.plan, version=opened.version, release=release, account=change.after.account,
             reservation=reservation, charge_leaf=charge_leaf, policy_epoch=job.policy_epoch,
-            opinion=opinion,
+            opinion=opinion, self_test=self_test,
         )  # fmt: skip
         _, signed = certify(on, work, settlement, facts)
         record = _held(work, job, release, path, dek, outcome.artifact, signed)
@@ -242,6 +249,22 @@ def fail(on: Collaborators, task: TaskRecord, *, touched: bool) -> JobState:
         _count_failure(on, work, job, standing)
         work.commit("fail")
     return JobState.FAILED
+
+
+def fail_self_test(on: Collaborators, task: TaskRecord, checks: tuple[Check, ...]) -> None:
+    """End a job whose self-test failed: charged in full, nothing of it leaves, and an incident is opened.
+
+    It does not count against its trainer: the machinery failed, not the request.
+    """
+    with on.database.work(task.tenant) as work:
+        job, standing = _locked(work, task)
+        change = ledger.charge_in_full(standing)
+        if change is not None:
+            _append(work, change, job)
+        opened = IncidentOpened(job=job.id, dataset=job.dataset, population=job.population, checks=checks)
+        work.record(opened, correlation=job.id)
+        _end(work, task, job, JobEnd.FAILED)
+        work.commit("self-test")
 
 
 def _retries(job: JobRecord) -> int:

@@ -18,7 +18,9 @@ Dataset = Annotated[str | None, typer.Option(help="dst_...")]
 Purpose = Annotated[str | None, typer.Option(help="Why; a grant must cover it.")]
 Epsilon = Annotated[str | None, typer.Option(help="Of this job alone.")]
 Label = Annotated[str | None, typer.Option(help="The column to predict (training).")]
-Model = Annotated[str | None, typer.Option(help="logistic or linear (training); an mlp needs --spec.")]
+Model = Annotated[
+    str | None, typer.Option(help="A template, or a file with a model or graph: .json, .yaml (training).")
+]
 Recipe = Annotated[list[str] | None, typer.Option(help="name=value, may be repeated: --recipe steps=200 (training).")]
 ReleaseOption = Annotated[str | None, typer.Option("--release", help="rel_... to evaluate on the dataset's holdout.")]
 
@@ -69,9 +71,18 @@ def written_request(
         purpose=purpose,
         epsilon=epsilon,
         label=choices["label"],
-        model=choices["model"],
+        model=_model(choices["model"]),
         recipe=_recipe(choices["recipe"] or []) or None,
     )
+
+
+def _model(written: str | None) -> str | dict[str, Any] | None:
+    """A template's name, or what a file says: a model as requests have it, or a bare graph."""
+    from privgate.cli.documents import read_document
+
+    if written is None or Path(written).suffix.lower() not in (".json", ".yaml", ".yml"):
+        return written
+    return read_document(Path(written))
 
 
 def read_request(path: Path) -> dict[str, Any]:

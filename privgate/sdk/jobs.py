@@ -28,6 +28,7 @@ class Quote(View):
         fits: Whether it can be reserved now.
         largest_epsilon: The largest job of this very shape that would; none if no such job does.
         further: How many jobs like this one would fit.
+        model: What would be trained: digest and size of its graph, engine and kind of clipping.
         request: The request in its final form; `request_digest` is what an approval would bind.
     """
 
@@ -46,6 +47,7 @@ class Quote(View):
     fits: bool
     further: int
     largest_epsilon: str | None = None
+    model: Mapping[str, Any] | None = None
     request: Mapping[str, Any] = field(repr=False)
     request_digest: str
 
@@ -68,6 +70,7 @@ class Quote(View):
             ("noise multiplier", self.noise_multiplier[:8]),
             ("charge, hold, available", f"{self.charge}, {self.hold}, {self.available} (the ledger's unit)"),
             ("whose rows", self.block),
+            *_model_lines(self.model),
             ("request", self.request_digest),
         ]
 
@@ -105,12 +108,18 @@ class Job(View):
     created_at: str
     release: str | None
     principal: str
+    model: Mapping[str, Any] | None = None
     request: Mapping[str, Any] | None = field(default=None, repr=False)
 
     @property
     def ended(self) -> bool:
         """Whether nothing more will happen to it."""
         return self.state in ENDED
+
+    def lines(self) -> list[tuple[str, object]]:
+        """The job as one would say it; its model by the graph's digest, which an approval binds."""
+        shown = super(Job, self).lines()
+        return [line for line in shown if line[0] != "model"] + _model_lines(self.model)
 
     def refresh(self) -> Job:
         """The job as it stands now, with its request."""
@@ -145,3 +154,21 @@ class Job(View):
         if job.release is None:
             raise JobEndedError(job)
         return self.gateway.releases[job.release]
+
+
+def _model_lines(model: Mapping[str, Any] | None) -> list[tuple[str, object]]:
+    """A model by its graph's digest, with its size beside the largest that is allowed."""
+    if model is None:
+        return []
+    from privacy.graph import check, spec
+
+    size = model.get("size", {})
+    most = {
+        "parameters": check.MOST_WEIGHT_ELEMENTS,
+        "activations_per_row": check.MOST_ACTIVATIONS_PER_ROW,
+        "multiply_adds_per_row": check.MOST_COST_PER_ROW,
+        "nodes": spec.MOST_NODES,
+    }
+    limits = [(name.replace("_", " "), f"{size[name]} of at most {most[name]}") for name in most if name in size]
+    run = ("engine, clipping", f"{model.get('engine')}, {model.get('clipping')}")
+    return [("model graph", model.get("graph")), *limits, run]

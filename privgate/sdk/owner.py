@@ -240,7 +240,9 @@ class OwnerVerbs(Session):
 
 def _answer(gateway: Gateway, job: Job | str, verdict: str) -> Job:
     found = gateway.jobs[job] if isinstance(job, str) else job
-    body = {"verdict": verdict, "request_digest": found.request_digest}
+    body: dict[str, Any] = {"verdict": verdict, "request_digest": found.request_digest}
+    if found.model is not None:
+        body["graph"] = found.model["graph"]
     make = partial(Job.read, gateway=gateway)
     return make(gateway.connection.post(f"/v1/jobs/{found.job}/approval", body))
 

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from kernel.errors import InvalidError
 from privgate.sdk.amounts import Number, decimal_text
+
+
+@runtime_checkable
+class WrittenModel(Protocol):
+    """What can write itself into a request: the models of `privgate.modelling`."""
+
+    def to_request(self) -> Mapping[str, Any]:
+        """The member `model`: a graph, and the values that it starts from."""
+        ...
+
 
 DECIMALS = frozenset({"sampling_rate", "clip", "learning_rate", "momentum", "weight_decay"})
 
@@ -18,7 +28,7 @@ def training_request(
     epsilon: Number,
     label: str | Mapping[str, Any] | None = None,
     features: Mapping[str, Any] | None = None,
-    model: str | Mapping[str, Any] | None = None,
+    model: str | Mapping[str, Any] | WrittenModel | None = None,
     recipe: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write a training request; see docs/formats/job-spec.md.
@@ -29,17 +39,17 @@ def training_request(
         epsilon: Of this job alone.
         label: The name of the column to predict; every other column then becomes a feature by default.
         features: In place of `label`: transforms and label in full (docs/formats/features.md).
-        model: `logistic`, `linear`, or `{"template": "mlp", "hidden": [32], "activation": "relu"}`.
+        model: A template's name, a template with its choices (`{"template": "mlp", "hidden": [32]}`), a graph of your
+            own (docs/formats/model-graph.md), or a model of `privgate.modelling`.
         recipe: Any of `sampling_rate` (or `expected_batch`), `steps`, `clip`, `learning_rate`, `schedule`, `momentum`,
-            `weight_decay`, `averaging`.
+            `weight_decay`, `averaging`, `clipping`, `engine`.
     """
     if (label is None) == (features is None):
         raise InvalidError("give `label`, the column to predict, or `features` in full", field="label")
-    chosen = {"template": model} if isinstance(model, str) else model
     optional: dict[str, Any] = {
         "label": label,
         "features": None if features is None else dict(features),
-        "model": None if chosen is None else dict(chosen),
+        "model": None if model is None else written_model(model),
         "recipe": None if recipe is None else _recipe(recipe),
     }
     return {
@@ -49,6 +59,17 @@ def training_request(
         "epsilon": decimal_text(epsilon, "epsilon"),
         **{name: value for name, value in optional.items() if value is not None},
     }
+
+
+def written_model(model: str | Mapping[str, Any] | WrittenModel) -> dict[str, Any]:
+    """The member `model` of a request."""
+    if isinstance(model, str):
+        return {"template": model}
+    if isinstance(model, Mapping):
+        return {"graph": dict(model)} if "nodes" in model else dict(model)
+    if not isinstance(model, WrittenModel):
+        raise InvalidError("`model` must be a template, a graph, or a model of privgate.modelling", field="model")
+    return dict(model.to_request())
 
 
 def evaluation_request(

@@ -8,12 +8,12 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Table, and_, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, insert, select, update
 
 from kernel import canonical
 from kernel.clock import format_time, parse_time
@@ -51,13 +51,29 @@ class Rows(Generic[R]):
             raise NotFoundError(f"no such {self._table.name.replace('_', ' ')}")
         return record
 
-    def page(self, *conditions: ColumnElement[bool], after: str | None, limit: int, **keys: object) -> list[R]:
-        """Return up to `limit` records in order of `id`, those after the given id first."""
-        statement = select(self._table).where(self._matching(keys), *conditions)
+    def page(
+        self,
+        *conditions: ColumnElement[bool],
+        after: str | None,
+        limit: int,
+        without: Collection[str] = (),
+        **keys: object,
+    ) -> list[R]:
+        """Return up to `limit` records in order of `id`, those after the given id first.
+
+        Args:
+            conditions: What else must hold.
+            after: The last id of the page before.
+            limit: How many at most.
+            without: JSON columns that may be large and are not needed; they are not read, and come back empty.
+            keys: Column values.
+        """
+        wanted = [column for column in self._table.c if column.name not in without]
+        statement = select(*wanted).where(self._matching(keys), *conditions)
         if after is not None:
             statement = statement.where(self._table.c.id > after)
         rows = self._connection.execute(statement.order_by(self._table.c.id).limit(limit)).mappings()
-        return [self._decoded(row) for row in rows]
+        return [self._decoded({**row, **dict.fromkeys(without, "{}")}) for row in rows]
 
     def all(self, *conditions: ColumnElement[bool], **keys: object) -> list[R]:
         """Return every record with these column values."""
@@ -89,7 +105,7 @@ class Rows(Generic[R]):
     def _encoded(self, values: Mapping[str, object]) -> dict[str, Any]:
         return {name: None if value is None else self._codecs[name][0](value) for name, value in values.items()}
 
-    def _decoded(self, row: RowMapping) -> R:
+    def _decoded(self, row: Mapping[Any, Any]) -> R:
         values = {n: None if row[n] is None else decode(row[n]) for n, (_, decode) in self._codecs.items()}
         return self._record(**values)
 
