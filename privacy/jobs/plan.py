@@ -7,7 +7,7 @@ Rules
 2. The normaliser is the expected batch, declared; it is never a number of rows.
 3. Noise is calibrated so that the job alone, run once through, stays within the requested epsilon at the population's
    delta. What is held covers every replay that a resume may need.
-4. The engine clips to `clip x (1 - 2^-10)`; the price is that of `clip`. The margin pays for floating-point error and
+4. The engine clips to `clip x (1 - 2^-8)`; the price is that of `clip`. The margin pays for floating-point error and
    for rounding sums to a grid (`privacy.training.noise`).
 5. How fast it runs is another type, `Performance`: no value of it can change what is released or what it costs.
 
@@ -56,7 +56,7 @@ LEAST_SUM_SHARE = Decimal("0.64")
 LARGEST_UNIT_GRADIENT = 2**24
 MOST_UNITS_AT_ONCE = 1024
 MOST_NUMBERS_IN_MEMORY = 2**29
-CLIP_MARGIN = Decimal(1023) / 1024
+CLIP_MARGIN = Decimal(255) / 256
 _ROUND_UP = Context(prec=34, rounding=ROUND_CEILING)
 _ROUND_DOWN = Context(prec=34, rounding=ROUND_FLOOR)
 _START: Final = Parameter(1)

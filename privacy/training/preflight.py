@@ -4,8 +4,9 @@ Rules
 -----
 1. Rows are made up from the schema with random numbers of our own, and made hostile: huge, infinite, not a number. No
    real row is looked at here, so this may fail, and fail loudly.
-2. Checked: each unit's clipped gradient equals one that is computed alone, without Opacus and without a batch; it
-   does not depend on the company it is in; hostile rows change nothing beyond the clip; the sum is finite.
+2. Checked, at random weights of usual size: each unit's clipped gradient equals one that is computed alone, in float64
+   and without a batch; it does not depend on the company it is in; hostile rows change nothing beyond the clip; a row
+   that is not a number leaves the sum bit for bit as without it; the sum is finite.
 3. A rehearsal that fails ends the job before its envelope opens.
 """
 
@@ -25,6 +26,7 @@ from kernel.ids import Entropy
 from privacy.graph.check import CheckedGraph
 from privacy.graph.torch_module import GraphModule
 from privacy.jobs.plan import Performance, TrainingPlan
+from privacy.jobs.recipe import Clipping
 from privacy.schema import Column, ColumnKind, TableSchema
 from privacy.training.engine import Engine, MicroBatch, flatten, unflatten
 from privacy.training.losses import LOSSES
@@ -35,6 +37,8 @@ from privacy.training.units import UnitTable
 Floats: TypeAlias = NDArray[np.float64]
 UNITS = 6
 TOLERANCE = 1e-9
+SINGLE_TOLERANCE = 1e-4
+"""In float32, of the clip: gradients are that exact on models that are not made to amplify rounding."""
 _HOSTILE = (1e30, -3e38, float("inf"), float("nan"))
 
 
@@ -56,8 +60,8 @@ def rehearse(
     Raises:
         RehearsalError: It differs, mixes rows, or exceeds the clip.
     """
-    clip = float(plan.engine_clip)
-    weights = 2 * uniforms(engine.size, entropy) - 1
+    clip, tolerance = float(plan.engine_clip), SINGLE_TOLERANCE if engine.name == "bookkeeping" else TOLERANCE
+    weights = _made_up_weights(model, entropy)
     engine.set_weights(weights)
     units = min(UNITS, performance.units_at_once)
     table = _made_up_units(encoder, schema, units * plan.rows_per_unit, plan.rows_per_unit, entropy)
@@ -65,14 +69,26 @@ def rehearse(
         engine.clipped_sum(table.gather(np.array([unit]), performance.units_at_once), clip).total
         for unit in range(units)
     ]
+    wrong = 0
     for unit, found in enumerate(alone):
-        batch = table.gather(np.array([unit]), 1)
-        expected = clipped_alone(plan, model, weights, batch)
-        _demand(np.linalg.norm(found - expected) <= TOLERANCE * clip, "a unit's gradient is wrong")
+        expected = clipped_alone(plan, model, weights, table.gather(np.array([unit]), 1))
+        wrong += int(np.linalg.norm(found - expected) > tolerance * clip)
         _demand(np.linalg.norm(found) <= clip * (1 + TOLERANCE), "a unit exceeds the clip")
+    # In float32 a value within rounding of a kink (relu, max) may fall on its other side: of one unit, not of two.
+    _demand(wrong <= (engine.name == "bookkeeping" and units > 1), "a unit's gradient is wrong")
     together = engine.clipped_sum(table.gather(np.arange(units), performance.units_at_once), clip).total
-    _demand(np.linalg.norm(together - np.sum(alone, axis=0)) <= TOLERANCE * clip * units, "rows are mixed")
+    _demand(np.linalg.norm(together - np.sum(alone, axis=0)) <= tolerance * clip * units, "rows are mixed")
     _check_hostile(engine, table, performance, together, clip)
+    _check_company(engine, table, performance, clip)
+
+
+def _made_up_weights(model: CheckedGraph, entropy: Entropy) -> Floats:
+    """Random weights that are float32 numbers, of the size that keeps activations near 1."""
+    parts = []
+    for weight in model.graph.weights:
+        size = (weight.shape[0] / weight.elements) ** 0.5 if len(weight.shape) > 1 else 1.0
+        parts.append(size * (2 * uniforms(weight.elements, entropy) - 1))
+    return np.concatenate(parts).astype(np.float32).astype(np.float64)
 
 
 def clipped_alone(plan: TrainingPlan, model: CheckedGraph, weights: Floats, batch: MicroBatch) -> Floats:
@@ -87,8 +103,21 @@ def clipped_alone(plan: TrainingPlan, model: CheckedGraph, weights: Floats, batc
         loss = LOSSES[plan.loss](module(row).reshape(1, -1), torch.tensor([float(target)], dtype=torch.float64)).sum()
         gradients = torch.autograd.grad(loss, list(module.by_name().values()))
         total += flatten(dict(zip(shapes, (g.numpy() for g in gradients), strict=True)), shapes)
-    norm = float(np.linalg.norm(total))
-    return total * min(1.0, float(plan.engine_clip) / max(norm, 1e-300))
+    return _clipped(plan, model, total)
+
+
+def _clipped(plan: TrainingPlan, model: CheckedGraph, gradient: Floats) -> Floats:
+    """Shorten a unit's gradient: as a whole, or under `per-layer` each weighted node's part to its share."""
+    shapes = {weight.name: weight.shape for weight in model.graph.weights}
+    parts = {name: part.copy() for name, part in unflatten(gradient, shapes).items()}
+    groups = [list(shapes)]
+    if plan.recipe.clipping is Clipping.PER_LAYER:
+        groups = [list(node.weights) for node in model.graph.nodes if node.weights]
+    for group in groups:
+        norm = float(np.sqrt(sum((parts[name] ** 2).sum() for name in group)))
+        for name in group:
+            parts[name] *= min(1.0, float(plan.engine_clip) / len(groups) ** 0.5 / max(norm, 1e-300))
+    return flatten(parts, shapes)
 
 
 def _check_hostile(engine: Engine, table: UnitTable, performance: Performance, honest: Floats, clip: float) -> None:
@@ -100,6 +129,17 @@ def _check_hostile(engine: Engine, table: UnitTable, performance: Performance, h
         changed = engine.clipped_sum(batch, clip).total
         _demand(bool(np.isfinite(changed).all()), "a hostile row makes the sum infinite")
         _demand(np.linalg.norm(changed - honest) <= 2 * clip * (1 + TOLERANCE), "a hostile row exceeds the clip")
+
+
+def _check_company(engine: Engine, table: UnitTable, performance: Performance, clip: float) -> None:
+    """A unit that is not a number leaves the sum bit for bit as if its place were empty, whatever its place."""
+    for unit in range(len(table)):
+        members = np.arange(len(table))
+        empty, broken = (table.gather(members, performance.units_at_once) for _ in range(2))
+        empty.features[unit], empty.targets[unit], empty.counts[unit] = 0, 0, False
+        broken.features[unit] = np.nan
+        same = engine.clipped_sum(empty, clip).total == engine.clipped_sum(broken, clip).total
+        _demand(bool(same.all()), "a broken row is felt by others")
 
 
 def _made_up_units(

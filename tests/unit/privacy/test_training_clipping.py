@@ -185,9 +185,9 @@ def test_a_unit_is_the_same_at_every_place_within_the_margin() -> None:
 
 
 def test_the_engine_clips_below_what_is_priced() -> None:
-    """Clip x (1 - 2^-10): the margin for rounding."""
+    """Clip x (1 - 2^-8): the margin for rounding."""
     plan, _, _ = _case("logistic", "0.05")
-    assert float(plan.engine_clip) == pytest.approx(0.05 * (1 - 2**-10), rel=1e-12)
+    assert float(plan.engine_clip) == pytest.approx(0.05 * (1 - 2**-8), rel=1e-12)
 
 
 def test_denormals_are_flushed_in_forward_and_backward() -> None:
