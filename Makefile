@@ -3,13 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-EXTRAS := server,postgres,s3,train,demo,dev
+EXTRAS := server,postgres,s3,train,onnx,demo,dev
 PACKAGES := audit compliance gateway kernel policies privacy privgate
 export OMP_NUM_THREADS ?= 1
 export PRIVGATE_TEST_DATA ?= ../shared/data
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow soak check fix serve bench lock clean
+.PHONY: help setup demo test test-slow soak check fix serve bench bench-dp bench-accuracy lock clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,12 @@ serve: $(READY) ## Start a gateway and a worker on loopback, in ./var
 
 bench: $(READY) postgres-binaries ## Measure the cycle; JSON lines in benchmarks/results/cycle.jsonl
 	$(BIN)/python -m benchmarks.cycle
+
+bench-dp: $(READY) ## Measure private training against its peers (QUICK=1: short, prints only); benchmarks/results/dp.jsonl
+	$(BIN)/python -m benchmarks.dp $(if $(QUICK),--quick)
+
+bench-accuracy: $(READY) ## What private models reach on Adult and MNIST, 5 runs (QUICK=1: 1 run, prints only)
+	$(BIN)/python -m benchmarks.accuracy $(if $(QUICK),--quick)
 
 lock: ## Renew constraints.txt from what is installed in .venv
 	$(BIN)/pip freeze --exclude-editable | sed -e 's/+cpu//' -e '/ @ /d' | sort -f > constraints.txt
