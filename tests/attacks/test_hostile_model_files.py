@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import os
@@ -11,11 +12,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import helper, numpy_helper
 from torch import nn
 
 from kernel.errors import PrivgateError
+from privacy.graph.from_onnx import read_onnx
 from privacy.graph.pt2 import read_pt2
 
 MODEL = "archive/models/model.json"
@@ -75,7 +80,7 @@ def test_the_honest_file_is_read(entries: dict[str, bytes]) -> None:
 
 @pytest.mark.filterwarnings("ignore")
 def test_pickles_are_never_opened(entries: dict[str, bytes], tmp_path: Path) -> None:
-    """As sample input the pickle lies there unread; as a weight it ends the reading. The marker proves that it works."""
+    """As sample input it lies there unread, as a weight it ends the reading; the marker shows that it works."""
     stream = io.BytesIO()
     torch.save(Marker(tmp_path / "ran"), stream)
     evil = stream.getvalue()
@@ -111,7 +116,7 @@ def test_an_entry_twice_is_refused(entries: dict[str, bytes]) -> None:
 
 def test_bombs_are_refused(entries: dict[str, bytes]) -> None:
     """Compressed ones by their method, lies about sizes by arithmetic, huge shapes before anything is made."""
-    with pytest.raises(PrivgateError, match="neither compressed|than it has"):
+    with pytest.raises(PrivgateError, match="than it has"):
         read_pt2(packed(entries | {"archive/data/weights/weight_9": bytes(1)}, method=zipfile.ZIP_DEFLATED))
     data = bytearray(packed(entries))
     place = data.rfind(b"PK\x01\x02")
@@ -159,9 +164,9 @@ def mutate(body: Any, source: random.Random) -> None:
         if choice < 0.2:
             del at[key]
         elif choice < 0.4 and isinstance(at, list):
-            at.append(below)
+            at.append(copy.deepcopy(below))
         else:
-            at[key] = source.choice(INTERESTING)
+            at[key] = copy.deepcopy(source.choice(INTERESTING))
         return
 
 
@@ -192,3 +197,103 @@ def test_mutants_of_the_bytes_are_read_or_refused(entries: dict[str, bytes]) -> 
             read_pt2(bytes(mutant))
         except PrivgateError:
             continue
+
+
+# --- ONNX ------------------------------------------------------------------------------------------------------------
+
+
+def onnx_model() -> onnx.ModelProto:
+    """A small honest one."""
+    weights = [
+        numpy_helper.from_array(np.ones((5, 3), np.float32), "w"),
+        numpy_helper.from_array(np.ones(3, np.float32), "b"),
+    ]
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"], name="product"),
+        helper.make_node("Add", ["h", "b"], ["a"], name="bias"),
+        helper.make_node("Relu", ["a"], ["y"], name="last"),
+    ]
+    given = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["n", 5])
+    result = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["n", 3])
+    graph = helper.make_graph(nodes, "model", [given], [result], weights)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)])
+
+
+def outside(model: onnx.ModelProto) -> None:
+    """The values of a weight in a file of the reader's machine."""
+    weight = model.graph.initializer[0]
+    weight.ClearField("raw_data")
+    weight.data_location = onnx.TensorProto.EXTERNAL
+    entry = weight.external_data.add()
+    entry.key, entry.value = "location", "../../etc/passwd"
+
+
+def looping(model: onnx.ModelProto) -> None:
+    """A node with a graph inside."""
+    body = helper.make_graph([], "body", [], [])
+    model.graph.node[2].CopyFrom(helper.make_node("Loop", ["a"], ["y"], name="last", body=body))
+
+
+def foreign(model: onnx.ModelProto) -> None:
+    """A node of somebody else's operations."""
+    model.opset_import.append(helper.make_opsetid("com.example", 1))
+    model.graph.node[2].domain = "com.example"
+
+
+def foreign_without_saying(model: onnx.ModelProto) -> None:
+    """The same, not declared."""
+    model.graph.node[2].domain = "com.example"
+
+
+def function(model: onnx.ModelProto) -> None:
+    """An operation redefined by the file."""
+    one = helper.make_node("Neg", ["x"], ["y"])
+    model.functions.append(helper.make_function("", "Relu", ["x"], ["y"], [one], [helper.make_opsetid("", 21)]))
+
+
+def huge(model: onnx.ModelProto) -> None:
+    """A shape of more than there is memory."""
+    model.graph.initializer[0].dims[:] = [2**20] * 4
+
+
+def sparse(model: onnx.ModelProto) -> None:
+    """Values that are not all there."""
+    model.graph.sparse_initializer.add()
+
+
+def conditional(model: onnx.ModelProto) -> None:
+    """A choice by values."""
+    body = helper.make_graph([], "body", [], [])
+    model.graph.node[2].CopyFrom(helper.make_node("If", ["a"], ["y"], name="last", then_branch=body, else_branch=body))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [outside, looping, foreign, foreign_without_saying, function, huge, sparse, conditional],
+    ids=lambda f: f.__name__,
+)
+def test_hostile_onnx_files_are_refused(change: Callable[[onnx.ModelProto], None]) -> None:
+    """And the file without the change is read."""
+    model = onnx_model()
+    assert [node.op for node in read_onnx(model.SerializeToString()).graph.nodes] == ["linear", "relu"]
+    change(model)
+    with pytest.raises(PrivgateError):
+        read_onnx(model.SerializeToString())
+
+
+def test_mutants_of_onnx_bytes_are_read_or_refused() -> None:
+    """Never another error."""
+    source, data, refused = random.Random(9), onnx_model().SerializeToString(), 0
+    for _ in range(MUTANTS):
+        mutant = bytearray(data)
+        for _ in range(source.randint(1, 6)):
+            place = source.randrange(len(mutant))
+            if source.random() < 0.3:
+                del mutant[place : place + source.randint(1, 4)]
+            else:
+                mutant[place] = source.randrange(256)
+        try:
+            read_onnx(bytes(mutant))
+        except PrivgateError:
+            refused += 1
+    assert refused > MUTANTS // 3

@@ -40,8 +40,9 @@ except SystemExit:
 
 
 @pytest.mark.parametrize(
-    "code", ["import privgate", "import privgate; privgate.connect", "import privgate.models", HELP],
-    ids=["import", "sdk", "models", "help"],
+    "code",
+    ["import privgate", "import privgate as p; p.connect", "import privgate.models", "from privgate import modelling", HELP],
+    ids=["import", "sdk", "models", "modelling", "help"],
 )  # fmt: skip
 def test_nothing_heavy_is_loaded_by(code: str) -> None:
     """No numerics library, no server, no database, no policy engine."""
