@@ -5,6 +5,7 @@
 Each run goes through the product's own plan, engine and run, with fresh randomness from the operating system: there is
 no seed, so runs take the place of seeds. Training uses the whole published training split, the metric the whole
 published test split; how settings were chosen stands in `accuracy_tasks`. `cpu_seconds` is one run, features included.
+A line whose epsilon is null is the same model trained without privacy (`accuracy_reference`), once.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.accuracy_reference import trained_openly
 from benchmarks.accuracy_tasks import Task, tasks
 from benchmarks.lines import RESULTS
 from kernel.amounts import Delta, Epsilon, Share
@@ -66,17 +68,27 @@ def lines(task: Task, runs: int) -> Iterator[dict[str, Any]]:
         for epsilon in task.epsilons:
             results = [_run(task, epsilon, delta, rows, tests) for _ in range(runs)]
             scores, seconds = zip(*results, strict=True)
-            yield {
-                "task": task.name,
-                "epsilon": epsilon,
-                "delta": delta,
-                "unit": "record",
-                "metric": task.metric,
-                "mean": round(statistics.fmean(scores), 5),
-                "sd": round(statistics.stdev(scores), 5) if runs > 1 else None,
-                "runs": runs,
-                "cpu_seconds": round(encoding + statistics.fmean(seconds), 2),
-            }
+            yield _line(task, epsilon, delta, scores) | {"cpu_seconds": round(encoding + statistics.fmean(seconds), 2)}
+    yield _line(task, None, None, [_open(task, rows, tests)]) | {"cpu_seconds": None}
+
+
+def _line(task: Task, epsilon: str | None, delta: str | None, scores: Sequence[float]) -> dict[str, Any]:
+    return {
+        "task": task.name,
+        "epsilon": epsilon,
+        "delta": delta,
+        "unit": "record",
+        "metric": task.metric,
+        "mean": round(statistics.fmean(scores), 5),
+        "sd": round(statistics.stdev(scores), 5) if len(scores) > 1 else None,
+        "runs": len(scores),
+    }
+
+
+def _open(task: Task, rows: Rows, tests: Rows) -> float:
+    spec, _ = _spec(task, task.epsilons[0], DELTAS[0])
+    model = spec.model_graph(task.schema)
+    return METRICS[task.metric](scored(model, trained_openly(model, spec.loss, rows), tests), tests.targets)
 
 
 def _spec(task: Task, epsilon: str, delta: str) -> tuple[TrainingSpec, DeclaredFacts]:

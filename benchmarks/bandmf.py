@@ -36,6 +36,7 @@ from benchmarks.lines import RESULTS
 from kernel.amounts import Delta, Epsilon
 from kernel.events import Parameter
 from privacy.accounting.calibration import calibrate, sampled_gaussian
+from privacy.graph.forward import sigmoid
 from privacy.jobs.features import FeatureSpec
 from privacy.training.rows import RowEncoder, Rows
 
@@ -156,7 +157,7 @@ def _clipped(rows: Rows, chosen: Array, lengths: Array, weights: Array, clip: fl
 
 def _errors(scores: Array, targets: Array) -> Array:
     if scores.shape[1] == 1:
-        return 1 / (1 + np.exp(-scores)) - targets[:, None]
+        return np.asarray(sigmoid(scores) - targets[:, None])
     powers = np.exp(scores - scores.max(axis=1, keepdims=True))
     shares = powers / powers.sum(axis=1, keepdims=True)
     shares[np.arange(len(targets)), targets.astype(np.int64)] -= 1
