@@ -41,7 +41,9 @@ except SystemExit:
 
 @pytest.mark.parametrize(
     "code",
-    ["import privgate", "import privgate as p; p.connect", "import privgate.models", "from privgate import modelling", HELP],
+    [
+        "import privgate", "import privgate as p; p.connect", "import privgate.models", "import privgate.modelling", HELP,
+    ],
     ids=["import", "sdk", "models", "modelling", "help"],
 )  # fmt: skip
 def test_nothing_heavy_is_loaded_by(code: str) -> None:
