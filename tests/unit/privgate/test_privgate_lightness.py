@@ -42,7 +42,8 @@ except SystemExit:
 @pytest.mark.parametrize(
     "code",
     [
-        "import privgate", "import privgate as p; p.connect", "import privgate.models", "import privgate.modelling", HELP,
+        "import privgate", "import privgate; privgate.connect", "import privgate.models", "import privgate.modelling",
+        HELP,
     ],
     ids=["import", "sdk", "models", "modelling", "help"],
 )  # fmt: skip
