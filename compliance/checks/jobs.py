@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from compliance.certificates import certified
 from compliance.checks.check import Check, Source, Tally
 from compliance.history import Entered, History, first_of
 from kernel.ids import Slug
 from policies.events import DecisionMade
 from policies.vocabulary import Action, Verdict
 from privacy.events.budget import BudgetCharged, BudgetReserved, BudgetTouched
+from privacy.events.incidents import IncidentOpened
 from privacy.events.jobs import JobEnd, JobEnded, JobQueued, JobRequested, JobStarted
 
 
@@ -73,6 +75,20 @@ def _paid(history: History, tally: Tally) -> None:
         tally.demand(in_full, "it failed and was not charged in full", entered, job)
 
 
+def _tested(history: History, tally: Tally) -> None:
+    """An incident is a finding, whatever was done about it; and nothing left that was not tested."""
+    for opened in history.judged(IncidentOpened):
+        names = ", ".join(check.value for check in opened.event.checks)
+        tally.fault(f"a job's self-test failed: {names}", opened, opened.event.job)
+    for found in certified(history).values():
+        if found.held.index < history.from_size or found.certificate is None:
+            continue
+        tally.look()
+        predicate = found.certificate.predicate
+        tested = predicate.self_test.ran or predicate.kind != "training"
+        tally.demand(tested, "a model left without a self-test", found.held, predicate.release)
+
+
 CHECKS = (
     Check(
         id=Slug("runs.decided"),
@@ -95,5 +111,12 @@ CHECKS = (
         question="Each job that opened rows was charged for every step it started, and in full where it failed.",
         sources=(Source.JOBS, Source.LEDGER),
         look=_paid,
+    ),
+    Check(
+        id=Slug("runs.tested"),
+        title="Every model's mechanism was tested, and no test failed",
+        question="Each model that left carries its mechanism's self-test, and no job's self-test failed in the period.",
+        sources=(Source.JOBS, Source.RELEASES, Source.CERTIFICATES),
+        look=_tested,
     ),
 )

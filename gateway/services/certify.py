@@ -9,6 +9,7 @@ Rules
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, Context
 
 from gateway.records import JobRecord, VersionRecord
 from gateway.services.collaborators import Collaborators
@@ -27,11 +28,12 @@ from privacy.jobs.spec import TrainingSpec
 from privacy.release import certificate as c
 from privacy.release.check import unamplified
 from privacy.release.settlement import Settlement
-from privacy.selftest.report import Check, SelfTest
+from privacy.selftest.report import SelfTest
 from privacy.units import PrivacyUnit
 
 MODEL = "model.safetensors"
 EVALUATION = "evaluation.json"
+_TWELVE_DIGITS = Context(prec=12, rounding=ROUND_CEILING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +83,7 @@ def _predicate(on: Collaborators, work: Work, settlement: Settlement, facts: Cer
         if charge.times
     )
     uses = tuple(part.mechanism for part in mechanisms)
+    alone = _alone(uses, budget.delta, facts.opinion)
     reservation = facts.reservation
     unit = PrivacyUnit.from_json(work.datasets.get(id=job.dataset).unit)
     return c.Predicate(
@@ -112,7 +115,7 @@ def _predicate(on: Collaborators, work: Work, settlement: Settlement, facts: Cer
             capacity=budget.capacity,
             ledger_seq=settlement.settled.ledger_seq,
         ),
-        this_job_alone=_alone(uses, budget.delta, facts.opinion),
+        this_job_alone=alone,
         agreement=c.AgreementFacts(
             library=facts.opinion.library,
             version=facts.opinion.version,
@@ -129,7 +132,7 @@ def _predicate(on: Collaborators, work: Work, settlement: Settlement, facts: Cer
         policy_epoch=facts.policy_epoch,
         uncovered_since=account.uncovered_since,
         software=on.software,
-        self_test=_self_test(facts.self_test),
+        self_test=_self_test(facts, alone),
         not_covered=tuple(c.NotCovered),
         issued_at=work.now,
     )
@@ -147,10 +150,10 @@ def _alone(uses: tuple[MechanismUse, ...], delta: Delta, opinion: SecondOpinion)
     )
 
 
-def _self_test(found: SelfTest | None) -> c.SelfTestFacts:
-    if found is None:
+def _self_test(facts: CertificateFacts, alone: c.ThisJobAlone) -> c.SelfTestFacts:
+    if facts.self_test is None or not isinstance(facts.plan, TrainingPlan):
         return c.SelfTestFacts(ran=False)
-    return c.SelfTestFacts(ran=True, checks=tuple(Slug(check.value) for check in Check))
+    return c.SelfTestFacts.of(facts.self_test, Parameter(_TWELVE_DIGITS.plus(facts.plan.gradient_noise)), alone)
 
 
 def _model(job: JobRecord, plan: Plan) -> c.ModelFacts:

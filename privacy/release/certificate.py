@@ -28,6 +28,7 @@ from kernel.signing import Envelope, PublicKey, Signer, open_envelope, sign_enve
 from privacy.accounting.mechanisms import MechanismUse
 from privacy.budget.reservations import Block
 from privacy.release.settlement import Settlement
+from privacy.selftest.report import CONFIDENCE, METHOD, Check, SelfTest, bound_at
 from privacy.units import Adjacency
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
@@ -47,7 +48,11 @@ class NotCovered(StrEnum):
     TIMING = "Durations: denormals are flushed and ends are quantised, and what then remains is not measured."
     GROUPS = "Facts about groups: a model may tell truths about many people alike, including people who are not in it."
     UTILITY = "Whether the model is right, fair or fit for a purpose."
-    SELF_TEST = "An empirical test of the mechanism: this version runs none."
+    SELF_TEST = (
+        "Beyond the mechanism: a self-test looks at noise, sampling and averaging on coordinates of its own, never at "
+        "real rows; that their gradients were clipped rests on the engine's proofs and a rehearsal with made-up rows. "
+        "An evaluation has no self-test."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,10 +162,47 @@ class SoftwareFacts(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class SelfTestFacts(Record):
-    """The mechanism's own test, or that there was none."""
+    """The mechanism's own test, or that there was none.
+
+    Attributes:
+        ran: Whether there was one: with training always, with an evaluation never.
+        checks: The names of the checks, all of which passed.
+        method: How the lower bound was found, `confidence` how sure it is.
+        lower_bound: What the run itself shows epsilon to be at least, at the population's delta.
+        exceeds_claim: Whether that is above this job's epsilon. Information: one bound in twenty may err.
+        noise: Standard deviation of the noise over the clip that the figures were held against.
+        figures: What the run gave; every check and the bound can be computed from it again.
+    """
 
     ran: bool
-    checks: tuple[Slug, ...] = ()
+    checks: tuple[Check, ...] = ()
+    method: Slug | None = None
+    confidence: Parameter | None = None
+    lower_bound: Parameter | None = None
+    exceeds_claim: bool | None = None
+    noise: Parameter | None = None
+    figures: SelfTest | None = None
+
+    @classmethod
+    def of(cls, figures: SelfTest, noise: Parameter, alone: ThisJobAlone) -> SelfTestFacts:
+        """State what passed.
+
+        Args:
+            figures: Already judged: a job whose self-test failed has no certificate.
+            noise: Of the plan, over the step's clip.
+            alone: What the bound stands against.
+        """
+        bound = bound_at(figures, alone.delta)
+        return cls(
+            ran=True,
+            checks=tuple(Check),
+            method=Slug(METHOD),
+            confidence=CONFIDENCE,
+            lower_bound=bound,
+            exceeds_claim=bound.number > alone.epsilon.value,
+            noise=noise,
+            figures=figures,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,9 +23,13 @@ from privacy.accounting.mechanisms import MechanismUse, PoissonSampledGaussian
 from privacy.accounting.price import price
 from privacy.accounting.rdp import capacity, epsilon_at, job_epsilon
 from privacy.budget.reservations import Block
-from privacy.release.certificate import Predicate
+from privacy.release.certificate import Predicate, SelfTestFacts
+from privacy.selftest.claims import Claims
+from privacy.selftest.report import failed, judge, require_whole
 
 MOST = Decimal("1.01")
+MOST_NOISE = Decimal("1.25")
+"""Under adaptive clipping the gradients' noise is above the multiplier, to pay for the count beside them."""
 
 
 def check(predicate: Predicate) -> tuple[str, ...]:
@@ -55,6 +59,7 @@ def _problems(predicate: Predicate) -> Iterator[str]:
         yield from _price_problems(predicate)
         yield from _alone_problems(predicate)
         yield from _budget_problems(predicate)
+        yield from _self_test_problems(predicate)
     except PrivgateError as error:
         yield f"a figure cannot be recomputed: {error.message}"
 
@@ -82,6 +87,32 @@ def _budget_problems(predicate: Predicate) -> Iterator[str]:
         yield "the capacity does not follow from epsilon, delta and order"
     if stated.before + stated.charge > stated.capacity:
         yield "the population was overdrawn"
+
+
+def _self_test_problems(predicate: Predicate) -> Iterator[str]:
+    """Figures of a training's self-test, judged again and held to what is stated about them."""
+    sampled = [p.mechanism for p in predicate.mechanisms if isinstance(p.mechanism, PoissonSampledGaussian)]
+    stated = predicate.self_test
+    if not sampled:
+        if stated != SelfTestFacts(ran=False):
+            yield "a self-test of a mechanism that has none is stated"
+        return
+    if not stated.ran or stated.figures is None or stated.noise is None or predicate.engine.normaliser is None:
+        yield "training without a self-test, or without its figures"
+        return
+    use, noise, figures = sampled[0], stated.noise, require_whole(stated.figures)
+    if stated != SelfTestFacts.of(figures, noise, predicate.this_job_alone):
+        yield "what is stated about the self-test does not follow from its figures"
+    most = use.noise_multiplier.number * (MOST_NOISE if predicate.engine.clipping == "adaptive" else 1)
+    if not use.noise_multiplier.number <= noise.number <= most:
+        yield "the self-test was held against other noise than was charged"
+    claims = Claims(
+        noise=float(noise.number),
+        rate=float(use.sampling_rate.number),
+        normaliser=float(predicate.engine.normaliser.number),
+    )
+    for check_ in failed(judge(figures, claims, sampled)):
+        yield f"the self-test fails its check {check_}"
 
 
 def _agrees(stated: Amount, ours: Amount) -> bool:

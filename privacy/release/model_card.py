@@ -12,7 +12,8 @@ from importlib import resources
 from string import Template
 
 from kernel.signing import Envelope
-from privacy.release.certificate import ChargedMechanism, Predicate, PrivacyCertificate
+from privacy.release.certificate import ChargedMechanism, Predicate, PrivacyCertificate, SelfTestFacts
+from privacy.release.hazards import answers
 
 TEMPLATE = "model_card.md.tmpl"
 
@@ -33,6 +34,8 @@ def model_card(envelope: Envelope) -> str:
         mechanisms="\n".join(_mechanism(part) for part in predicate.mechanisms),
         engine="\n".join(_engine(predicate)),
         not_covered="\n".join(_not_covered(predicate)),
+        self_test="\n".join(_self_test(predicate.self_test)),
+        hazards="\n".join(f"| {hazard} | {answer} |" for hazard, answer in answers(predicate)),
         **_people(predicate),
         **_budget(predicate),
         **_evidence(predicate),
@@ -94,3 +97,15 @@ def _engine(predicate: Predicate) -> list[str]:
         "most counts that one unit can change": engine.sensitivity,
     }
     return [f"- engine: {engine.name}", *(f"- {name}: {value}" for name, value in named.items() if value is not None)]
+
+
+def _self_test(test: SelfTestFacts) -> list[str]:
+    if not test.ran:
+        return ["No self-test belongs to this kind of release."]
+    beyond = "**above**" if test.exceeds_claim else "not above"
+    names = ", ".join(f"`{check}`" for check in test.checks)
+    bound = f"{test.lower_bound}, at confidence {test.confidence} (`{test.method}`)"
+    return [
+        f"- checks, all passed: {names}",
+        f"- lower bound on epsilon that this very run shows: {bound}; {beyond} this release's own epsilon",
+    ]

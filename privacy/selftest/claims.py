@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kernel.checks import positive, probability, whole
+from kernel.checks import positive, probability
 from privacy.jobs.plan import TrainingPlan
-from privacy.jobs.recipe import MOST_STEPS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,19 +16,16 @@ class Claims:
         noise: Standard deviation of the noise on the sum of gradients, in units of the step's clip.
         rate: The probability with which a unit enters a step.
         normaliser: What a noisy sum is divided by.
-        steps: Of a run from its beginning.
     """
 
     noise: float
     rate: float
     normaliser: float
-    steps: int
 
     def __post_init__(self) -> None:
         positive(noise=self.noise)
         probability(rate=self.rate)
         positive(normaliser=self.normaliser)
-        whole(1, MOST_STEPS, steps=self.steps)
 
     @classmethod
     def of(cls, plan: TrainingPlan) -> Claims:
@@ -38,5 +34,4 @@ class Claims:
             noise=float(plan.gradient_noise),
             rate=float(plan.recipe.sampling_rate.number),
             normaliser=float(plan.normaliser.number),
-            steps=plan.recipe.steps,
         )

@@ -37,6 +37,9 @@ CONFIDENCE: Final = Parameter("0.95")
 METHOD: Final = "one-run-guesses"
 TINY: Final = Delta.up("1e-14")
 MOST_GUESSES = 16
+COORDINATES: Final = 512
+GUESSED: Final = tuple(COORDINATES // share for share in (32, 16, 8, 4, 2, 1))
+"""How many coins are guessed: the surest few, up to all."""
 
 
 class Check(StrEnum):
@@ -122,6 +125,22 @@ class Finding:
     check: Check
     passed: bool
     p: float | None = None
+
+
+def require_whole(test: SelfTest, steps: int | None = None) -> SelfTest:
+    """Return a self-test that leaves nothing out.
+
+    Args:
+        test: As it was read.
+        steps: How many steps it must have watched, where that is known.
+
+    Raises:
+        InvalidError: Fewer coordinates, guesses or steps than belong to one.
+    """
+    guessed = tuple(guess.guesses for guess in test.guesses)
+    if test.coordinates != COORDINATES or guessed != GUESSED or steps not in (None, test.steps):
+        raise InvalidError("a self-test leaves something out", field="self_test")
+    return test
 
 
 def judge(test: SelfTest, claims: Claims, uses: Iterable[MechanismUse]) -> tuple[Finding, ...]:

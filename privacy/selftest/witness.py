@@ -23,11 +23,9 @@ from privacy.selftest.bound import Guess
 from privacy.selftest.canaries import Canaries, Floats, Indices
 from privacy.selftest.claims import Claims
 from privacy.selftest.noise_tests import NoiseSums
-from privacy.selftest.report import WHOLE_LEVEL, Check, SelfTest
+from privacy.selftest.report import COORDINATES, GUESSED, WHOLE_LEVEL, Check, SelfTest
 from privacy.selftest.tails import drift_p, variance_p
 
-COORDINATES = 512
-_SHARES_GUESSED = (32, 16, 8, 4, 2, 1)
 _LARGEST = 1e30
 
 
@@ -105,8 +103,8 @@ class Witness:
         return drift_p(self._whole.repeats, self._whole.previous, pairs)
 
     def _guesses(self) -> tuple[Guess, ...]:
-        counts = [2 * (self.coordinates // (2 * share)) for share in _SHARES_GUESSED]
-        return tuple(Guess(guesses=count, correct=self._canaries.correct(count)) for count in counts if count)
+        counts = [count for count in GUESSED if count <= self.coordinates]
+        return tuple(Guess(guesses=count, correct=self._canaries.correct(count)) for count in counts)
 
     def _count(self, canaries: Indices) -> None:
         present = np.zeros(self.coordinates, dtype=np.bool_)

@@ -5,6 +5,7 @@ Rules
 1. Rows are opened in the ledger's sight: each start answers to a touch of the same attempt, and to the pinned version.
 2. Whatever started is charged, for no fewer steps than were started; what failed is charged in full.
 3. One job, one charge, at most one release; a job finished if and only if it has one. Its end is its last word.
+4. A job whose self-test failed ends as failed and leaves nothing.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from audit.findings import StepResult
 from kernel.canonical import Digest
 from kernel.ids import JobId, ReleaseId
 from privacy.events.budget import BudgetCharged, BudgetReserved, BudgetTouched
+from privacy.events.incidents import IncidentOpened
 from privacy.events.jobs import JobEnd, JobEnded, JobQueued, JobStarted
 from privacy.events.releases import ReleaseHeld
 from privgate.verify.history import Anything, History, HistoryFindings
@@ -50,14 +52,12 @@ class _Course:
     attempts: set[int] = field(default_factory=set)
     charge: BudgetCharged | None = None
     releases: set[ReleaseId] = field(default_factory=set)
+    incident: bool = False
     end: JobEnd | None = None
 
     def take(self, event: Anything) -> Iterator[str]:
         """Take the job's next event; say what is wrong with it."""
-        if self.end is not None and isinstance(
-            event, (BudgetTouched, JobStarted, BudgetCharged, ReleaseHeld, JobEnded)
-        ):
-            yield "the job had ended before"
+        yield from self._late(event)
         match event:
             case BudgetReserved():
                 self.manifest = event.manifest
@@ -72,6 +72,8 @@ class _Course:
                 self.attempts.add(event.attempt)
             case BudgetCharged():
                 self.charge = event
+            case IncidentOpened():
+                self.incident = True
             case ReleaseHeld():
                 if self.releases:
                     yield "one charge, and a second release"
@@ -81,8 +83,15 @@ class _Course:
             case _:
                 pass
 
+    def _late(self, event: Anything) -> Iterator[str]:
+        course = (BudgetTouched, JobStarted, BudgetCharged, IncidentOpened, ReleaseHeld, JobEnded)
+        if self.end is not None and isinstance(event, course):
+            yield "the job had ended before"
+
     def _ended(self, event: JobEnded) -> Iterator[str]:
         self.end = event.end
+        if self.incident and (event.end is not JobEnd.FAILED or self.releases):
+            yield "the job's self-test failed, and it did not end as failed with nothing left"
         if (event.end is JobEnd.FINISHED) != bool(self.releases):
             yield "the job finished and its release is not here, or the other way round"
         if self.charge is None:

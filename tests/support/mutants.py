@@ -111,6 +111,18 @@ def _other_key(story: Story) -> None:
     second.fields["dek"] = first.fields["dek"]
 
 
+def _incident(story: Story) -> None:
+    """A job's self-test failed, and the job went on as if nothing had happened."""
+    asked = story.first("job:requested")
+    incident = story.first("job:started").another()
+    incident.payload["type"] = "incident:opened"
+    incident.payload["fields"] = {
+        "checks": ["noise-variance"],
+        **{name: asked.fields[name] for name in ("dataset", "job", "population")},
+    }
+    story.insert_after(story.first("job:started"), incident)
+
+
 def _overdrawn(story: Story) -> None:
     """One more reservation than the budget holds: its price is true, and its number follows."""
     budget = story.first("population:created")
@@ -174,6 +186,7 @@ MUTANTS: Mapping[str, tuple[Change, ...]] = {
     ),
     "runs.opened": (_without("budget:touched"), _set("budget:reserved", "manifest", to=NOWHERE)),
     "runs.charged": (_without("budget:charged"), _set("job:ended", "steps_started", to=41)),
+    "runs.tested": (_incident, _certificate("self_test", to={"checks": [], "ran": False})),
     "releases.charged": (_set("job:ended", "end", to="failed"), _without("release:held"), _without("budget:charged")),
     "releases.desk": (
         _without("release:checked"),

@@ -15,6 +15,7 @@ from kernel import canonical
 from kernel.amounts import Epsilon, Rdp
 from kernel.errors import CorruptError, InvalidError
 from kernel.events import Parameter
+from kernel.ids import Slug
 from kernel.signing import Ed25519Signer, Envelope, sign_envelope
 from privacy.accounting.mechanisms import PoissonSampledGaussian
 from privacy.accounting.price import price
@@ -197,9 +198,39 @@ def test_signing_again_gives_the_same_bytes(certificate: PrivacyCertificate, cyc
 
 
 def test_it_says_what_it_does_not_cover(certificate: PrivacyCertificate) -> None:
-    """Operator, other owners, timing, floating point, groups, utility, and that no self-test ran."""
+    """Operator, other owners, timing, floating point, groups, utility, and what a self-test cannot see."""
     assert set(certificate.predicate.not_covered) == set(NotCovered)
-    assert certificate.predicate.self_test.ran is False
+    assert certificate.predicate.self_test.ran is (certificate.predicate.kind == "training")
+
+
+def test_a_self_test_is_judged_again_from_its_figures(certificate: PrivacyCertificate) -> None:
+    """Half the noise, a bound that is not the figures', a check left out, other noise, none at all: each is seen."""
+    predicate, stated = certificate.predicate, certificate.predicate.self_test
+    if not stated.ran:
+        assert check(replace(predicate, self_test=replace(stated, method=Slug("none")))) != ()
+        return
+    figures = stated.figures
+    assert figures is not None
+    assert stated.noise is not None
+    quiet = replace(figures, squares=Parameter(figures.squares.number / 4))
+    for wrong, problem in (
+        (replace(stated, figures=quiet), "the self-test fails its check noise-variance"),
+        (
+            replace(stated, lower_bound=Parameter("0")),
+            "what is stated about the self-test does not follow from its figures",
+        ),
+        (
+            replace(stated, checks=stated.checks[1:]),
+            "what is stated about the self-test does not follow from its figures",
+        ),
+        (
+            replace(stated, noise=Parameter(stated.noise.number * 2)),
+            "the self-test was held against other noise than was charged",
+        ),
+        (replace(stated, ran=False), "training without a self-test, or without its figures"),
+    ):
+        if wrong != stated:
+            assert problem in check(replace(predicate, self_test=wrong))
 
 
 def test_the_card_repeats_the_certificate_to_the_digit(envelope: Envelope, folder: Path) -> None:

@@ -18,7 +18,8 @@ from privacy.selftest.report import REHEARSED, Check, SelfTest, bound_at, failed
 from privacy.selftest.tails import drift_p, rate_p, variance_p
 from privacy.selftest.witness import Witness
 
-CLAIMS = Claims(noise=2.4, rate=0.125, normaliser=60.0, steps=100)
+CLAIMS = Claims(noise=2.4, rate=0.125, normaliser=60.0)
+STEPS = 100
 USES = (PoissonSampledGaussian(sampling_rate=Parameter("0.125"), noise_multiplier=Parameter("2.4"), steps=100),)
 LIVE = 50
 
@@ -29,7 +30,7 @@ def ran(seed: int = 1, scale: float = 1.0, rate: float = 0.125, averaged: bool =
     witness = Witness(CLAIMS, entropy=draw.bytes)
     stuck = draw.standard_normal(LIVE + witness.units)
     same = np.arange(64)
-    for _ in range(CLAIMS.steps):
+    for _ in range(STEPS):
         noise = stuck if still else scale * draw.standard_normal(LIVE + witness.units)
         drawn = same if rate == 0 else np.flatnonzero(draw.random(witness.units) < rate)
         dead = witness.moves(drawn) + CLAIMS.noise * noise[LIVE:]
