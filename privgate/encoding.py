@@ -39,7 +39,9 @@ class RowEncoder:
         spec.check(schema)
         self._features = [(f.column, _feature(f, schema.column(f.column))) for f in spec.columns]
         self._label = (spec.label.column, _label(spec.label, schema.column(spec.label.column)))
-        self._norm = None if spec.row_norm is None else float(spec.row_norm.number)
+        # With an extractor the bound is on what it gives (`privgate.scoring`).
+        bounded = spec.row_norm is not None and spec.extractor is None
+        self._norm = float(spec.row_norm.number) if bounded and spec.row_norm is not None else None
 
     def encode(self, row: Row) -> Encoded:
         """The row's numbers; nothing if it cannot be scored."""

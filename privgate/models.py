@@ -97,7 +97,7 @@ class Model:
 
             raise ExtraMissingError("scoring with this model", "train") from None
         width = features.encoded_width(self.schema)
-        return outputs_of(self.graph, self.weights, features.extractor, list(encoded), width)
+        return outputs_of(self.graph, self.weights, features, list(encoded), width)
 
     def scores(self, rows: Iterable[Row]) -> list[float | None]:
         """The model's one output for each row: log-odds of a binary target, or the target scaled to [-1, 1]."""

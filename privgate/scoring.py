@@ -15,8 +15,8 @@ import numpy as np
 
 from privacy.graph.check import CheckedGraph
 from privacy.graph.forward import forward
-from privacy.jobs.extractors import Extractor
-from privacy.training.extract import Extraction
+from privacy.jobs.features import FeatureSpec
+from privacy.training.extract import Extraction, shortened
 
 NUMBERS_AT_ONCE = 2**22
 
@@ -24,7 +24,7 @@ NUMBERS_AT_ONCE = 2**22
 def outputs_of(
     model: CheckedGraph,
     weights: Mapping[str, Sequence[float]],
-    extractor: Extractor | None,
+    features: FeatureSpec,
     encoded: Sequence[Sequence[float] | None],
     width: int,
 ) -> list[list[float] | None]:
@@ -33,34 +33,38 @@ def outputs_of(
     Args:
         model: The graph.
         weights: Its values, flat, by name.
-        extractor: What stands between the encoded row and the graph, if anything does.
+        features: Its extractor, if there is one, stands between the encoded row and the graph.
         encoded: Encoded rows; nothing for a row that could not be encoded.
         width: How many numbers an encoded row has.
     """
     shapes = {weight.name: weight.shape for weight in model.graph.weights}
     arrays = {name: np.asarray(values, dtype=np.float32).reshape(shapes[name]) for name, values in weights.items()}
-    ready = None if extractor is None else Extraction(extractor)
+    run = _Run(model, arrays, features, width)
     at_once = max(1, min(256, NUMBERS_AT_ONCE // (model.activations_per_row + model.scratch_per_row + width)))
     found: list[list[float] | None] = []
     for start in range(0, len(encoded), at_once):
-        found += _block(model, arrays, ready, encoded[start : start + at_once], width)
+        found += run.block(encoded[start : start + at_once])
     return found
 
 
-def _block(
-    model: CheckedGraph,
-    weights: Mapping[str, Any],
-    extraction: Extraction | None,
-    encoded: Sequence[Sequence[float] | None],
-    width: int,
-) -> list[list[float] | None]:
-    alive = np.array([row is not None for row in encoded], dtype=np.bool_)
-    features = np.zeros((len(encoded), width), dtype=np.float32)
-    for place, row in enumerate(encoded):
-        if row is not None:
-            features[place] = row
-    if extraction is not None:
-        features, alive = extraction.apply(features, alive)
-    outputs = forward(model, weights, features.reshape(len(features), *model.graph.inputs[0].shape))
-    alive &= np.isfinite(outputs).all(axis=1)
-    return [row.tolist() if counts else None for row, counts in zip(outputs, alive, strict=True)]
+class _Run:
+    def __init__(self, model: CheckedGraph, weights: Mapping[str, Any], features: FeatureSpec, width: int) -> None:
+        self._model, self._weights, self._width = model, weights, width
+        self._extraction = None if features.extractor is None else Extraction(features.extractor)
+        self._norm = None if features.row_norm is None else float(features.row_norm.number)
+
+    def block(self, encoded: Sequence[Sequence[float] | None]) -> list[list[float] | None]:
+        """The outputs of some rows."""
+        alive = np.array([row is not None for row in encoded], dtype=np.bool_)
+        rows = np.zeros((len(encoded), self._width), dtype=np.float32)
+        for place, row in enumerate(encoded):
+            if row is not None:
+                rows[place] = row
+        if self._extraction is not None:
+            rows, alive = self._extraction.apply(rows, alive)
+            if self._norm is not None:
+                with np.errstate(all="ignore"):
+                    rows = shortened(rows, self._norm).astype(np.float32)
+        outputs = forward(self._model, self._weights, rows.reshape(len(rows), *self._model.graph.inputs[0].shape))
+        alive &= np.asarray(np.isfinite(outputs).all(axis=1))
+        return [values.tolist() if counts else None for values, counts in zip(outputs, alive, strict=True)]

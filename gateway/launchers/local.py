@@ -49,7 +49,7 @@ from privacy.sealing.deks import expand
 from privacy.sealing.manifest import Split
 from privacy.sealing.stores import BlobPath
 from privacy.selftest.claims import Claims
-from privacy.selftest.report import Check, SelfTest, failed, judge
+from privacy.selftest.report import Check, SelfTest, failed, judge, require_whole
 from privacy.units import PrivacyUnit
 
 LARGEST_BODY = 128 * 2**20
@@ -145,7 +145,7 @@ def _converse(on: Collaborators, task: TaskRecord, confinement: Confinement, pre
             if result is None:
                 return Cancelled()
             _check_form(prepared, result.artifact)
-            self_test = _read_self_test(prepared.plan, result.self_test)
+            self_test = _read_self_test(prepared, result.self_test)
     except StaleError:
         raise
     except (PrivgateError, OSError):
@@ -153,10 +153,10 @@ def _converse(on: Collaborators, task: TaskRecord, confinement: Confinement, pre
     return _judged(prepared.plan, Finished(opened, result.artifact, self_test))
 
 
-def _read_self_test(plan: Plan, written: Any) -> SelfTest | None:
+def _read_self_test(prepared: _Prepared, written: Any) -> SelfTest | None:
     """Read a training's self-test; raise `PrivgateError` if it is missing, malformed or where none belongs."""
-    if isinstance(plan, TrainingPlan):
-        return SelfTest.from_fields(written)
+    if isinstance(prepared.plan, TrainingPlan):
+        return require_whole(SelfTest.from_fields(written), prepared.steps - prepared.job.savepoint_step)
     if written is not None:
         raise CorruptError("an evaluation has no self-test")
     return None
@@ -196,6 +196,8 @@ def _prepare(on: Collaborators, job_id: JobId, spool: Path) -> _Prepared:
             table=table,
             initial=initial_of(spec.model),
             savepoint=job.savepoint_step,
+            attempt=job.attempts + 1,
+            started=job.steps_started,
         )
         return _Prepared(job, plan, graph, assignment.to_bytes(), parts, plan.recipe.steps)
     assignment = EvaluationAssignment(tenant=job.tenant, job=job.id, plan=plan, graph=graph, table=table)

@@ -86,11 +86,11 @@ def _judged_binary(outputs: Floats, targets: NDArray[np.float32]) -> _Judged:
 
 
 def _judged_classes(outputs: Floats, targets: NDArray[np.float32]) -> _Judged:
-    finite = np.isfinite(outputs).all(axis=1)
+    finite: NDArray[np.bool_] = np.asarray(np.isfinite(outputs).all(axis=1))
     scores = np.where(finite[:, None], outputs, 0.0)
     predicted = scores.argmax(axis=1)
     total = np.zeros(len(scores))
     for column in (scores - scores.max(axis=1, keepdims=True)).T:
         total += np.exp(column)
-    right = predicted == targets
+    right: NDArray[np.bool_] = np.equal(predicted, targets)
     return _Judged(np.where(finite, 1 / total, np.nan), ~right, right)

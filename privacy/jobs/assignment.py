@@ -19,12 +19,14 @@ from kernel import canonical
 from kernel.checks import text, whole
 from kernel.errors import InvalidError
 from kernel.ids import JobId, TenantId
+from privacy.accounting.mechanisms import MOST_TIMES
 from privacy.graph.check import CheckedGraph, check
 from privacy.graph.spec import ModelGraph
 from privacy.jobs.engines import engine_for
 from privacy.jobs.features import FeatureSpec
 from privacy.jobs.model import INITIAL_LIMIT, check_initial
-from privacy.jobs.plan import EvaluationPlan, ModelSize, TrainingPlan
+from privacy.jobs.plan import EvaluationPlan, TrainingPlan
+from privacy.jobs.size import ModelSize
 from privacy.jobs.strict import bytes_of, text_from
 from privacy.schema import TableSchema
 from privacy.units import PrivacyUnit
@@ -87,6 +89,8 @@ class TrainingAssignment:
         table: The rows.
         initial: Values of the weights that start as `given`, if there are any.
         savepoint: The step to resume from, or 0.
+        attempt: Which attempt this is, from 1.
+        started: Steps that earlier attempts started: what is durable about them.
     """
 
     tenant: TenantId
@@ -96,9 +100,13 @@ class TrainingAssignment:
     table: Table
     initial: bytes | None = None
     savepoint: int = 0
+    attempt: int = 1
+    started: int = 0
 
     def __post_init__(self) -> None:
         whole(0, self.plan.recipe.steps, savepoint=self.savepoint)
+        whole(1, 1 + self.plan.resumes, attempt=self.attempt)
+        whole(self.savepoint, MOST_TIMES, started=self.started)
         _check_agreement(self.plan.rows_per_unit, self.table)
         if self.plan.graph != self.graph.digest or self.plan.features != self.table.features.digest:
             raise InvalidError("the plan belongs to another graph or other features", field="plan")
@@ -120,6 +128,8 @@ class TrainingAssignment:
             "role": Role.TRAIN.value,
             "plan": self.plan.to_fields(),
             "savepoint": self.savepoint,
+            "attempt": self.attempt,
+            "started": self.started,
             "initial": None if self.initial is None else text_from(self.initial),
         }
         return head | _common_json(self.tenant, self.job, self.graph, self.table)
@@ -131,11 +141,11 @@ class TrainingAssignment:
     @classmethod
     def from_bytes(cls, data: bytes) -> TrainingAssignment:
         """Read what `to_bytes` writes; raise `InvalidError` or `TooLargeError` otherwise."""
-        members = _members(canonical.decode(data, limit=LIMIT), Role.TRAIN, "savepoint", "initial")
+        members = _members(canonical.decode(data, limit=LIMIT), Role.TRAIN, "initial", *_RESUME)
         plan = TrainingPlan.from_fields(members["plan"])
         written = members["initial"]
         initial = None if written is None else bytes_of(written, "initial", INITIAL_LIMIT)
-        return cls(**_common(members), plan=plan, savepoint=members["savepoint"], initial=initial)
+        return cls(**_common(members), plan=plan, initial=initial, **{name: members[name] for name in _RESUME})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +190,7 @@ def require_role(request: Mapping[str, Any], role: Role) -> None:
         raise InvalidError("this child was started for another role", field="role")
 
 
+_RESUME = ("savepoint", "attempt", "started")
 _SHARED = ("role", "v", "tenant", "job", "plan", "graph", "features", "schema", "unit", "parts")
 
 

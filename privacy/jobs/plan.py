@@ -51,8 +51,6 @@ _ROW_WORK, _BATCH_WORK, _STEP_WORK, _WEIGHT_WORK, _NODE_WORK = 200, 75_000, 150_
 _MULTIPLIES_AT_ONCE: Final = {EngineName.BOOKKEEPING: 8, EngineName.VMAP: 1, EngineName.OPACUS: 1}
 """How many multiply-adds of a row's pass an engine does in the time of one unit of work."""
 COUNT_NOISE_SHARE = Decimal("0.05")
-LEAST_SUM_SHARE = Decimal("0.64")
-"""Adaptive clipping must leave the sum at least this part of 1/z^2: its noise then grows by at most a quarter."""
 LARGEST_UNIT_GRADIENT = 2**24
 MOST_UNITS_AT_ONCE = 1024
 MOST_NUMBERS_IN_MEMORY = 2**29
@@ -117,8 +115,13 @@ class TrainingPlan(Record):
 
     @property
     def count_noise(self) -> Decimal:
-        """Under adaptive clipping: the deviation of the noise on the count of units that stayed below the clip."""
-        return _ROUND_UP.multiply(self.normaliser.number, COUNT_NOISE_SHARE)
+        """Under adaptive clipping: the deviation of the noise on the count of units that stayed below the clip.
+
+        A twentieth of the expected batch, or 2 z where that is more, so that the count takes at most a sixteenth of
+        the privacy.
+        """
+        share = _ROUND_UP.multiply(self.normaliser.number, COUNT_NOISE_SHARE)
+        return max(share, _ROUND_UP.multiply(Decimal(2), self.noise_multiplier.number))
 
     @property
     def gradient_noise(self) -> Decimal:
@@ -128,21 +131,13 @@ class TrainingPlan(Record):
         count over 1/2 are one Gaussian vector; with z^-2 = g^-2 + (2 s)^-2, g the sum's noise and s the count's, the
         pair costs exactly what the multiplier z costs.
 
-        Raises:
-            InvalidError: The expected batch is too small for it: the count would need most of the privacy.
-
         Reference: Andrew et al. 2021 (arXiv 1905.03871), theorem 1.
         """
         z = self.noise_multiplier.number
         if self.recipe.clipping is not Clipping.ADAPTIVE:
             return z
-        part = _ROUND_UP.divide(z, 2 * self.count_noise)
+        part = _ROUND_UP.divide(z, _ROUND_DOWN.multiply(Decimal(2), self.count_noise))
         left = _ROUND_DOWN.subtract(Decimal(1), _ROUND_UP.multiply(part, part))
-        if left < LEAST_SUM_SHARE:
-            raise InvalidError(
-                "the expected batch is too small for adaptive clipping: raise `sampling_rate` or choose `flat`",
-                field="clipping",
-            )
         return _ROUND_UP.divide(z, _ROUND_DOWN.sqrt(left))
 
     @property
@@ -289,9 +284,7 @@ def plan_training(spec: TrainingSpec, schema: TableSchema, facts: DeclaredFacts)
     )
     _check_work(plan, model)
     _check_rows(plan, model, spec, facts)
-    calibrated = plan.with_noise(calibrate(shape(plan), spec.epsilon, facts.delta))
-    positive(gradient_noise=calibrated.gradient_noise)
-    return calibrated
+    return plan.with_noise(calibrate(shape(plan), spec.epsilon, facts.delta))
 
 
 def plan_evaluation(spec: EvaluationSpec, facts: DeclaredFacts, target: Target = Target.BINARY) -> EvaluationPlan:

@@ -22,8 +22,9 @@ from privacy.budget.balances import Standing
 from privacy.budget.ledger import limits
 from privacy.budget.reservations import Block, BlockHold, by_block
 from privacy.jobs.engines import EngineName
-from privacy.jobs.plan import ModelSize, Plan, TrainingPlan, held_shape, shape
+from privacy.jobs.plan import Plan, TrainingPlan, held_shape, shape
 from privacy.jobs.recipe import Clipping
+from privacy.jobs.size import ModelSize
 
 _PER_MILLE = Decimal("0.001")
 

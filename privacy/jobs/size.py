@@ -47,11 +47,12 @@ class ModelSize(Record):
 
 
 def numbers_per_unit(engine: EngineName, rows_per_unit: int, model: CheckedGraph) -> int:
-    """How many numbers a unit takes in a micro-batch: its values and their gradients, or a gradient of every weight.
+    """How many numbers a unit takes in a micro-batch.
 
-    Book-keeping forms gradients of a few weights at a time, within its own bound.
+    Book-keeping and `vmap` cut a micro-batch into pieces that fit their own bounds; Opacus holds every value and a
+    gradient of every weight at once.
     """
+    if engine is not EngineName.OPACUS:
+        return rows_per_unit * model.width
     values = model.width + 2 * model.activations_per_row + model.scratch_per_row
-    if engine is EngineName.BOOKKEEPING:
-        return values
     return rows_per_unit * max(values, _FORMED * model.graph.weight_elements)

@@ -71,6 +71,13 @@ class Extraction:
         return result, alive & finite
 
 
+def shortened(features: NDArray[Any], bound: float) -> NDArray[Any]:
+    """Scale each row whose Euclidean norm exceeds `bound` down to it."""
+    # Contiguous, so that a row is summed in one order whatever rows stand beside it.
+    norms = np.linalg.norm(np.ascontiguousarray(features, dtype=np.float64), axis=1, keepdims=True)
+    return features * np.where(norms > bound, bound / norms, 1.0)
+
+
 def _prepared(extractor: Extractor) -> tuple[Compute, int]:
     if isinstance(extractor, Scattering):
         return ScatteringTransform(extractor), max(1, _BYTES_AT_ONCE // (_DOUBLE * extractor.width))

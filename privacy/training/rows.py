@@ -28,7 +28,7 @@ from kernel.events import Parameter
 from privacy.jobs.features import Feature, FeatureSpec, Transform, tokens
 from privacy.jobs.labels import Encoding, Label
 from privacy.schema import Column, ColumnKind, TableSchema
-from privacy.training.extract import Extraction
+from privacy.training.extract import Extraction, shortened
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -75,12 +75,15 @@ class RowEncoder:
             blocks = [_feature(feature, column, table.column(column.name)) for feature, column in self._columns]
             features = np.concatenate(blocks, axis=1)
             targets = _target(*self._label, table.column(self._label[1].name))
-            if self._norm is not None:
-                features = _shortened(features, self._norm)
+            if self._norm is not None and self._extraction is None:
+                features = shortened(features, self._norm)
             alive = np.isfinite(features).all(axis=1) & np.isfinite(targets)
             numbers = np.where(alive[:, None], features, 0).astype(np.float32)
         if self._extraction is not None:
             numbers, alive = self._extraction.apply(numbers, alive)
+            if self._norm is not None:
+                with np.errstate(all="ignore"):
+                    numbers = shortened(numbers, self._norm).astype(np.float32)
         return Rows(features=numbers, targets=np.where(alive, targets, 0).astype(np.float32), alive=alive)
 
 
@@ -157,12 +160,6 @@ def _binned(values: Floats, edges: list[float]) -> Floats:
 def _one_hot(places: Floats, width: int) -> Floats:
     hot = (places[:, None] == np.arange(width)).astype(np.float64)
     return np.where(np.isfinite(places)[:, None], hot, math.nan)
-
-
-def _shortened(features: Floats, bound: float) -> Floats:
-    # Contiguous, so that a row is summed in one order whatever rows stand beside it.
-    norms = np.linalg.norm(np.ascontiguousarray(features), axis=1, keepdims=True)
-    return features * np.where(norms > bound, bound / norms, 1.0)
 
 
 def _numbers(values: Any) -> Floats:

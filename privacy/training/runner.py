@@ -3,8 +3,8 @@
 Rules
 -----
 1. Whatever can be wrong is found before `rehearsed`; after the key the run has one outcome, whatever the rows are.
-2. What is sent: `rehearsed`, `need`, encrypted savepoints, and at the end the weights with the number of steps.
-   Nothing is derived from rows or their number except the noised weights.
+2. What is sent: `rehearsed`, `need`, encrypted savepoints, and at the end the weights with the number of steps and
+   the self-test's figures. Nothing is derived from rows or their number except the noised weights.
 3. One thread, denormals flushed: a row must not be able to slow a step down.
 
 Form: docs/formats/job-child.md.
@@ -12,24 +12,29 @@ Form: docs/formats/job-child.md.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 
-from privacy.graph.weights import pack_weights
+from kernel.errors import CorruptError
+from privacy.graph.weights import pack_weights, unpack_initial
 from privacy.jobs.assignment import LIMIT, Role, TrainingAssignment, require_role
 from privacy.jobs.plan import performance_of
 from privacy.sandbox.frames import Channel
 from privacy.sealing.deks import KEY_BYTES
 from privacy.sealing.secret import SecretBytes
+from privacy.selftest.claims import Claims
+from privacy.selftest.rehearsal import rehearse
+from privacy.selftest.witness import Witness
+from privacy.training.choosing import choose_engine
 from privacy.training.dialogue import LARGEST_BODY, ask, expect
 from privacy.training.loading import load_units
-from privacy.training.opacus_engine import OpacusEngine
-from privacy.training.plan_runner import RunState, Stopped, first_state, released_weights, run_plan
-from privacy.training.preflight import rehearse
+from privacy.training.plan_runner import Stopped, run_plan
 from privacy.training.rows import RowEncoder
 from privacy.training.savepoints import open_state, seal_state
+from privacy.training.state import RunState, first_state, released_weights
 
 
 def main(channel: Channel, request: Mapping[str, Any]) -> None:
@@ -47,21 +52,23 @@ def main(channel: Channel, request: Mapping[str, Any]) -> None:
     assignment = TrainingAssignment.from_bytes(expect(channel, "assignment", LIMIT))
     plan, model = assignment.plan, assignment.model()
     encoder = RowEncoder(assignment.table.features, assignment.table.schema)
-    engine = OpacusEngine(model, plan.loss)
+    engine = choose_engine(model, plan.loss, plan)
     performance = performance_of(plan, model)
-    rehearse(plan, performance, model, encoder, assignment.table.schema, engine)
+    rehearsed = rehearse(plan, performance, model, encoder, assignment.table.schema, engine)
     channel.send({"m": "rehearsed"})
     body = expect(channel, "key", LARGEST_BODY)
     with SecretBytes(body[:KEY_BYTES]) as data_key, SecretBytes(body[KEY_BYTES : 2 * KEY_BYTES]) as job_key:
         state = _start(assignment, engine.size, job_key, body[2 * KEY_BYTES :])
+        witness = Witness(Claims.of(plan))
         units = load_units(assignment.table, encoder, data_key)
         dialogue = PipeDialogue(channel, assignment, job_key)
         try:
-            state = run_plan(plan, performance, engine, units, dialogue, state)
+            state = run_plan(plan, performance, engine, units, dialogue, state, witness)
         except Stopped:
             return
     weights = released_weights(plan, model.graph, state)
-    channel.send({"m": "result", "steps": state.step}, pack_weights(model.graph, weights))
+    result = {"m": "result", "steps": state.step, "self_test": witness.report(rehearsed).to_fields()}
+    channel.send(result, pack_weights(model.graph, weights))
 
 
 def quiet_arithmetic() -> None:
@@ -85,12 +92,18 @@ class PipeDialogue:
     def save(self, state: RunState) -> None:
         """Send an encrypted savepoint."""
         of = self._assignment
-        sealed = seal_state(state, of.plan.digest, self._key, of.tenant, of.job)
+        sealed = seal_state(state, of.plan, self._key, of.tenant, of.job)
         self._channel.send({"m": "savepoint", "step": state.step}, sealed)
 
 
 def _start(assignment: TrainingAssignment, size: int, job_key: SecretBytes, sealed: bytes) -> RunState:
-    if not assignment.savepoint:
-        return first_state(assignment.graph)
-    digest = assignment.plan.digest
-    return open_state(sealed, digest, assignment.savepoint, size, job_key, assignment.tenant, assignment.job)
+    of = assignment
+    if of.savepoint:
+        state = open_state(sealed, of.plan, of.savepoint, size, job_key, of.tenant, of.job)
+        if state.attempt >= of.attempt or state.started > of.started:
+            raise CorruptError("a savepoint of this attempt or a later one, or of more steps than are recorded")
+    else:
+        given = None if of.initial is None else unpack_initial(of.graph, of.initial)
+        state = first_state(of.graph, given=given)
+    # What an earlier attempt started and lost is in the parent's number, not in the savepoint.
+    return dataclasses.replace(state, attempt=of.attempt, started=of.started)

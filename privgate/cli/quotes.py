@@ -19,7 +19,7 @@ Purpose = Annotated[str | None, typer.Option(help="Why; a grant must cover it.")
 Epsilon = Annotated[str | None, typer.Option(help="Of this job alone.")]
 Label = Annotated[str | None, typer.Option(help="The column to predict (training).")]
 Model = Annotated[
-    str | None, typer.Option(help="A template, or a file with a model or graph: .json, .yaml (training).")
+    str | None, typer.Option(help="A template, or a file: a model or graph (.json, .yaml), .pt2, .onnx (training).")
 ]
 Recipe = Annotated[list[str] | None, typer.Option(help="name=value, may be repeated: --recipe steps=200 (training).")]
 ReleaseOption = Annotated[str | None, typer.Option("--release", help="rel_... to evaluate on the dataset's holdout.")]
@@ -77,12 +77,24 @@ def written_request(
 
 
 def _model(written: str | None) -> str | dict[str, Any] | None:
-    """A template's name, or what a file says: a model as requests have it, or a bare graph."""
-    from privgate.cli.documents import read_document
+    """A template's name, or what a file says: a model as requests have it, a bare graph, or another library's model."""
+    if written is None:
+        return None
+    match Path(written).suffix.lower():
+        case ".json" | ".yaml" | ".yml":
+            from privgate.cli.documents import read_document
 
-    if written is None or Path(written).suffix.lower() not in (".json", ".yaml", ".yml"):
-        return written
-    return read_document(Path(written))
+            return read_document(Path(written))
+        case ".pt2":
+            from privgate import modelling
+
+            return modelling.from_pt2(written).to_request()
+        case ".onnx":
+            from privgate import modelling
+
+            return modelling.from_onnx(written).to_request()
+        case _:
+            return written
 
 
 def read_request(path: Path) -> dict[str, Any]:

@@ -185,6 +185,13 @@ class Transcript:
     ending: Ending | None = None
 
     @property
+    def forms(self) -> list[tuple[dict[str, Any], int]]:
+        """The frames, with the figures of a self-test, which are random, reduced to their names."""
+        return [
+            ({n: sorted(v) if n == "self_test" else v for n, v in header.items()}, size) for header, size in self.frames
+        ]
+
+    @property
     def started(self) -> list[int]:
         """The steps that were announced."""
         return [header["upto"] for header, _ in self.frames if header["m"] == "need"]

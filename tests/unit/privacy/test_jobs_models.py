@@ -187,18 +187,17 @@ def test_no_choice_of_engine_or_clipping_changes_the_price() -> None:
 
 
 def test_adaptive_clipping_pays_for_its_count_out_of_the_same_noise() -> None:
-    """z^-2 = g^-2 + (2 s)^-2: sum and count are one Gaussian of multiplier z; where that is too dear it is refused."""
+    """z^-2 = g^-2 + (2 s)^-2: sum and count are one Gaussian of multiplier z, at most 4 % more noisy."""
     plan, _ = _plan(declared=jobs.facts(public_size=60_000), recipe={"clipping": "adaptive"})
     z, g, s = plan.noise_multiplier.number, plan.gradient_noise, plan.count_noise
-    assert s == plan.normaliser.number / 20
+    assert s == max(plan.normaliser.number / 20, 2 * z)
     assert g >= z
     assert abs(1 / z**2 - 1 / g**2 - 1 / (2 * s) ** 2) < Decimal("1e-20")
     assert 1 / g**2 + 1 / (2 * s) ** 2 <= 1 / z**2
     flat, _ = _plan(declared=jobs.facts(public_size=60_000))
     assert flat.gradient_noise == flat.noise_multiplier.number
-    with pytest.raises(InvalidError) as refused:
-        _plan(declared=jobs.facts(public_size=60), recipe={"clipping": "adaptive"})
-    assert refused.value.field == "clipping"
+    few, _ = _plan(declared=jobs.facts(public_size=60), recipe={"clipping": "adaptive"})
+    assert few.noise_multiplier.number < few.gradient_noise < few.noise_multiplier.number * Decimal("1.04")
 
 
 def test_a_micro_batch_fits_into_memory_and_the_batch_is_free() -> None:

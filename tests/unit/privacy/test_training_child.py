@@ -22,6 +22,7 @@ from privacy.jobs.assignment import EvaluationAssignment, TrainingAssignment
 from privacy.sandbox.endings import Ending
 from privacy.sealing.manifest import Split
 from privacy.sealing.secret import SecretBytes
+from privacy.selftest.report import SelfTest
 from privacy.training import runner as training_runner
 from privacy.training.rows import RowEncoder
 from privacy.training.savepoints import open_state
@@ -75,8 +76,9 @@ def test_the_frames_are_those_of_the_plan(sealed: jobs.Sealed) -> None:
     expected: list[dict[str, Any]] = [{"m": "rehearsed"}]
     for upto in chunks[:-1]:
         expected += [{"m": "need", "upto": upto}, {"m": "savepoint", "step": upto}]
-    expected += [{"m": "need", "upto": 20}, {"m": "result", "steps": 20}]
-    assert [header for header, _ in seen.frames] == expected
+    figures = sorted(SelfTest.__dataclass_fields__)
+    expected += [{"m": "need", "upto": 20}, {"m": "result", "steps": 20, "self_test": figures}]
+    assert [header for header, _ in seen.forms] == expected
 
 
 def _hostile_tables() -> dict[str, pa.Table]:
@@ -114,7 +116,7 @@ def test_what_leaves_has_one_form_whatever_the_rows_are(tmp_path: Path, unit: An
         run = converse_here(assignment, keys_for(sealed, JOB_KEY))
         weights = _weights(assignment, run.artifact)
         assert all(np.isfinite(value).all() for value in weights.values()), name
-        seen[name] = (json.dumps(run.frames), run.ending)
+        seen[name] = (json.dumps(run.forms), run.ending)
     assert len(set(seen.values())) == 1, seen
 
 
@@ -147,7 +149,7 @@ def test_a_killed_run_resumes_from_its_savepoint(sealed: jobs.Sealed) -> None:
     assignment = jobs.training(sealed, recipe=FEW_STEPS)
     first = converse(assignment, keys_for(sealed, JOB_KEY), sealed.paths, lambda upto: KILL if upto > 8 else GO)
     assert (first.artifact, first.ending, sorted(first.savepoints)) == (None, Ending.STOPPED, [2, 4, 6, 8])
-    resumed = dataclasses.replace(assignment, savepoint=8)
+    resumed = dataclasses.replace(assignment, savepoint=8, attempt=2, started=10)
     second = converse(resumed, keys_for(sealed, JOB_KEY, first.savepoints[8]), sealed.paths)
     assert second.started == [10, 12, 14, 16, 18, 20]
     assert second.ending is Ending.FINISHED
@@ -158,7 +160,7 @@ def test_every_attempt_draws_fresh_noise_and_samples(sealed: jobs.Sealed) -> Non
     """Two attempts from one savepoint part at the first step: no random state is stored or restored."""
     assignment = jobs.training(sealed, recipe=FEW_STEPS)
     first = converse_here(assignment, keys_for(sealed, JOB_KEY), lambda upto: STOP if upto > 4 else GO)
-    resumed = dataclasses.replace(assignment, savepoint=2)
+    resumed = dataclasses.replace(assignment, savepoint=2, attempt=2, started=6)
     again = [
         converse_here(
             resumed,
@@ -169,9 +171,8 @@ def test_every_attempt_draws_fresh_noise_and_samples(sealed: jobs.Sealed) -> Non
     ]
     size = assignment.graph.weight_elements
     with SecretBytes(JOB_KEY) as key:
-        digest = assignment.plan.digest
         states = [
-            open_state(run.savepoints[4], digest, 4, size, key, assignment.tenant, assignment.job)
+            open_state(run.savepoints[4], assignment.plan, 4, size, key, assignment.tenant, assignment.job)
             for run in (first, *again)
         ]
     assert not any(np.isclose(a.weights, b.weights, rtol=1e-6).any() for a, b in ((states[0], states[1]), states[1:]))
@@ -199,12 +200,14 @@ def test_a_savepoint_of_another_job_step_plan_or_key_ends_the_attempt(sealed: jo
     first = converse_here(assignment, keys_for(sealed, JOB_KEY), lambda upto: STOP if upto > 4 else GO)
     saved = first.savepoints[4]
     other_job = jobs.training(sealed, recipe=FEW_STEPS).job
+    later = dataclasses.replace(assignment, savepoint=4, attempt=2, started=6)
     for attempt, body in (
-        (dataclasses.replace(assignment, savepoint=4, job=other_job), keys_for(sealed, JOB_KEY, saved)),
-        (dataclasses.replace(assignment, savepoint=2), keys_for(sealed, JOB_KEY, saved)),
-        (dataclasses.replace(assignment, savepoint=4), keys_for(sealed, os.urandom(32), saved)),
-        (dataclasses.replace(assignment, savepoint=4), keys_for(sealed, JOB_KEY, saved[:-1] + b"\x00")),
-        (dataclasses.replace(assignment, savepoint=4), keys_for(sealed, JOB_KEY)),
+        (dataclasses.replace(later, savepoint=4, job=other_job), keys_for(sealed, JOB_KEY, saved)),
+        (dataclasses.replace(later, savepoint=2), keys_for(sealed, JOB_KEY, saved)),
+        (dataclasses.replace(later, savepoint=4), keys_for(sealed, os.urandom(32), saved)),
+        (dataclasses.replace(later, savepoint=4), keys_for(sealed, JOB_KEY, saved[:-1] + b"\x00")),
+        (dataclasses.replace(later, savepoint=4), keys_for(sealed, JOB_KEY)),
+        (dataclasses.replace(later, attempt=1), keys_for(sealed, JOB_KEY, saved)),
     ):
         assert _refused(attempt, body) == ["rehearsed"]
 
@@ -252,7 +255,7 @@ def test_a_savepoint_holds_noisy_state_only(sealed: jobs.Sealed) -> None:
     with SecretBytes(JOB_KEY) as key:
         state = open_state(
             run.savepoints[6],
-            assignment.plan.digest,
+            assignment.plan,
             6,
             assignment.graph.weight_elements,
             key,
