@@ -8,6 +8,8 @@ from privacy.jobs.assignment import TrainingAssignment
 from privacy.jobs.plan import performance_of
 from privacy.sealing.deks import KEY_BYTES
 from privacy.sealing.secret import SecretBytes
+from privacy.selftest.claims import Claims
+from privacy.selftest.witness import Witness
 from privacy.training.loading import load_units
 from privacy.training.opacus_engine import OpacusEngine
 from privacy.training.plan_runner import RunState, first_state, released_weights, run_plan
@@ -36,7 +38,8 @@ def main() -> None:
     engine = OpacusEngine(model, plan.loss)
     with SecretBytes(given[:KEY_BYTES]) as key:
         units = load_units(assignment.table, encoder, key)
-    state = run_plan(plan, performance_of(plan, model), engine, units, Silent(), first_state(assignment.graph))
+    cut, witness = performance_of(plan, model), Witness(Claims.of(plan))
+    state = run_plan(plan, cut, engine, units, Silent(), first_state(assignment.graph), witness)
     released_weights(plan, model.graph, state)
 
 

@@ -6,9 +6,9 @@ Rules
    noise and counts as a step.
 2. Before a chunk runs the parent has made durable that it starts; it may answer stop instead, then nothing leaves.
 3. A step costs at least the declared number of micro-batches; a larger sample costs a whole multiple of them.
-4. A resumed run continues from noisy state with fresh noise and fresh samples; there is nothing random to restore.
-5. The run always ends with finite weights: after each step what is not finite becomes 0 and the rest is held within
-   +-10^6. That only uses what is noised already.
+4. A resumed run continues from noisy state with fresh streams: fresh noise, fresh samples and fresh places.
+5. The witness' canaries are the last units of the population and its dead coordinates the last of the gradient: one
+   sampler and one noise vector serve all. They are cut off before the update.
 
 Reference: Abadi et al. 2016, algorithm 1, with Poisson sampling and the declared batch as normaliser.
 """
@@ -16,41 +16,22 @@ Reference: Abadi et al. 2016, algorithm 1, with Poisson sampling and the declare
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kernel.ids import Entropy
-from privacy.graph.spec import InitialRule, ModelGraph
 from privacy.jobs.plan import Performance, TrainingPlan
-from privacy.jobs.recipe import Averaging
-from privacy.training.engine import Engine, unflatten
-from privacy.training.noise import noisy_sum, uniforms
+from privacy.training.ahead import noise_source
+from privacy.training.clipping import MARGIN, ClipRule
+from privacy.training.engine import Engine, Floats, MicroBatch
+from privacy.training.noise import add_noise, average, grid_of, noise_vector
 from privacy.training.sampling import Indices, poisson_sample
-from privacy.training.units import UnitTable
+from privacy.training.slots import placed
+from privacy.training.state import Descent, RunState, first_state, released_weights
+from privacy.training.stream import Gaussians, NoiseStream
 
-Floats: TypeAlias = NDArray[np.float64]
-LARGEST_WEIGHT = 1e6
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunState:
-    """Where a run stands: noisy state only.
-
-    Attributes:
-        step: Steps done.
-        weights: Flattened in the graph's order.
-        velocity: Momentum.
-        total: Running sum of the averaged weights.
-    """
-
-    step: int
-    weights: Floats
-    velocity: Floats
-    total: Floats
+__all__ = ["Dialogue", "RunState", "Stopped", "Units", "Witness", "first_state", "released_weights", "run_plan"]
 
 
 class Dialogue(Protocol):
@@ -65,6 +46,43 @@ class Dialogue(Protocol):
         ...
 
 
+class Units(Protocol):
+    """The rows of a block, by unit."""
+
+    def __len__(self) -> int:
+        """How many units there are."""
+        ...
+
+    def gather(self, members: Indices, places: int) -> MicroBatch:
+        """The rows of some units, in the order of their places; negative numbers are empty places."""
+        ...
+
+
+class Witness(Protocol):
+    """Who watches the mechanism (`privacy.selftest`)."""
+
+    @property
+    def units(self) -> int:
+        """How many canary units stand at the end of the population."""
+        ...
+
+    @property
+    def coordinates(self) -> int:
+        """How many dead coordinates it needs."""
+        ...
+
+    def moves(self, canaries: Indices) -> Floats:
+        """What the drawn canaries add to the dead coordinates, in units of the clip."""
+        ...
+
+    def observe(self, *, noise: Floats, dead: Floats, canaries: Indices) -> None:
+        """Take in one step: the noise over its deviation, the averaged dead coordinates over the clip, who was drawn.
+
+        The arrays are used again: what is kept must be copied.
+        """
+        ...
+
+
 class Stopped(Exception):  # noqa: N818 - not an error: the parent said stop
     """The parent answered stop; nothing of the run may leave."""
 
@@ -73,9 +91,10 @@ def run_plan(
     plan: TrainingPlan,
     performance: Performance,
     engine: Engine,
-    units: UnitTable,
+    units: Units,
     dialogue: Dialogue,
     start: RunState,
+    witness: Witness,
     entropy: Entropy = os.urandom,
 ) -> RunState:
     """Take the plan's remaining steps.
@@ -87,7 +106,8 @@ def run_plan(
         units: The rows of the train block, by unit.
         dialogue: The parent's side.
         start: A first state (`first_state`) or an opened savepoint.
-        entropy: Where random bytes come from; nothing but tests passes another.
+        witness: Who watches.
+        entropy: Where the streams' keys come from; nothing but tests passes another.
 
     Returns:
         The state after the last step.
@@ -95,77 +115,71 @@ def run_plan(
     Raises:
         Stopped: The parent answered stop.
     """
-    state = start
-    steps = plan.recipe.steps
-    while state.step < steps:
-        upto = min(state.step + plan.savepoint_interval, steps)
-        if not dialogue.may_start(upto):
-            raise Stopped
-        while state.step < upto:
-            engine.set_weights(state.weights)
-            state = next_state(plan, state, _noisy_gradient(plan, performance, engine, units, entropy))
-        if upto < steps:
-            dialogue.save(state)
-    return state
+    rule = ClipRule.of(plan)
+    clip = rule.start if start.clip is None else start.clip
+    descent, started, steps = Descent(plan, start), start.started, plan.recipe.steps
+    size = engine.size + witness.coordinates + rule.coordinates
+    with noise_source(size, entropy) as source:
+        step = _Step(plan, performance, engine, units, witness, rule, size, source, NoiseStream(entropy))
+        while descent.step < steps:
+            upto = min(descent.step + plan.savepoint_interval, steps)
+            if not dialogue.may_start(upto):
+                raise Stopped
+            started += upto - descent.step
+            while descent.step < upto:
+                engine.set_weights(descent.weights)
+                gradient, clip = step.take(clip)
+                descent.move(gradient)
+            if upto < steps:
+                dialogue.save(descent.state(clip, start.attempt, started))
+    return descent.state(clip, start.attempt, started)
 
 
-def first_state(graph: ModelGraph, entropy: Entropy = os.urandom) -> RunState:
-    """The state before the first step, with weights drawn as the graph says."""
-    parts = []
-    for weight in graph.weights:
-        bound = 0.0 if weight.init.bound is None else float(weight.init.bound.number)
-        drawn = uniforms(weight.elements, entropy) if weight.init.rule is InitialRule.UNIFORM else 0.5
-        parts.append(np.broadcast_to(bound * (2 * np.asarray(drawn) - 1), (weight.elements,)))
-    weights = np.concatenate(parts)
-    return RunState(step=0, weights=weights, velocity=np.zeros_like(weights), total=np.zeros_like(weights))
+class _Step:
+    """What one step does with private rows: sample, sum what is clipped, add noise, divide by the declared batch."""
 
+    def __init__(
+        self,
+        plan: TrainingPlan,
+        performance: Performance,
+        engine: Engine,
+        units: Units,
+        witness: Witness,
+        rule: ClipRule,
+        size: int,
+        source: Gaussians,
+        choices: NoiseStream,
+    ) -> None:
+        self._performance, self._engine, self._units, self._witness = performance, engine, units, witness
+        self._rule, self._source, self._choices = rule, source, choices
+        self._rate = float(plan.recipe.sampling_rate.number)
+        self._vector = np.zeros(size)
+        self._dead = slice(engine.size, engine.size + witness.coordinates)
 
-def next_state(plan: TrainingPlan, state: RunState, gradient: Floats) -> RunState:
-    """One update from a noisy gradient; a function of noisy values and of the step's number only."""
-    recipe = plan.recipe
-    rate = float(recipe.learning_rate.number) * recipe.schedule.factor(state.step, recipe.steps)
-    pull = float(recipe.weight_decay.number) * state.weights
-    velocity = _bounded(float(recipe.momentum.number) * state.velocity + gradient + pull)
-    weights = _bounded(state.weights - rate * velocity)
-    averaged = recipe.averaging is Averaging.SECOND_HALF and state.step >= recipe.steps // 2
-    return RunState(
-        step=state.step + 1,
-        weights=weights,
-        velocity=velocity,
-        total=state.total + weights if averaged else state.total,
-    )
+    def take(self, clip: float) -> tuple[Floats, float]:
+        """One step at this clip: the noisy gradient, good until the next step, and the next clip."""
+        known = len(self._units)
+        chosen = poisson_sample(known + self._witness.units, self._rate, self._choices.draw)
+        canaries = chosen[chosen >= known] - known
+        self._sum(chosen[: len(chosen) - len(canaries)], canaries, clip)
+        sigma, grid = self._rule.noise * clip, grid_of(clip, len(self._vector))
+        noise = noise_vector(self._source, len(self._vector), sigma, grid)
+        averaged = average(add_noise(self._vector, noise, grid), grid, self._rule.batch)
+        np.multiply(noise, grid / sigma, out=noise)
+        self._witness.observe(noise=noise, dead=averaged[self._dead] / clip, canaries=canaries)
+        return averaged[: self._engine.size], self._rule.following(clip, float(averaged[-1]))
 
-
-def released_weights(plan: TrainingPlan, graph: ModelGraph, state: RunState) -> dict[str, NDArray[np.float32]]:
-    """What is released: the last weights or the mean over the second half, in float32, always finite."""
-    steps = plan.recipe.steps
-    flat = state.weights
-    if plan.recipe.averaging is Averaging.SECOND_HALF:
-        flat = state.total / (steps - steps // 2)
-    shapes = {weight.name: weight.shape for weight in graph.weights}
-    return {name: value.astype(np.float32) for name, value in unflatten(flat, shapes).items()}
-
-
-def _noisy_gradient(
-    plan: TrainingPlan, performance: Performance, engine: Engine, units: UnitTable, entropy: Entropy
-) -> Floats:
-    """Sample, sum what is clipped, add noise, divide by the declared batch."""
-    chosen = poisson_sample(len(units), float(plan.recipe.sampling_rate.number), entropy)
-    total, clip = np.zeros(engine.size), float(plan.engine_clip)
-    for members in micro_batches(chosen, performance):
-        total += engine.clipped_sum(units.gather(members, performance.units_at_once), clip).total
-    noisy = noisy_sum(total, float(plan.recipe.clip.number), float(plan.sigma), entropy)
-    return noisy / float(plan.normaliser.number)
-
-
-def micro_batches(chosen: Indices, performance: Performance) -> Iterator[Indices]:
-    """Cut a sample; at least the declared number of micro-batches, and a whole multiple of it, the last ones empty."""
-    size, least = performance.units_at_once, performance.least_micro_batches
-    needed = -(-len(chosen) // size)
-    for number in range(max(1, -(-needed // least)) * least):
-        yield chosen[number * size : (number + 1) * size]
-
-
-def _bounded(values: Floats) -> Floats:
-    finite = np.nan_to_num(values, nan=0.0, posinf=LARGEST_WEIGHT, neginf=-LARGEST_WEIGHT)
-    return np.clip(finite, -LARGEST_WEIGHT, LARGEST_WEIGHT)
+    def _sum(self, members: Indices, canaries: Indices, clip: float) -> None:
+        """Clipped gradients, canaries and, where it is paid for, the count of whom the clip did not shorten."""
+        size, vector = self._engine.size, self._vector
+        vector[:size] = 0
+        counted = within = 0
+        for places in placed(members, self._performance, self._choices):
+            batch = self._units.gather(places, len(places))
+            found = self._engine.clipped_sum(batch, clip * MARGIN)
+            vector[:size] += found.total
+            counted += int(batch.counts.any(axis=1).sum())
+            within += found.within
+        vector[self._dead] = self._witness.moves(canaries) * clip
+        if self._rule.coordinates:
+            vector[-1] = self._rule.mark(clip, counted, within)

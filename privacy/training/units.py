@@ -4,8 +4,7 @@ Rules
 -----
 1. All numbers of all rows lie in one contiguous float32 array, the rows of one unit side by side.
 2. A unit has at most `rows_per_unit` rows here, whatever the file holds; which ones depends on its own rows only.
-3. A micro-batch is gathered into its fixed shape with padding; a dead row and padding look the same: zeros that do not
-   count.
+3. A micro-batch is gathered into its fixed shape; a dead row and an empty place look the same: zeros that do not count.
 """
 
 from __future__ import annotations
@@ -65,19 +64,38 @@ class UnitTable:
         used = places < self.rows_per_unit
         return Rows(features=self.rows.features[used], targets=self.rows.targets[used], alive=self.rows.alive[used])
 
-    def gather(self, members: Indices, places: int) -> MicroBatch:
-        """Copy the rows of some units into a micro-batch with room for `places` units."""
-        offsets = np.arange(self.rows_per_unit)
-        index = np.full((places, self.rows_per_unit), -1, dtype=np.int64)
-        wanted = self.starts[members, None] + offsets
-        index[: len(members)] = np.where(wanted < self.starts[members + 1, None], wanted, -1)
-        held = index >= 0
-        counts = held.copy()
-        counts[held] = self.rows.alive[index[held]]
-        features = np.zeros((*index.shape, self.rows.features.shape[1]), dtype=np.float32)
-        targets = np.zeros(index.shape, dtype=np.float32)
-        features[held], targets[held] = self.rows.features[index[held]], self.rows.targets[index[held]]
-        return MicroBatch(features=features, targets=targets, counts=counts)
+    def gather(self, members: Indices, places: int | None = None) -> MicroBatch:
+        """Copy the rows of some units into a micro-batch.
+
+        Args:
+            members: Numbers of units, in the order of their places; negative where a place is empty.
+            places: How many places there are, if more than members: the rest is empty.
+        """
+        if places is not None and places > len(members):
+            members = np.concatenate([members, np.full(places - len(members), -1, dtype=np.int64)])
+        if self.rows_per_unit == 1 and len(self) == len(self.rows.alive):
+            # Every unit is one row, unit i row i.
+            return _taken(self.rows, members[:, None])
+        first, end = self.starts[members], self.starts[members + 1]
+        index = first[:, None] + np.arange(self.rows_per_unit)
+        return _taken(self.rows, np.where((index < end[:, None]) & (members >= 0)[:, None], index, -1))
+
+
+def _taken(rows: Rows, index: Indices) -> MicroBatch:
+    """The rows at these places, shape [units, rows of one]; zeros that do not count where the index is negative."""
+    if not len(rows.alive):
+        index = np.full_like(index, -1)
+        rows = _one_dead_row(rows.features.shape[1])
+    free = index < 0
+    features, targets, counts = rows.features[index], rows.targets[index], rows.alive[index]
+    features[free], targets[free], counts[free] = 0, 0, False
+    return MicroBatch(features=features, targets=targets, counts=counts)
+
+
+def _one_dead_row(width: int) -> Rows:
+    """One dead row, to take from where there is none."""
+    zeros = np.zeros((1, width), dtype=np.float32)
+    return Rows(features=zeros, targets=zeros[:, 0], alive=np.zeros(1, dtype=np.bool_))
 
 
 def joined(parts: Sequence[Rows], width: int) -> Rows:

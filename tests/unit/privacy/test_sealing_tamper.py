@@ -33,9 +33,10 @@ from privacy.sealing.manifest import Manifest, Part, PartAddress, Split, open_ma
 from privacy.sealing.secret import SecretBytes
 from privacy.sealing.tables import PartReader, PartWriter, verify_part
 from privacy.sealing.wrapping import KeyContext, WrappedKey
-from privacy.training.plan_runner import RunState
 from privacy.training.savepoints import open_state, seal_state
+from privacy.training.state import RunState
 from privacy.units import PrivacyUnit, UnitKind
+from tests.support import jobs
 
 CASES = 2_100
 LEAST = 2_000
@@ -44,7 +45,7 @@ TENANT, DATASET, VERSION = TenantId.new(os.urandom), DatasetId.new(os.urandom), 
 JOB = JobId.new(os.urandom)
 DEK = new_dek(os.urandom)
 NOW = datetime(2026, 11, 27, tzinfo=UTC)
-PLAN = Digest.of(b"plan")
+PLAN = jobs.plan()
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,9 @@ def savepoint(_: Path) -> Artefact:
     """A training state."""
 
     def sealed(step: int, job: JobId = JOB) -> bytes:
-        state = RunState(step=step, weights=np.ones(9) * step, velocity=np.zeros(9), total=np.ones(9))
+        state = RunState(
+            step=step, weights=np.ones(9) * step, velocity=np.zeros(9), total=np.ones(9), clip=1.0, started=step
+        )
         return seal_state(state, PLAN, DEK, TENANT, job)
 
     def opened(data: bytes) -> Any:

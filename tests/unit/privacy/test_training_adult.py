@@ -17,6 +17,8 @@ from privacy.graph.forward import forward
 from privacy.jobs.plan import performance_of, plan_training
 from privacy.jobs.spec import complete_training
 from privacy.schema import ColumnKind, TableSchema
+from privacy.selftest.claims import Claims
+from privacy.selftest.witness import Witness
 from privacy.training.opacus_engine import OpacusEngine
 from privacy.training.plan_runner import first_state, released_weights, run_plan
 from privacy.training.rows import RowEncoder
@@ -78,7 +80,9 @@ def test_adult_at_epsilon_1_reaches_090(tmp_path: Path) -> None:
     encoder = RowEncoder(wanted.features, schema)
     units = UnitTable.of_records(encoder.encode(_table(of, schema, [owned[place] for place in order])))
     engine = OpacusEngine(model, plan.loss)
-    state = run_plan(plan, performance_of(plan, model), engine, units, _Always(), first_state(model.graph))
+    state = run_plan(
+        plan, performance_of(plan, model), engine, units, _Always(), first_state(model.graph), Witness(Claims.of(plan))
+    )
     rows = encoder.encode(_table(of, schema, tests))
     scores = forward(model, released_weights(plan, model.graph, state), rows.features)[:, 0]
     auc = _auc(scores[rows.alive], rows.targets[rows.alive] > 0.5)

@@ -16,10 +16,11 @@ import pytest
 from scipy import stats
 
 import privacy
-from kernel.errors import InvalidError
-from privacy.training import noise, plan_runner, sampling
-from privacy.training.noise import gaussian_vector, grid_of, noisy_sum, uniforms
+from kernel.errors import CorruptError, InvalidError
+from privacy.training import ahead, plan_runner, stream
+from privacy.training.noise import add_noise, average, grid_of, noise_vector, uniforms
 from privacy.training.sampling import poisson_sample
+from privacy.training.stream import NoiseStream
 
 SIZE = 200_000
 ALARM = 1e-9
@@ -29,6 +30,17 @@ def _spread_is(sample: np.ndarray, sigma: float) -> bool:
     """Chi-square test of the variance around a known mean of 0."""
     statistic = float((sample**2).sum()) / sigma**2
     return 2 * min(stats.chi2.cdf(statistic, len(sample)), stats.chi2.sf(statistic, len(sample))) > ALARM
+
+
+def gaussian_vector(size: int) -> np.ndarray:
+    """Of a stream of its own."""
+    return NoiseStream().gaussians(size)
+
+
+def noisy_sum(total: np.ndarray, clip: float, sigma: float) -> np.ndarray:
+    """What a step does with a sum, by a batch of one."""
+    grid = grid_of(clip, total.size)
+    return average(add_noise(total.copy(), noise_vector(NoiseStream(), total.size, sigma, grid), grid), grid, 1.0)
 
 
 def _drawn(sigma: float, size: int = SIZE) -> np.ndarray:
@@ -102,26 +114,25 @@ def test_rounding_to_the_grid_stays_within_the_margin() -> None:
 
 def test_without_entropy_there_is_no_noise_but_an_error() -> None:
     """A source that runs dry ends the run; nothing replaces it."""
+    with pytest.raises(CorruptError, match="ran dry"):
+        NoiseStream(lambda size: b"")
     with pytest.raises(ValueError, match=r"buffer|size|reshape|broadcast"):
-        noisy_sum(np.zeros(4), 1.0, 1.0, lambda size: b"")
+        uniforms(4, lambda size: bytes(9))
     with pytest.raises(InvalidError, match="sigma"):
-        noisy_sum(np.zeros(4), 1.0, 0.0)
+        noise_vector(NoiseStream(), 4, 0.0, 1.0)
 
 
-def test_the_same_bytes_give_the_same_noise_and_the_default_is_the_operating_systems() -> None:
-    """Randomness comes in as one argument; everything that draws defaults to `os.urandom`."""
-    assert (
-        gaussian_vector(9, lambda size: bytes(range(256))[:size])
-        == gaussian_vector(9, lambda size: bytes(range(256))[:size])
-    ).all()
-    for function in (
+def test_everything_that_draws_defaults_to_the_operating_system() -> None:
+    """Randomness comes in as one argument, and nothing in production passes it."""
+    drawing = (
         uniforms,
-        gaussian_vector,
-        noisy_sum,
         poisson_sample,
         plan_runner.run_plan,
         plan_runner.first_state,
-    ):
+        ahead.noise_source,
+        stream.NoiseStream,
+    )
+    for function in drawing:
         assert inspect.signature(function).parameters["entropy"].default is os.urandom, function
 
 
@@ -225,5 +236,3 @@ def test_uniforms_never_are_zero() -> None:
     low, high = uniforms(1, lambda size: b"\x00" * size)[0], uniforms(1, lambda size: b"\xff" * size)[0]
     assert 0 < low < 2**-64
     assert high == 1.0
-    assert np.isfinite(gaussian_vector(2, lambda size: b"\x00" * size)).all()
-    assert sampling.uniforms is noise.uniforms

@@ -24,21 +24,16 @@ from privacy.schema import TableSchema
 from privacy.sealing.secret import SecretBytes
 from privacy.training.engine import ClippedSum, MicroBatch
 from privacy.training.opacus_engine import OpacusEngine
-from privacy.training.plan_runner import (
-    LARGEST_WEIGHT,
-    RunState,
-    Stopped,
-    first_state,
-    micro_batches,
-    next_state,
-    released_weights,
-    run_plan,
-)
+from privacy.training.plan_runner import Stopped, run_plan
 from privacy.training.rows import RowEncoder, Rows
 from privacy.training.savepoints import open_state, pack_state, seal_state, unpack_state
+from privacy.training.slots import placed
+from privacy.training.state import LARGEST_WEIGHT, Descent, RunState, first_state, released_weights
+from privacy.training.stream import NoiseStream
 from privacy.training.units import UnitTable
 from privgate.demo.tables import declared
 from tests.support import jobs
+from tests.support.witnesses import Onlooker
 
 WIDTH = jobs.spec().features.width(jobs.SCHEMA)
 STILL = {"learning_rate": "1", "momentum": "0", "weight_decay": "0", "averaging": "none", "schedule": "constant"}
@@ -88,7 +83,8 @@ def _run(
     plan: TrainingPlan, engine: Any, units: UnitTable, parent: Parent | None = None, start: Any = None
 ) -> RunState:
     model = jobs.spec().model_graph(jobs.SCHEMA)
-    return run_plan(plan, performance_of(plan, model), engine, units, parent or Parent(), first_state(model.graph))
+    cut = performance_of(plan, model)
+    return run_plan(plan, cut, engine, units, parent or Parent(), start or first_state(model.graph), Onlooker())
 
 
 def _moves(plan: TrainingPlan) -> Any:
@@ -145,10 +141,9 @@ def test_a_larger_sample_takes_a_whole_multiple_of_micro_batches() -> None:
     """Shapes are fixed; a sample beyond the declared number costs 2, 3, ... times the same."""
     cut = Performance(units_at_once=10, least_micro_batches=3)
     for size, expected in ((0, 3), (1, 3), (30, 3), (31, 6), (60, 6), (61, 9)):
-        parts = list(micro_batches(np.arange(size), cut))
-        assert len(parts) == expected
-        assert np.concatenate(parts).tolist() == list(range(size))
-        assert all(len(part) <= 10 for part in parts)
+        places = placed(np.arange(size), cut, NoiseStream())
+        assert places.shape == (expected, 10)
+        assert sorted(places[places >= 0].tolist()) == list(range(size))
 
 
 def test_an_ordinary_sample_fits_the_declared_micro_batches() -> None:
@@ -179,10 +174,11 @@ def test_weights_stay_finite_whatever_the_noise() -> None:
     """What is not finite becomes 0, the rest is held; released weights always can be written."""
     plan = jobs.plan(recipe={"steps": 4, "learning_rate": "10000", "weight_decay": "10", "momentum": "0.999"})
     graph = jobs.spec().model_graph(jobs.SCHEMA).graph
-    state = first_state(graph)
+    descent = Descent(plan, first_state(graph))
     bad = np.resize([np.nan, np.inf, -np.inf, 1e300, -1e300, 1.0], WIDTH + 1)
     for _ in range(4):
-        state = next_state(plan, state, bad)
+        descent.move(bad)
+    state = descent.state(1.0, 1, 4)
     assert np.isfinite(state.weights).all()
     assert np.abs(state.weights).max() <= LARGEST_WEIGHT
     unpack_weights(graph, pack_weights(graph, released_weights(plan, graph, state)))
@@ -193,14 +189,15 @@ def test_updates_are_those_of_the_recipe() -> None:
     recipe = {"steps": 5, "learning_rate": "0.5", "momentum": "0.9", "weight_decay": "0.1", "schedule": "linear"}
     plan = jobs.plan(recipe=recipe | {"averaging": "second-half"})
     graph = jobs.spec().model_graph(jobs.SCHEMA).graph
-    state = first_state(graph)
+    descent = Descent(plan, first_state(graph))
     weight, speed, kept = 0.0, 0.0, []
     for step in range(5):
         gradient = 1.0 + step
-        state = next_state(plan, state, np.full(WIDTH + 1, gradient))
+        descent.move(np.full(WIDTH + 1, gradient))
         speed = 0.9 * speed + gradient + 0.1 * weight
         weight -= 0.5 * (1 - step / 5) * speed
         kept.append(weight)
+    state = descent.state(1.0, 1, 5)
     assert np.allclose(state.weights, weight)
     assert np.allclose(next(iter(released_weights(plan, graph, state).values())), np.mean(kept[2:]))
 
@@ -231,12 +228,12 @@ def test_first_weights_come_from_the_given_source() -> None:
 
 def _state(size: int = 5) -> RunState:
     vectors = np.random.default_rng(0).normal(size=(3, size))
-    return RunState(step=7, weights=vectors[0], velocity=vectors[1], total=vectors[2])
+    return RunState(step=7, weights=vectors[0], velocity=vectors[1], total=vectors[2], clip=0.5, started=9)
 
 
 def test_a_savepoint_comes_back_and_opens_for_nobody_else() -> None:
     """Another plan, step, size, key, job or one flipped bit: `CorruptError`."""
-    plan, other = jobs.plan().digest, jobs.plan(epsilon="2").digest
+    plan, other = jobs.plan(), jobs.plan(epsilon="2")
     key, wrong = SecretBytes(bytes(32)), SecretBytes(bytes([1]) * 32)
     job = jobs.training(jobs.Sealed(key=key, parts=())).job
     sealed = seal_state(_state(), plan, key, jobs.TENANT, job)
@@ -264,12 +261,12 @@ def test_a_savepoint_that_is_not_finite_is_refused() -> None:
     """Even with the right key: it cannot come from a run."""
     state = dataclasses.replace(_state(), velocity=np.array([1, 2, np.nan, 4, 5.0]))
     with pytest.raises(CorruptError):
-        unpack_state(pack_state(state, jobs.plan().digest), jobs.plan().digest, 7, 5)
+        unpack_state(pack_state(state, jobs.plan()), jobs.plan(), 7, 5)
 
 
 def test_a_savepoint_has_one_length_for_every_state() -> None:
     """It follows from the model's size (and the digits of the step) alone."""
-    plan = jobs.plan().digest
+    plan = jobs.plan()
     states = [dataclasses.replace(_state(), weights=np.full(5, value)) for value in (0.0, 1e300, -1e-300)]
     assert len({len(pack_state(state, plan)) for state in states}) == 1
 
@@ -315,7 +312,8 @@ def _train(plan: TrainingPlan, schema: TableSchema, wanted: Any, table: pa.Table
     model = wanted.model_graph(schema)
     units = UnitTable.of_records(RowEncoder(wanted.features, schema).encode(table))
     engine = OpacusEngine(model, plan.loss)
-    state = run_plan(plan, performance_of(plan, model), engine, units, Parent(), first_state(model.graph), entropy)
+    cut, start = performance_of(plan, model), first_state(model.graph)
+    state = run_plan(plan, cut, engine, units, Parent(), start, Onlooker(), entropy)
     return model, released_weights(plan, model.graph, state)
 
 
