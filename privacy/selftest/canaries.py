@@ -53,7 +53,7 @@ class Canaries:
 
     def score(self, sums: Floats) -> None:
         """Take in one step's noisy dead coordinates, in units of the clip."""
-        gain = np.clip(np.nan_to_num(sums * self._slope - self._offset, nan=0.0), -_LARGEST, _LARGEST)
+        gain = np.minimum(np.maximum(sums * self._slope - self._offset, -_LARGEST), _LARGEST)
         if self._rate < 1:
             gain = np.logaddexp(math.log1p(-self._rate), math.log(self._rate) + gain)
         self._scores += gain

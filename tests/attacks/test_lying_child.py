@@ -19,6 +19,7 @@ from privacy.graph.weights import NamedArrays, pack_weights, unpack_weights
 from privacy.jobs.assignment import TrainingAssignment
 from tests.attacks.conftest import RECIPE, ask, claim, job_of, told
 from tests.support.api import House
+from tests.support.selftests import watched
 
 STEPS = RECIPE["steps"]
 Frame = tuple[Mapping[str, Any], bytes]
@@ -43,7 +44,12 @@ class Liar:
         found = next(self._saying, None)
         if found is None or len(found[1]) > largest:
             raise CorruptError("the child is gone")
-        return found
+        header, body = found
+        return ({"self_test": self.figures()} | dict(header), body) if header.get("m") == "result" else found
+
+    def figures(self, **fault: Any) -> dict[str, Any]:
+        """The self-test of a run of this job, with a fault or none."""
+        return watched(TrainingAssignment.from_bytes(self.heard[0][1]).plan, **fault).to_fields()
 
     def weights(self) -> bytes:
         """Weights that have the form of this job's model."""
