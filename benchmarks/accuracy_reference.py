@@ -33,7 +33,7 @@ def trained_openly(model: CheckedGraph, loss: Loss, rows: Rows) -> dict[str, NDA
     steps = PASSES * len(targets) // BATCH
     schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.01, steps)
     for _ in range(PASSES):
-        for chosen in torch.split(torch.randperm(len(targets)), BATCH):  # type: ignore[no-untyped-call]  # torch's own
+        for chosen in torch.split(torch.randperm(len(targets)), BATCH):
             optimiser.zero_grad()
             scores = module(features[chosen]).reshape(len(chosen), -1)
             LOSSES[loss](scores, targets[chosen]).mean().backward()  # type: ignore[no-untyped-call]  # torch's own
