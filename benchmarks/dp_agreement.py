@@ -9,6 +9,7 @@ Rules
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,9 @@ from benchmarks.dp_cases import Case, Network, Table, made_up
 from benchmarks.peers import ours
 from benchmarks.peers.networks import criterion_of, load_flat, module_of, tensors_of
 from privacy.training.engine import MicroBatch
+
+# The inputs of the first layer need no gradient; torch remarks on that once per call site.
+warnings.filterwarnings("ignore", message="Full backward hook is firing", category=UserWarning)
 
 TOLERANCE = 1e-6
 CLIP = 0.125

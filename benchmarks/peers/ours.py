@@ -24,12 +24,16 @@ from privacy.graph.templates import ModelChoice
 from privacy.jobs.engines import EngineChoice, engine_for
 from privacy.jobs.plan import Performance, TrainingPlan, performance_of
 from privacy.jobs.recipe import Averaging, Clipping, Recipe, Schedule
+from privacy.jobs.size import ModelSize
 from privacy.jobs.spec import Loss
+from privacy.selftest.claims import Claims
+from privacy.selftest.witness import Witness
 from privacy.training.choosing import choose_engine
 from privacy.training.engine import Engine, MicroBatch
-from privacy.training.plan_runner import RunState, first_state, run_plan
+from privacy.training.plan_runner import run_plan
 from privacy.training.rows import Rows
 from privacy.training.sampling import Indices
+from privacy.training.state import RunState, first_state
 from privacy.training.units import UnitTable
 
 
@@ -50,7 +54,7 @@ def private(case: Case) -> Steps:
         whole = dataclasses.replace(
             plan, recipe=dataclasses.replace(plan.recipe, steps=count), savepoint_interval=count
         )
-        ended = run_plan(whole, cut, engine, units, Consent(), state)
+        ended = run_plan(whole, cut, engine, units, Consent(), state, Witness(Claims.of(whole)))
         state = dataclasses.replace(ended, step=0)
 
     return steps
@@ -121,6 +125,7 @@ def plan_of(case: Case, model: CheckedGraph) -> TrainingPlan:
         loss=Loss.LOGISTIC if case.network.outputs == 1 else Loss.SOFTMAX,
         recipe=recipe,
         engine=engine_for(recipe.engine, model, rows_per_unit=1),
+        size=ModelSize.of(model),
         noise_multiplier=_parameter(NOISE_MULTIPLIER),
         normaliser=Parameter(case.batch),
         rows_per_unit=1,
