@@ -42,8 +42,6 @@ import torch
 ROWS: Final = 128
 BLOCKS: Final = 8
 _DOWN: Final = 1 - 2.0**-22
-_LEAST_NORM: Final = 1e-300
-"""Keeps the division finite; a row this short is not shortened anyway."""
 
 
 def squares(values: torch.Tensor) -> torch.Tensor:
@@ -61,14 +59,14 @@ def clip_factors(squared: torch.Tensor, counts: torch.Tensor, clip: float) -> tu
         clip: The bound on the norm over all groups; each group gets clip / sqrt(groups).
 
     Returns:
-        Factors, float32 [groups, n], 0 for rows that do not count; how many rows count and are not shortened; and the
-        rows that are not finite, whose numbers must be taken out before anything is multiplied with them.
+        Factors, float32 [groups, n], at most 1, and 0 for rows that do not count; how many rows count and are not
+        shortened; and the rows that are not finite: their numbers must go before anything is multiplied with them.
     """
     bound = clip / math.sqrt(len(squared))
     norms = squared.sqrt()
-    finite = torch.isfinite(norms).all(dim=0)
+    finite, short = torch.isfinite(norms).all(dim=0), (norms <= bound).all(dim=0)
     keep = counts & finite
-    short = norms <= bound
-    factors = torch.where(short, 1.0, (bound * _DOWN) / norms.clamp_(min=_LEAST_NORM))
-    factors = torch.where(keep, factors, 0.0).to(torch.float32)
-    return factors, int((keep & short.all(dim=0)).sum()), (~finite).nonzero()[:, 0]
+    lowered = bound * _DOWN
+    # At most 1, also where a norm is 0; `norms` is ours to overwrite.
+    factors = norms.clamp_(min=lowered).reciprocal_().mul_(lowered).to(torch.float32)
+    return factors.masked_fill_(~keep, 0.0), int((keep & short).sum()), finite.logical_not().nonzero()[:, 0]

@@ -75,9 +75,11 @@ class TapPass:
         return sum(self._block(features[part], targets[part], counts[part], clip) for part in parts)
 
     def _block(self, features: Tensor, targets: Tensor, counts: Tensor, clip: float) -> int:
-        kept, slopes = self._backward(features.reshape(-1, *self._shape), targets)
+        kept, slopes, losses = self._backward(features.reshape(-1, *self._shape), targets)
         layers = list(self._layers.values())
         squared = torch.stack([layers[at].squared(kept[at], slopes[at]) for at in range(len(layers))])
+        # A row without a finite loss is broken, whatever its gradient is.
+        squared.masked_fill_(~torch.isfinite(losses), torch.nan)
         if not self._per_layer:
             squared = squared.sum(dim=0, keepdim=True)
         factors, within, broken = clip_factors(squared, counts, clip)
@@ -85,8 +87,8 @@ class TapPass:
             layer.add(factors[number if self._per_layer else 0], broken)
         return within
 
-    def _backward(self, features: Tensor, targets: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """What each layer keeps, and the gradient of each layer's result."""
+    def _backward(self, features: Tensor, targets: Tensor) -> tuple[list[Tensor], tuple[Tensor, ...], Tensor]:
+        """What each layer keeps, the gradient of each layer's result, and the rows' losses."""
         kept: list[Tensor] = []
         results: list[Tensor] = []
         with torch.enable_grad():
@@ -102,12 +104,7 @@ class TapPass:
                     values[node.name] = self._functions[node.name]([values[name] for name in node.inputs], ())
             losses = self._loss(values[self._graph.outputs[0]].reshape(len(features), self._outputs), targets)
             slopes = torch.autograd.grad(losses.sum(), results, allow_unused=True, materialize_grads=True)
-        return kept, [torch.where(_finite(losses, slope), slope, torch.nan) for slope in slopes[:1]] + list(slopes[1:])
-
-
-def _finite(losses: Tensor, slope: Tensor) -> Tensor:
-    """Which rows' losses are finite, in the shape of a gradient; the others' gradients must not be used."""
-    return torch.isfinite(losses.detach()).view(-1, *(1 for _ in slope.shape[1:]))
+        return kept, slopes, losses.detach()
 
 
 def _positions(model: CheckedGraph, node: Node) -> int:
