@@ -38,7 +38,7 @@ from privacy.jobs.engines import EngineName, engine_for
 from privacy.jobs.facts import DeclaredFacts
 from privacy.jobs.labels import Target
 from privacy.jobs.recipe import Clipping, Recipe
-from privacy.jobs.size import NUMBERS_AT_ONCE, ModelSize, numbers_per_unit
+from privacy.jobs.size import NUMBERS_AT_ONCE, ModelSize, numbers_per_unit, row_work
 from privacy.jobs.spec import EvaluationSpec, Loss, TrainingSpec
 from privacy.schema import TableSchema
 from privacy.units import LARGEST_ROWS_PER_UNIT
@@ -48,8 +48,6 @@ REPEATS = 1
 MOST_CHUNKS = 10
 MOST_WORK = 5 * 10**11
 _ROW_WORK, _BATCH_WORK, _STEP_WORK, _WEIGHT_WORK, _NODE_WORK = 200, 75_000, 150_000, 20, 20_000
-_MULTIPLIES_AT_ONCE: Final = {EngineName.BOOKKEEPING: 8, EngineName.VMAP: 1, EngineName.OPACUS: 1}
-"""How many multiply-adds of a row's pass an engine does in the time of one unit of work."""
 COUNT_NOISE_SHARE = Decimal("0.05")
 LARGEST_UNIT_GRADIENT = 2**24
 MOST_UNITS_AT_ONCE = 1024
@@ -345,15 +343,14 @@ def _check_work(plan: TrainingPlan, model: CheckedGraph) -> None:
 
 
 def _step_work(plan: TrainingPlan, model: CheckedGraph) -> int:
-    """A step in multiply-adds, padding included, with what a row, a micro-batch, a weight and a step cost besides.
+    """A step's work, padding included, with what a row, a micro-batch, a node, a weight and a step cost besides.
 
-    Measured on one slow core, 1.5 x 10^8 of them take a second. `MOST_WORK` is an hour of that: a quarter of what a
+    Measured on one slow core, 1.5 x 10^8 units of it take a second. `MOST_WORK` is an hour of that: a quarter of what a
     child may use by default, so that no plan is ended by the clock, near which the true number of rows would decide.
     """
     cut = performance_of(plan, model)
     rows = cut.units_at_once * plan.rows_per_unit
-    passed = (model.cost_per_row + model.activations_per_row) // _MULTIPLIES_AT_ONCE[plan.engine]
-    per_batch = rows * (passed + _ROW_WORK) + _BATCH_WORK + len(model.graph.nodes) * _NODE_WORK
+    per_batch = rows * (row_work(plan.engine, model) + _ROW_WORK) + _BATCH_WORK + plan.size.nodes * _NODE_WORK
     return cut.least_micro_batches * per_batch + model.graph.weight_elements * _WEIGHT_WORK + _STEP_WORK
 
 

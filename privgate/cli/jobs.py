@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from privgate.sdk.jobs import Job as JobView
     from privgate.sdk.jobs import Quote as QuoteView
 
+LONGEST_TEXT = 400
 app = commands("Request private jobs and follow them.")
 Job = Annotated[str, typer.Argument(help="job_...", metavar="JOB")]
 Follow = Annotated[bool, typer.Option("--follow", help="Follow the job until it ends.")]
@@ -72,7 +74,7 @@ def show_job(job: Job, profile: Profile = DEFAULT, machine: Machine = False) -> 
         dump(found.to_json() | {"request": found.request})
         return
     show(found, machine=False)
-    say(json.dumps(found.request, indent=2, ensure_ascii=True))
+    say(json.dumps(_short(found.request), indent=2, ensure_ascii=True))
 
 
 @app.command()
@@ -94,6 +96,17 @@ def refuse(job: Job, profile: Profile = DEFAULT, machine: Machine = False) -> No
     """Say no to a job that waits for you, the data's owner."""
     with gateway(profile) as connected:
         show(connected.disapprove(job), machine=machine)
+
+
+def _short(value: Any) -> Any:
+    """A request with long texts, such as given weights, cut on the screen; `--json` has all of it."""
+    if isinstance(value, Mapping):
+        return {name: _short(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_short(item) for item in value]
+    if isinstance(value, str) and len(value) > LONGEST_TEXT:
+        return f"{value[:40]}... ({len(value)} characters, all of them with --json)"
+    return value
 
 
 def _say_whether_it_fits(quoted: QuoteView) -> None:
