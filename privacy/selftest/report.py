@@ -5,7 +5,7 @@ Rules
 1. The child tells figures, never a verdict. The worker judges them, and anybody can judge them again from the
    certificate.
 2. Figures are of dead coordinates and canaries alone. The noise of live coordinates is told as pass or fail, at
-   p < 1e-15 (`noise_tests` says why).
+   p < 1e-15 (`noise_sums` says why).
 3. `LEVEL` is for all checks of a job together: each check gets an equal part of it (Bonferroni).
 4. The lower bound at 95 % is a figure. What gates is whether the guesses refute the claim at the level above, and that
    at a tiny delta: at a population's delta m canaries may be told apart with probability m x delta by right.

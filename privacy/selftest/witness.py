@@ -22,7 +22,7 @@ from kernel.ids import Entropy
 from privacy.selftest.bound import Guess
 from privacy.selftest.canaries import Canaries, Floats, Indices
 from privacy.selftest.claims import Claims
-from privacy.selftest.noise_tests import NoiseSums
+from privacy.selftest.noise_sums import NoiseSums
 from privacy.selftest.report import COORDINATES, GUESSED, WHOLE_LEVEL, Check, SelfTest
 from privacy.selftest.tails import drift_p, variance_p
 
