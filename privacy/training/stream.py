@@ -85,7 +85,7 @@ class NoiseStream:
         self._cipher = Cipher(algorithms.AES(key), modes.CTR(bytes(16))).encryptor()
         self._process = os.getpid()
         self._maker: _Maker | None = None
-        self._spare, self._used = np.empty(0), 0
+        self._spare, self._used = np.empty(2 * PAIRS), 2 * PAIRS
 
     def draw(self, count: int) -> bytes:
         """The next bytes of the keystream: what else takes an `Entropy` can take this."""
@@ -112,8 +112,8 @@ class NoiseStream:
         done = 0
         while done < len(out):
             if self._used == len(self._spare):
-                self._spare, self._used = np.empty(2 * PAIRS), 0
                 self._block(self._spare)
+                self._used = 0
             count = min(len(out) - done, len(self._spare) - self._used)
             out[done : done + count] = self._spare[self._used : self._used + count]
             done, self._used = done + count, self._used + count

@@ -15,9 +15,10 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
+from kernel import canonical
 from kernel.errors import CorruptError
 from privacy.graph.forward import forward
-from privacy.graph.weights import pack_weights, unpack_weights
+from privacy.graph.weights import NamedArrays, pack_weights, unpack_weights
 from privacy.jobs.plan import Performance, TrainingPlan, performance_of, plan_training
 from privacy.jobs.spec import complete_training
 from privacy.schema import TableSchema
@@ -255,6 +256,45 @@ def test_a_savepoint_comes_back_and_opens_for_nobody_else() -> None:
         flipped[place] ^= 1
         with pytest.raises(CorruptError):
             open_state(bytes(flipped), plan, 7, 5, key, jobs.TENANT, job)
+
+
+def test_a_savepoint_carries_its_account_and_needs_it() -> None:
+    """Clip, attempt and started steps come back; a head that is not this plan's, or counts too few, is refused."""
+    plan = jobs.plan()
+    named = NamedArrays.from_bytes(pack_state(_state(), plan))
+    found = unpack_state(named.to_bytes(), plan, 7, 5)
+    assert (found.clip, found.attempt, found.started) == (0.5, 1, 9)
+    assert named.texts["mechanism"] == canonical.encode(plan.uses()[0].repeated(1).to_fields()).decode()
+    dearer = canonical.encode(jobs.plan(epsilon="2").uses()[0].repeated(1).to_fields()).decode()
+    for name, text in (
+        ("started", "6"),
+        ("started", "-9"),
+        ("started", "09"),
+        ("started", ""),
+        ("attempt", "one"),
+        ("attempt", "1" * 30),
+        ("mechanism", dearer),
+        ("format", "privgate/savepoint/v2"),
+    ):
+        with pytest.raises(CorruptError):
+            unpack_state(dataclasses.replace(named, texts={**named.texts, name: text}).to_bytes(), plan, 7, 5)
+    for texts in ({k: v for k, v in named.texts.items() if k != "attempt"}, {**named.texts, "seed": "1"}):
+        with pytest.raises(CorruptError):
+            unpack_state(dataclasses.replace(named, texts=texts).to_bytes(), plan, 7, 5)
+
+
+def test_a_run_that_resumes_twice_from_one_savepoint_shares_nothing_random() -> None:
+    """Same savepoint, same rows: other noise, other samples and so other weights; steps and clip go on from it."""
+    plan = jobs.plan(recipe={"steps": 40, "sampling_rate": "0.5"})
+    parent = Parent()
+    _run(plan, Recorder(WIDTH + 1), _units(200), parent)
+    saved = unpack_state(pack_state(parent.saved[4], plan), plan, 20, WIDTH + 1)
+    again = [Parent(), Parent()]
+    ends = [_run(plan, Recorder(WIDTH + 1, adds=1.0), _units(200), parent, saved) for parent in again]
+    assert [parent.asked for parent in again] == [list(range(24, 41, 4))] * 2
+    assert not (ends[0].weights == ends[1].weights).any()
+    assert not np.isclose(again[0].saved[0].weights, again[1].saved[0].weights, rtol=1e-9).any()
+    assert [end.started for end in ends] == [40, 40]
 
 
 def test_a_savepoint_that_is_not_finite_is_refused() -> None:
