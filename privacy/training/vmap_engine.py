@@ -9,7 +9,9 @@ Rules
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -24,6 +26,9 @@ from privacy.training.losses import LOSSES
 Tensor: TypeAlias = torch.Tensor
 NUMBERS_AT_ONCE: Final = 2**23
 _LEAST_NORM: Final = 1e-300
+# `torch.func` loads torch's compiler, which insists on a directory to cache in. A confined child has none to write to;
+# nothing is compiled here, so an existing one that is never written will do.
+os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(torch.__file__).parent))
 
 
 class VmapEngine:

@@ -22,11 +22,12 @@ from privacy.jobs.assignment import EvaluationAssignment, TrainingAssignment
 from privacy.sandbox.endings import Ending
 from privacy.sealing.manifest import Split
 from privacy.sealing.secret import SecretBytes
-from privacy.selftest.report import SelfTest
+from privacy.selftest.claims import Claims
+from privacy.selftest.report import SelfTest, failed, judge
 from privacy.training import runner as training_runner
 from privacy.training.rows import RowEncoder
 from privacy.training.savepoints import open_state
-from tests.support import jobs
+from tests.support import graphs, jobs
 from tests.support.jobs import GO, KILL, STOP, converse, converse_here, keys_for
 
 FEW_STEPS = {"steps": 20, "sampling_rate": "0.2"}
@@ -66,6 +67,50 @@ def test_a_model_is_trained_evaluated_and_read(sealed: jobs.Sealed, tmp_path: Pa
     statement = read_evaluation(evaluating.plan, evaluated.artifact or b"")
     assert abs(float(statement["accuracy"]["value"]) - accuracy) < 0.05
     assert float(statement["accuracy"]["low"]) <= accuracy <= float(statement["accuracy"]["high"])
+
+
+@pytest.mark.parametrize(
+    ("unit", "choice"),
+    [
+        (jobs.PATIENT, {}),
+        (jobs.RECORD, {"recipe": {"engine": "opacus"}}),
+        (jobs.RECORD, {"recipe": {"clipping": "adaptive"}}),
+        (
+            jobs.RECORD,
+            {"label": "ward", "model": {"template": "mlp", "hidden": [5]}, "recipe": {"clipping": "per-layer"}},
+        ),
+    ],
+    ids=["vmap", "opacus", "adaptive", "per-layer"],
+)
+def test_every_engine_and_clipping_runs_confined(tmp_path: Path, unit: Any, choice: dict[str, Any]) -> None:
+    """Whatever an engine loads or needs, it has in a confined child, and its self-test holds."""
+    sealed = jobs.seal([jobs.people(160, rows_each=unit.rows_per_unit)], tmp_path / "rows")
+    recipe = {"steps": 10, "sampling_rate": "0.3"} | choice.get("recipe", {})
+    assignment = jobs.training(sealed, unit=unit, **(choice | {"recipe": recipe}))
+    run = converse(assignment, keys_for(sealed, JOB_KEY), sealed.paths)
+    assert run.ending is Ending.FINISHED
+    header, _ = run.frames[-1]
+    test = SelfTest.from_fields(header["self_test"])
+    assert failed(judge(test, Claims.of(assignment.plan), assignment.plan.uses())) == ()
+
+
+def test_a_run_starts_from_the_values_that_were_given(tmp_path: Path) -> None:
+    """With a step that moves nothing, what leaves is what came in."""
+    sealed = jobs.seal([_pictures(200)], tmp_path / "rows")
+    model = {"graph": graphs.small_network(rule="given"), "initial": graphs.initial({"said.b": [3.0, -2.0, 0.5]})}
+    still = {"steps": 1, "learning_rate": "0.000001", "momentum": "0", "averaging": "none"}
+    assignment = jobs.training(sealed, schema=graphs.PICTURES, label="kind", model=model, recipe=still)
+    run = converse_here(assignment, keys_for(sealed, JOB_KEY))
+    weights = _weights(assignment, run.artifact)
+    np.testing.assert_allclose(weights["said.b"], [3.0, -2.0, 0.5], atol=1e-3)
+    np.testing.assert_allclose(weights["even.w"], np.ones(64), atol=1e-3)
+    assert 0 < np.abs(weights["said.w"]).max() <= 0.21
+
+
+def _pictures(count: int) -> pa.Table:
+    rows = graphs.pictures(count)
+    pixels = [[float(pixel) for pixel in row["picture"]] for row in rows]
+    return pa.table({"picture": pa.array(pixels, pa.list_(pa.float64())), "kind": [row["kind"] for row in rows]})
 
 
 def test_the_frames_are_those_of_the_plan(sealed: jobs.Sealed) -> None:
