@@ -15,6 +15,14 @@ def test_numbers_never_move() -> None:
     assert list(range(1, len(NUMBERED) + 1)) == NUMBERED
 
 
+def test_a_rule_of_training_names_its_tests() -> None:
+    """Those that are kept: that the tests exist is looked up with every other name of the page."""
+    rules = re.split(r"^([0-9]+)\. ", PAGE, flags=re.MULTILINE)[1:]
+    texts = dict(zip(map(int, rules[::2]), rules[1::2], strict=True))
+    for number in (11, 12, 21, 23, 32):
+        assert re.search(r"`tests/[a-z/_]+\.py", texts[number]), number
+
+
 def test_a_rule_that_is_cited_is_there_and_is_kept_to() -> None:
     """A citation leads to a rule, and not to one that is only foreseen."""
     foreseen = {int(n) for n in re.findall(r"^([0-9]+)\. \*", PAGE, re.MULTILINE)}
