@@ -28,7 +28,7 @@ from kernel.signing import Envelope, PublicKey, Signer, open_envelope, sign_enve
 from privacy.accounting.mechanisms import MechanismUse
 from privacy.budget.reservations import Block
 from privacy.release.settlement import Settlement
-from privacy.selftest.report import CONFIDENCE, METHOD, Check, SelfTest, bound_at
+from privacy.selftest.report import CONFIDENCE, METHOD, Check, SelfTest, bound_at, gaussian_bound_at
 from privacy.units import Adjacency
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
@@ -169,7 +169,8 @@ class SelfTestFacts(Record):
         checks: The names of the checks, all of which passed.
         method: How the lower bound was found, `confidence` how sure it is.
         lower_bound: What the run itself shows epsilon to be at least, at the population's delta.
-        exceeds_claim: Whether that is above this job's epsilon. Information: one bound in twenty may err.
+        gaussian_bound: The same if the run were one Gaussian mechanism: tighter, and no more than a hint.
+        exceeds_claim: Whether the lower bound is above this job's epsilon. Information: one bound in twenty may err.
         noise: Standard deviation of the noise over the clip that the figures were held against.
         figures: What the run gave; every check and the bound can be computed from it again.
     """
@@ -179,6 +180,7 @@ class SelfTestFacts(Record):
     method: Slug | None = None
     confidence: Parameter | None = None
     lower_bound: Parameter | None = None
+    gaussian_bound: Parameter | None = None
     exceeds_claim: bool | None = None
     noise: Parameter | None = None
     figures: SelfTest | None = None
@@ -199,6 +201,7 @@ class SelfTestFacts(Record):
             method=Slug(METHOD),
             confidence=CONFIDENCE,
             lower_bound=bound,
+            gaussian_bound=gaussian_bound_at(figures, alone.delta),
             exceeds_claim=bound.number > alone.epsilon.value,
             noise=noise,
             figures=figures,

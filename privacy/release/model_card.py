@@ -105,7 +105,9 @@ def _self_test(test: SelfTestFacts) -> list[str]:
     beyond = "**above**" if test.exceeds_claim else "not above"
     names = ", ".join(f"`{check}`" for check in test.checks)
     bound = f"{test.lower_bound}, at confidence {test.confidence} (`{test.method}`)"
+    hint = f"{test.gaussian_bound}, if the run is thought of as one Gaussian mechanism"
     return [
         f"- checks, all passed: {names}",
         f"- lower bound on epsilon that this very run shows: {bound}; {beyond} this release's own epsilon",
+        f"- a tighter figure that is a hint: {hint}",
     ]

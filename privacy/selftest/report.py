@@ -29,6 +29,7 @@ from privacy.accounting.mechanisms import MechanismUse
 from privacy.accounting.rdp import job_epsilon
 from privacy.selftest.bound import MOST_CANARIES, Guess, best_p, lower_bound
 from privacy.selftest.claims import Claims
+from privacy.selftest.gaussian_bound import gaussian_epsilon, gaussian_mu
 from privacy.selftest.tails import drift_p, rate_p, variance_p
 
 LEVEL: Final = 1e-9
@@ -174,6 +175,12 @@ def bound_at(test: SelfTest, delta: Delta) -> Parameter:
     """The reported lower bound on the job's epsilon, with `CONFIDENCE`, rounded down to 1e-3."""
     bound = lower_bound(test.guesses, test.coordinates, float(delta.value), float(CONFIDENCE.number))
     return Parameter(Decimal(int(bound * 1000)) / 1000)
+
+
+def gaussian_bound_at(test: SelfTest, delta: Delta) -> Parameter:
+    """The same if the run is thought of as one Gaussian mechanism: tighter, and information only."""
+    mu = gaussian_mu(test.guesses, test.coordinates, float(CONFIDENCE.number))
+    return Parameter(Decimal(int(gaussian_epsilon(mu, float(delta.value)) * 1000)) / 1000)
 
 
 def _p_values(test: SelfTest, claims: Claims, uses: tuple[MechanismUse, ...]) -> dict[Check, float]:

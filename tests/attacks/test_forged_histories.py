@@ -81,8 +81,26 @@ def nothing_held(story: Story) -> None:
     story.remove(*gone)
 
 
+def failed_its_self_test(story: Story) -> None:
+    """A job's self-test failed, and its model was released all the same."""
+    started, asked = story.first("job:started"), story.first("job:requested")
+    incident = started.another()
+    incident.payload["type"] = "incident:opened"
+    facts = {name: asked.fields[name] for name in ("dataset", "population")}
+    incident.payload["fields"] = {"checks": ["noise-variance"], "job": started.fields["job"], **facts}
+    story.insert_after(started, incident)
+
+
 @pytest.mark.parametrize(
-    "change", [undercharged, opened_for_nothing, started_without_touch, finished_before_it_ended, nothing_held]
+    "change",
+    [
+        undercharged,
+        opened_for_nothing,
+        started_without_touch,
+        finished_before_it_ended,
+        nothing_held,
+        failed_its_self_test,
+    ],
 )
 def test_what_jobs_did_answers_to_what_was_charged(
     cycle: Cycle, tmp_path: Path, change: Callable[[Story], object]

@@ -14,6 +14,7 @@ from kernel.events import Parameter
 from privacy.accounting.mechanisms import PoissonSampledGaussian
 from privacy.selftest.bound import Guess, best_p, guess_p, lower_bound
 from privacy.selftest.claims import Claims
+from privacy.selftest.gaussian_bound import gaussian_epsilon, gaussian_mu, refutes
 from privacy.selftest.report import REHEARSED, Check, SelfTest, bound_at, failed, judge
 from privacy.selftest.tails import drift_p, rate_p, variance_p
 from privacy.selftest.witness import Witness
@@ -148,3 +149,36 @@ def test_a_bound_on_randomised_response_is_valid_and_not_idle() -> None:
         found.append(lower_bound([Guess(guesses=1024, correct=right)], 1024, 0.0, 0.95))
     assert sum(bound > epsilon for bound in found) <= 8
     assert np.median(found) > 1.2
+
+
+@pytest.mark.parametrize("mu", [0.5, 1.0, 2.0])
+def test_the_gaussian_bound_is_valid_and_the_tighter_one(mu: float) -> None:
+    """Coins hidden in noise of deviation 1/mu, the best of several numbers of guesses: at most mu, 19 times in 20."""
+    draw = np.random.default_rng(13)
+    found, tighter = [], []
+    for _ in range(40):
+        coins = draw.random(512) < 0.5
+        order = np.argsort(coins * mu + draw.standard_normal(512))
+        guesses = [
+            Guess(guesses=r, correct=int(coins[order[-r // 2 :]].sum() + (~coins[order[: r // 2]]).sum()))
+            for r in (16, 32, 64, 128, 256, 512)
+        ]
+        found.append(gaussian_mu(guesses, 512, 0.95))
+        tighter.append(gaussian_epsilon(found[-1], 1e-6) > lower_bound(guesses, 512, 1e-6, 0.95))
+    assert sum(bound > mu for bound in found) <= 7
+    assert np.median(found) > mu / 4
+    assert np.mean(tighter) > 0.5
+
+
+def test_mu_turns_into_epsilon_as_in_the_literature() -> None:
+    """Dong, Roth and Su, corollary 2.13: delta of a 1-Gaussian mechanism at epsilon 1 is 0.1269; none needs none."""
+    assert gaussian_epsilon(1.0, 0.126937) == pytest.approx(1.0, abs=1e-4)
+    assert gaussian_epsilon(0.0, 1e-6) == 0.0
+    assert gaussian_epsilon(1e-6, 0.5) == 0.0
+
+
+def test_blind_guesses_refute_no_gaussian() -> None:
+    """Half right is what coins give."""
+    assert not refutes(Guess(guesses=512, correct=256), 512, 0.1, 0.05)
+    assert gaussian_mu([Guess(guesses=512, correct=256)], 512, 0.95) < 0.05
+    assert gaussian_mu([], 512, 0.95) == 0.0
