@@ -4,8 +4,8 @@ Rules
 -----
 1. A mechanism is mu-Gaussian if one unit is as hard to tell as N(0, 1) from N(mu, 1). The guesses refute every mu below
    the bound, at this confidence.
-2. It is stated as the epsilon that a mu-Gaussian mechanism has at the population's delta. A sampled, composed run is not
-   exactly Gaussian; the figure is therefore information beside `bound`, and gates nothing.
+2. It is stated as the epsilon that a mu-Gaussian mechanism has at the population's delta. A sampled, composed run is
+   not exactly Gaussian; the figure is therefore information beside `bound`, and gates nothing.
 
 Reference: Mahloujifar, Melis and Chaudhuri 2024 (arXiv 2410.22235), the recursion for guesses with
 abstention; Dong, Roth and Su 2022 (arXiv 1905.02383), corollary 2.13, from mu to epsilon.
