@@ -12,7 +12,7 @@ export PRIVGATE_TEST_DATA ?= ../shared/data
 .PHONY: help setup demo test test-slow soak check fix serve bench bench-dp bench-accuracy lock clean
 
 help: ## List the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Install everything into .venv
 
