@@ -1,15 +1,19 @@
 """`make soak`: what is too long for continuous integration; results with their seeds in `results/soak.jsonl`.
 
-    python -m benchmarks.soak [--kills N] [--seed S] [--upload-mb M]
+    python -m benchmarks.soak [--kills N] [--run-kills N] [--seed S] [--upload-mb M]
 
 Random kills: at a point and an occurrence drawn from the seed, on SQLite and PostgreSQL in turn; after each the cycle
-is begun again and invariants 1 to 3 are looked at. The large upload: a CSV file of that size through the gateway's own
-staging and its confined child; the peak of the child's memory and of the staging process are reported.
+is begun again and invariants 1 to 3 are looked at. Killed runs: jobs with the book-keeping engine, adaptive clipping
+and savepoints, of which the worker or the child is killed at a random moment, as often as the hold covers; each must
+end, charged all that was started, with at most one chunk lost for an attempt that died. The large upload: a CSV file of
+that size through the gateway's own staging and its confined child; the peak of the child's memory and of the staging
+process are reported.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import random
 import resource
@@ -52,6 +56,41 @@ def kills(count: int, seed: int) -> Iterator[Line]:
     sys.stderr.write("\n")
     case = f"{' and '.join(databases)}, seed {seed}: begun again, every invariant held"
     yield Line(quantity="random_kills_survived", case=case, value=count, unit="kills")
+
+
+def run_kills(count: int, seed: int) -> Iterator[Line]:
+    """Kill training runs at random moments; one that does not end as it must ends this run, too."""
+    from tests.support.crashes import Place
+    from tests.support.run_kills import killed_at_random, undisturbed, waiting_job
+
+    draw, fates = random.Random(seed), []
+    with tempfile.TemporaryDirectory(prefix="privgate-soak-") as name:
+        folder = Path(name)
+        waiting = waiting_job(Place(folder / "waiting"))
+        seconds = undisturbed(waiting.copy(folder / "undisturbed"))
+        for number in range(count):
+            with tempfile.TemporaryDirectory(dir=folder) as place:
+                copy = waiting.copy(Path(place) / "run")
+                fates.append(killed_at_random(copy, draw, seconds, Path(place) / "archive"))
+            sys.stderr.write(f"\r{number + 1} of {count} runs: {fates[-1]}\033[K")
+    sys.stderr.write("\n")
+    case = f"sqlite, seed {seed}: worker or child killed at random moments, every job ended, charged all it started"
+    yield Line(quantity="killed_runs_survived", case=case, value=len(fates), unit="runs")
+    struck = sum(fate.attempts > 1 for fate in fates)
+    yield Line(
+        quantity="killed_runs_resumed", case="of these, the attempt died after it had begun", value=struck, unit="runs"
+    )
+    early = sum(not fate.finished for fate in fates)
+    case = "of these, ended by a child's death before an attempt opened the envelope"
+    yield Line(quantity="killed_runs_ended_early", case=case, value=early, unit="runs")
+    ended = [fate for fate in fates if fate.finished]
+    lost = [(fate.started - fate.steps) / max(1, fate.attempts - 1) / fate.steps for fate in ended]
+    yield Line(
+        quantity="most_lost_per_kill",
+        case="of a run of ten chunks",
+        value=round(100 * max(lost, default=0.0), 2),
+        unit="%",
+    )
 
 
 def upload(megabytes: int) -> Iterator[Line]:
@@ -111,6 +150,7 @@ def main() -> None:
     """Run both, print, keep."""
     parser = argparse.ArgumentParser(prog="make soak")
     parser.add_argument("--kills", type=int, default=KILLS)
+    parser.add_argument("--run-kills", type=int, default=KILLS)
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--upload-mb", type=int, default=UPLOAD_MB)
     parser.add_argument("--only-upload", type=int)
@@ -120,7 +160,8 @@ def main() -> None:
         return
     sys.stderr.write(f"on {machine()}\n")
     lines = []
-    for line in (*kills(chosen.kills, chosen.seed), *upload(chosen.upload_mb)):
+    parts = (kills(chosen.kills, chosen.seed), run_kills(chosen.run_kills, chosen.seed), upload(chosen.upload_mb))
+    for line in itertools.chain(*parts):
         print(line.text(), flush=True)
         lines.append(line)
     write("soak", lines)

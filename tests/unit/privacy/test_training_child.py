@@ -25,6 +25,7 @@ from privacy.sealing.secret import SecretBytes
 from privacy.selftest.claims import Claims
 from privacy.selftest.report import SelfTest, failed, judge
 from privacy.training import runner as training_runner
+from privacy.training.ahead import WORTH_IT
 from privacy.training.rows import RowEncoder
 from privacy.training.savepoints import open_state
 from tests.support import graphs, jobs
@@ -343,3 +344,13 @@ def test_both_runners_flush_denormals_where_they_compute(
     converse_here(jobs.evaluation(holdout, assignment), holdout.key.reveal() + (trained.artifact or b""))
     assert products == [0.0, 0.0]
     assert (np.array([1e-200] * 9) * 1e-120).max() > 0
+
+
+def test_noise_is_made_ahead_inside_the_confinement(sealed: jobs.Sealed) -> None:
+    """A model large enough for the noise's own thread trains in a confined child, which ends as any other does."""
+    model = {"template": "mlp", "hidden": [200, 160]}
+    assignment = jobs.training(sealed, model=model, recipe={"steps": 6, "sampling_rate": "0.2"})
+    assert assignment.graph.weight_elements > WORTH_IT
+    run = converse(assignment, keys_for(sealed, JOB_KEY), sealed.paths)
+    assert run.ending is Ending.FINISHED
+    assert all(np.isfinite(value).all() for value in _weights(assignment, run.artifact).values())
