@@ -346,8 +346,8 @@ def test_both_runners_flush_denormals_where_they_compute(
     assert (np.array([1e-200] * 9) * 1e-120).max() > 0
 
 
-def test_noise_is_made_ahead_inside_the_confinement(sealed: jobs.Sealed) -> None:
-    """A model large enough for the noise's own thread trains in a confined child, which ends as any other does."""
+def test_a_larger_model_trains_in_the_confinement(sealed: jobs.Sealed) -> None:
+    """Large enough for the noise's own thread, where there are processors for it: it ends as any other does."""
     model = {"template": "mlp", "hidden": [200, 160]}
     assignment = jobs.training(sealed, model=model, recipe={"steps": 6, "sampling_rate": "0.2"})
     assert assignment.graph.weight_elements > WORTH_IT

@@ -170,7 +170,7 @@ def test_noise_made_ahead_is_the_streams_own_in_order() -> None:
 def test_the_thread_ends_with_its_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether the run ends, stops or raises: no thread is left."""
     monkeypatch.setattr(ahead, "WORTH_IT", 1)
-    monkeypatch.setattr(ahead, "processors", lambda: 2)
+    monkeypatch.setattr(ahead, "processors", lambda: 4)
 
     def alive() -> int:
         return sum(thread.name == "noise" for thread in threading.enumerate())
@@ -185,7 +185,7 @@ def test_the_thread_ends_with_its_run(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not alive()
 
 
-@pytest.mark.parametrize(("size", "cores", "threaded"), [(100, 8, False), (10**6, 1, False), (10**6, 2, True)])
+@pytest.mark.parametrize(("size", "cores", "threaded"), [(100, 8, False), (10**6, 3, False), (10**6, 4, True)])
 def test_declared_numbers_decide_who_makes_noise(
     monkeypatch: pytest.MonkeyPatch, size: int, cores: int, threaded: bool
 ) -> None:
