@@ -1,0 +1,35 @@
+"""The page about speed against the measured figures and the script's parts."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+
+from benchmarks.dp_cases import CASES
+from benchmarks.dp_engines import ENGINES
+from benchmarks.dp_plot import PICTURE, picture
+from benchmarks.dp_results import PAGE, page_with, read
+
+TEXT = PAGE.read_text(encoding="utf-8")
+
+
+def test_the_table_is_the_result_file() -> None:
+    """Nobody writes a figure by hand: the page is what the script makes of the lines."""
+    assert page_with(TEXT, read()) == TEXT
+
+
+def test_the_picture_is_the_result_file() -> None:
+    """Drawn from the same lines, with a title and a description."""
+    drawn = PICTURE.read_text(encoding="utf-8")
+    assert drawn == picture(read())
+    assert {"title", "desc"} <= {element.tag.rpartition("}")[2] for element in ET.fromstring(drawn).iter()}
+
+
+def test_every_case_and_engine_is_explained_and_measured() -> None:
+    """The page's own tables name them all; each case has figures for whoever must take part."""
+    explained = TEXT.partition("## How it is measured")[0]
+    named = set(re.findall(r"`([a-z0-9-]+)`", explained))
+    assert named >= {case.name for case in CASES} | set(ENGINES)
+    for case in CASES:
+        measured = {figure.engine for figure in read() if figure.case == case.name}
+        assert measured >= {"plain", "ours", "opacus-ghost", "opacus-hooks"}, case.name
