@@ -168,3 +168,12 @@ def test_the_document_says_how_to_sign_in_and_how_refusals_look(made: House) -> 
                 assert {"401", "403", "422", "503"} <= set(refusals)
                 assert all(set(r["content"]) == {"application/problem+json"} for r in refusals.values())
     assert json.dumps(document).count("HTTPValidationError") == 0
+
+
+def test_only_a_job_request_may_hold_a_model(made: House) -> None:
+    """Five MiB are read where a request may have given weights, and nowhere else; nine are too many for anybody."""
+    large = {"spec": {"dataset": "dst_" + "a" * 26, "purpose": "research", "padding": "x" * (5 << 20)}}
+    assert made["trainer"].post("/v1/quotes", large).status_code != 413
+    refused(made["admin"].post("/v1/purposes", {"purpose": "x" * (5 << 20), "within": []}), 413)
+    larger = {"spec": {"padding": "x" * (9 << 20)}}
+    refused(made["trainer"].post("/v1/quotes", larger), 413)
