@@ -12,6 +12,8 @@ Rules
    than (1 - 2^-21) of what exact arithmetic on the same gradient gives.
 4. At most `ROWS` rows are summed in one float32 sum and at most `BLOCKS` such sums in float32 after it; beyond, sums
    are float64.
+5. A row whose norm is beyond 2^125 bounds is broken like one that is not finite: its factor would be a denormal
+   float32, and those are rounded by up to half of themselves where they are not flushed.
 
 The margin. Neighbours differ in one unit. Slots are drawn so that everybody else may be taken to lie in the very same
 slots (`privacy.training.slots`), and then contributes the very same numbers, under whatever model: a row's numbers
@@ -42,6 +44,7 @@ import torch
 ROWS: Final = 128
 BLOCKS: Final = 8
 _DOWN: Final = 1 - 2.0**-22
+_LONGEST: Final = 2.0**125
 
 
 def squares(values: torch.Tensor) -> torch.Tensor:
@@ -60,11 +63,12 @@ def clip_factors(squared: torch.Tensor, counts: torch.Tensor, clip: float) -> tu
 
     Returns:
         Factors, float32 [groups, n], at most 1, and 0 for rows that do not count; how many rows count and are not
-        shortened; and the rows that are not finite: their numbers must go before anything is multiplied with them.
+        shortened; and the rows that are not finite or beyond any factor: their numbers must go before anything is
+        multiplied with them.
     """
     bound = clip / math.sqrt(len(squared))
     norms = squared.sqrt()
-    finite, short = torch.isfinite(norms).all(dim=0), (norms <= bound).all(dim=0)
+    finite, short = (norms <= bound * _LONGEST).all(dim=0), (norms <= bound).all(dim=0)
     keep = counts & finite
     lowered = bound * _DOWN
     # At most 1, also where a norm is 0; `norms` is ours to overwrite.

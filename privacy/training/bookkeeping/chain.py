@@ -192,7 +192,8 @@ class ChainPass:
             value = _linear(layer, value, result)
             steps = []
             for function in layer.functions:
-                z, value = value, function.forward(value)
+                # Some functions write over what they read, and what the one before gave is needed on the way back.
+                z, value = value, function.forward(value.clone() if steps else value)
                 steps.append((function, z, value))
             kept.append(steps)
         slope = held.slopes[-1].copy_(self._slope(value, held.targets))
