@@ -4,7 +4,7 @@
 
 One process, one thread, contestants in turns (`dp_timing`); memory in processes of their own (`dp_memory`). Before a
 case is measured, ours and Opacus must agree on clipped sums (`dp_agreement`). Lines, plot and the table of the page are
-renewed, except by a quick run, which only prints.
+renewed, except by a quick run, which leaves memory out and only prints.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _ONE_THREAD = {
 }
 
 
-def measured(case: Case, window: float, rounds: int) -> Iterator[Figure]:
-    """Check, time and weigh everybody who takes part in a case."""
+def measured(case: Case, window: float, rounds: int, weigh: bool) -> Iterator[Figure]:
+    """Check and time everybody who takes part in a case; `weigh` runs each once more, to see its memory."""
     from benchmarks.dp_agreement import check_agreement
 
     sys.stderr.write(f"{case.name}: a unit differs from Opacus by {check_agreement(case):.1e} of the clip\n")
@@ -45,7 +45,7 @@ def measured(case: Case, window: float, rounds: int) -> Iterator[Figure]:
             engine=engine,
             samples_per_s=rates[engine].samples_per_s,
             slowdown_vs_plain=rates[engine].slowdown,
-            peak_rss_mb=peak_mb(engine, case.name),
+            peak_rss_mb=peak_mb(engine, case.name) if weigh else None,
         )
 
 
@@ -67,9 +67,10 @@ def main() -> None:
         print(peak_here(engine, case))
         return
     sys.stderr.write(f"on {machine()}\n")
+    how = (QUICK_WINDOW, LEAST_ROUNDS, False) if chosen.quick else (chosen.window, chosen.rounds, True)
     figures = []
     for case in [case_named(name) for name in chosen.case] if chosen.case else CASES:
-        for figure in measured(case, QUICK_WINDOW if chosen.quick else chosen.window, chosen.rounds):
+        for figure in measured(case, *how):
             print(figure.text(), flush=True)
             figures.append(figure)
     if not chosen.quick:
@@ -87,7 +88,7 @@ def _keep(figures: list[Figure]) -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench-dp")
-    parser.add_argument("--quick", action="store_true", help="short windows; print only")
+    parser.add_argument("--quick", action="store_true", help="short windows, no memory; prints only")
     parser.add_argument("--case", action="append", choices=[case.name for case in CASES])
     parser.add_argument("--window", type=float, default=WINDOW, help="seconds of processor time")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"at least {LEAST_ROUNDS}")
