@@ -5,11 +5,15 @@ Rules
 1. What a row contributes is *defined* as the real-number vector that float32 products and sums then approximate: the
    outer product of fl(c b) and a, or c times a gradient that was formed and kept. Its norm is bounded, not the norm of
    an ideal gradient that nobody computed.
-2. Every norm is a float64 sum of squares of float32 numbers: no square over- or underflows there, and its relative
-   error is below (m + 2) 2^-53 <= 2^-32 for the at most 2^20 numbers of a row.
-3. Factors are rounded down by 2^-22: more than the rounding of the factor itself to float32 (2^-24), of the product
-   fl(c b) (2^-24) and of the norm (2^-32) together. So a contribution is never longer than the clip, and never shorter
-   than (1 - 2^-21) of what exact arithmetic on the same gradient gives.
+2. Squares are summed in float32 over at most `SHORT` = 512 numbers, then in float64. All terms are non-negative, so in
+   any order the sum is off by a relative (512 + 2) 2^-24 < 2^-14.9, root and square included; a norm, or the root of a
+   product of two such sums, by as much. What underflows is at most 2^-126 for each square and is added to the bound. A
+   sum that overflows is infinite: its row, longer than 2^63, is broken and contributes zero. `wide_squares` does all of
+   it in float64, where neither happens: for gradients that are a product without a bias, of which one factor may be
+   tiny and the other huge, and for short rows, where it costs nothing.
+3. Factors are rounded down by 2^-22: more than the rounding of the factor itself to float32 (2^-24) and of the product
+   fl(c b) (2^-24). So a contribution is at most the clip times 1 + 2^-14.9: the rest of a norm's rounding is paid by
+   the margin below, since factors rounded down by it would shorten every gradient for a worst case that does not occur.
 4. At most `ROWS` rows are summed in one float32 sum and at most `BLOCKS` such sums in float32 after it; beyond, sums
    are float64.
 5. A row whose norm is beyond 2^125 bounds is broken like one that is not finite: its factor would be a denormal
@@ -19,14 +23,15 @@ The margin. Neighbours differ in one unit. Slots are drawn so that everybody els
 slots (`privacy.training.slots`), and then contributes the very same numbers, under whatever model: a row's numbers
 depend on its content, the weights and its slot. With u = 2^-24, R = ROWS, B = BLOCKS and C the engine's clip:
 
-* the unit itself moves the sum by at most C;
+* the unit itself moves the sum by at most C (1 + 2^-14.9);
 * the one block that holds it is rounded differently: a float32 sum of R terms, in any order, fused or not, is off by
   at most R u / (1 - R u) times the sum of the terms' magnitudes, so in norm by at most R u R C; both neighbours:
   2 R^2 u C;
 * the sum over blocks is rounded differently: at most (B - 1) u B R C for each neighbour;
 * float64 sums and the grid's two roundings: below 2^-30 and 2^-11 (`privacy.training.noise`).
 
-With R = 128 and B = 8: 2^-9 + 14336 2^-24 + 2^-11 + 2^-30 < 0.0033, and the plan's margin is 2^-8 = 0.0039.
+With R = 128 and B = 8: 2^-14.9 + 2^-9 + 14336 2^-24 + 2^-11 + 2^-30 < 0.0034, the factors 1 + 2^-14.9 of the later
+terms included, and the plan's margin is 2^-8 = 0.0039.
 
 Flushed denormals: a float32 product or partial sum below 2^-126 may become 0. That is at most 2^-126 for each of R + B
 operations and 2^20 coordinates, below 2^-100 in norm: nothing beside a clip of at least 10^-6.
@@ -39,18 +44,49 @@ from __future__ import annotations
 import math
 from typing import Final
 
+import numpy as np
 import torch
 
 ROWS: Final = 128
 BLOCKS: Final = 8
+SHORT: Final = 512
 _DOWN: Final = 1 - 2.0**-22
 _LONGEST: Final = 2.0**125
+_FEW: Final = 32
+_UNDERFLOW: Final = 2.0**-126
 
 
 def squares(values: torch.Tensor) -> torch.Tensor:
-    """Sum of the squares of each row's numbers: float32 [n, ...] -> float64 [n]."""
+    """Sum of the squares of each row's numbers, within 2^-14.9 or infinite: float32 [n, ...] -> float64 [n]."""
+    rows = values.flatten(1)
+    length = rows.shape[1]
+    if length <= _FEW:
+        return wide_squares(rows)
+    if length <= SHORT:
+        return _float32_squares(rows).add_(length * _UNDERFLOW)
+    whole = length // SHORT * SHORT
+    result = _float32_squares(rows[:, :whole].unflatten(1, (-1, SHORT))).sum(dim=1)
+    if whole < length:
+        result += _float32_squares(rows[:, whole:])
+    return result.add_(length * _UNDERFLOW)
+
+
+def wide_squares(values: torch.Tensor) -> torch.Tensor:
+    """The same in float64: nothing over- or underflows, and the relative error is below 2^-32 for 2^20 numbers."""
     norms: torch.Tensor = torch.linalg.vector_norm(values.flatten(1), dim=1, dtype=torch.float64)
     return norms.square_()
+
+
+def outer_squares(value: torch.Tensor, slope: torch.Tensor, bias: bool) -> torch.Tensor:
+    """Squared norms of the outer products of each row's slope and value, with a bias of the slope beside them."""
+    if bias:
+        return squares(value).add_(1.0).mul_(squares(slope))
+    return wide_squares(value).mul_(wide_squares(slope))
+
+
+def _float32_squares(values: torch.Tensor) -> torch.Tensor:
+    norms: torch.Tensor = torch.linalg.vector_norm(values, dim=-1)
+    return norms.to(torch.float64).square_()
 
 
 def clip_factors(squared: torch.Tensor, counts: torch.Tensor, clip: float) -> tuple[torch.Tensor, int, torch.Tensor]:
@@ -68,9 +104,14 @@ def clip_factors(squared: torch.Tensor, counts: torch.Tensor, clip: float) -> tu
     """
     bound = clip / math.sqrt(len(squared))
     norms = squared.sqrt()
-    finite, short = (norms <= bound * _LONGEST).all(dim=0), (norms <= bound).all(dim=0)
+    finite, short = _in_all_groups(norms <= bound * _LONGEST), _in_all_groups(norms <= bound)
     keep = counts & finite
     lowered = bound * _DOWN
     # At most 1, also where a norm is 0; `norms` is ours to overwrite.
     factors = norms.clamp_(min=lowered).reciprocal_().mul_(lowered).to(torch.float32)
-    return factors.masked_fill_(~keep, 0.0), int((keep & short).sum()), finite.logical_not().nonzero()[:, 0]
+    within = int(np.count_nonzero((short & keep).numpy()))
+    return factors.masked_fill_(~keep, 0.0), within, finite.logical_not().nonzero()[:, 0]
+
+
+def _in_all_groups(found: torch.Tensor) -> torch.Tensor:
+    return found[0] if len(found) == 1 else found.all(dim=0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch.nn import functional
 
@@ -29,7 +31,7 @@ class Conv(Formed):
     def squared(self, kept: Tensor, slope: Tensor) -> Tensor:
         """Of the formed gradient."""
         value = kept.unsqueeze(2) if kept.dim() == 3 else kept
-        windows = functional.unfold(value, self._window, self._dilation, self._padding, self._stride)
+        windows = self._unfolded(value)
         rows, _, places = windows.shape
         slopes = slope.reshape(rows * self._groups, -1, places)
         matrix = torch.bmm(slopes, windows.view(rows * self._groups, -1, places).transpose(1, 2))
@@ -37,3 +39,18 @@ class Conv(Formed):
         if len(self._weights) == 1:
             return self.keep(matrix)
         return self.keep(matrix, slope.flatten(2).sum(dim=2))
+
+    def _unfolded(self, value: Tensor) -> Tensor:
+        """What `functional.unfold` gives, in one copy: [n, channels, height, width] -> [n, window, places]."""
+        if any(self._padding):
+            value = functional.pad(value, (self._padding[1],) * 2 + (self._padding[0],) * 2)
+        row, channel, *steps = value.stride()
+        sides, window, places = value.shape[2:], self._window, []
+        for side, size, stride, dilation in zip(sides, window, self._stride, self._dilation, strict=True):
+            places.append((side - dilation * (size - 1) - 1) // stride + 1)
+        inside = [step * dilation for step, dilation in zip(steps, self._dilation, strict=True)]
+        along = [step * stride for step, stride in zip(steps, self._stride, strict=True)]
+        views = value.as_strided(
+            (*value.shape[:2], *window, *places), (row, channel, *inside, *along), value.storage_offset()
+        )
+        return views.reshape(len(value), -1, math.prod(places))

@@ -3,7 +3,8 @@
 Rules
 -----
 1. Rows are summed as `bounds` says: what one unit can move stays within the plan's margin.
-2. Chains of linear layers run by hand, every other graph through autograd; both give the same numbers up to rounding.
+2. One linear layer with one output and chains of linear layers run by hand, every other graph through autograd; all
+   give the same numbers up to rounding.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from kernel.errors import InvalidError
 from privacy.graph.check import CheckedGraph
 from privacy.jobs.spec import Loss
 from privacy.training.bookkeeping.chain import ChainPass, is_chain
+from privacy.training.bookkeeping.one_score import OneScorePass, is_one_score
 from privacy.training.bookkeeping.taps import TapPass
 from privacy.training.engine import ClippedSum, Floats, MicroBatch
 
@@ -43,7 +45,7 @@ class BookkeepingEngine:
             weights[weight.name] = self._flat[part].view(weight.shape)
             totals[weight.name] = self._total[part].view(weight.shape)
             offset = part.stop
-        made = ChainPass if is_chain(model) else TapPass
+        made = OneScorePass if is_one_score(model) else ChainPass if is_chain(model) else TapPass
         self._pass = made(model, loss, weights, totals, per_layer)
 
     @property

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from privacy.training.bookkeeping.bounds import squares
+from privacy.training.bookkeeping.bounds import outer_squares
 from privacy.training.bookkeeping.layers import Formed, Layer, Tensor
 
 
@@ -33,7 +33,7 @@ class OnePosition:
     def squared(self, kept: Tensor, slope: Tensor) -> Tensor:
         """|b|^2 (|a|^2 + 1)."""
         self._value, self._slope = kept.flatten(1), slope.flatten(1)
-        return squares(self._slope) * (squares(self._value) + (len(self._weights) == 2))
+        return outer_squares(self._value, self._slope, len(self._weights) == 2)
 
     def add(self, factors: Tensor, broken: Tensor) -> None:
         """One product over the rows."""
