@@ -94,7 +94,9 @@ class Worker:
             return
         end: End = Died(touched=False)
         # An attempt that opens the envelope counts on the job, and is bounded by its hold.
-        if task.attempt <= _attempts(self.on, task) + MOST_IN_VAIN:
+        before = _attempts(self.on, task)
+        may_start = task.attempt <= before + MOST_IN_VAIN
+        if may_start:
             end = run_in_child(self.on, task, self.confinement, self.opinion)
         self._wait_for_tick(task)
         match end:
@@ -106,7 +108,7 @@ class Worker:
             case Cancelled():
                 run_job.cancel(self.on, task)
             case Died():
-                run_job.fail(self.on, task, touched=end.touched)
+                run_job.fail(self.on, task, again=end.touched or (may_start and before > 0))
 
     def _finish(self, task: TaskRecord, end: Finished) -> None:
         try:
@@ -115,7 +117,7 @@ class Worker:
         except StaleError:
             raise
         except PrivgateError:
-            run_job.fail(self.on, task, touched=True)
+            run_job.fail(self.on, task, again=True)
             return
         release = run_job.finish(self.on, task, end.opened, end.artifact, opinion, end.self_test)
         release_automatically(self.on, release)

@@ -217,14 +217,14 @@ def cancel(on: Collaborators, task: TaskRecord) -> None:
         work.commit("cancel")
 
 
-def fail(on: Collaborators, task: TaskRecord, *, touched: bool) -> JobState:
+def fail(on: Collaborators, task: TaskRecord, *, again: bool) -> JobState:
     """After a death: put the job back if the hold covers another attempt, else end it as failed.
 
     Args:
         on: Collaborators.
         task: The leased task.
-        touched: Whether this attempt opened the envelope. If not, the job failed on declared facts alone and would do
-            so again: it ends.
+        again: Whether another attempt may fare better: this or an earlier one opened the envelope. If none did, the job
+            failed on declared facts alone and would do so again: it ends.
 
     Returns:
         `queued` or `failed`.
@@ -232,7 +232,7 @@ def fail(on: Collaborators, task: TaskRecord, *, touched: bool) -> JobState:
     with on.database.work(task.tenant) as work:
         job, standing = _locked(work, task)
         reservation = _reservation(standing)
-        if touched and not job.cancel_requested and job.attempts <= _retries(job):
+        if again and not job.cancel_requested and job.attempts <= _retries(job):
             work.tasks.give_back(task)
             work.commit_upkeep("retry")
             return JobState.QUEUED
@@ -254,16 +254,19 @@ def fail(on: Collaborators, task: TaskRecord, *, touched: bool) -> JobState:
 def fail_self_test(on: Collaborators, task: TaskRecord, checks: tuple[Check, ...]) -> None:
     """End a job whose self-test failed: charged in full, nothing of it leaves, and an incident is opened.
 
-    It does not count against its trainer: the machinery failed, not the request.
+    It counts as a failure of its trainer on this population: a request that makes the machinery fail is not to be tried
+    again and again, whoever is to blame.
     """
     with on.database.work(task.tenant) as work:
         job, standing = _locked(work, task)
         change = ledger.charge_in_full(standing)
         if change is not None:
             _append(work, change, job)
+            standing = change.after
         opened = IncidentOpened(job=job.id, dataset=job.dataset, population=job.population, checks=checks)
         work.record(opened, correlation=job.id)
         _end(work, task, job, JobEnd.FAILED)
+        _count_failure(on, work, job, standing)
         work.commit("self-test")
 
 

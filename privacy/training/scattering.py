@@ -107,35 +107,41 @@ class ScatteringTransform:
     def _moduli(self, spectrum: Array, grid: int, scale: int) -> Array:
         """|x * wavelet| on the grid of `scale`, for each angle: a new axis before the last two."""
         # Real and imaginary numbers stand in turn, and each wavelet number twice: a long plain product.
-        parts = spectrum.view(self._real)[..., None, :, :]
+        parts: Array = spectrum.view(self._real)[..., None, :, :]
         product = _folded(parts * self._wavelets[grid, scale], scale - grid)
         signal = self._inverse(product.view(self._complex), scale)
         parts = signal.view(self._real)
         np.square(parts, out=parts)
-        squares = parts[..., 0::2] + parts[..., 1::2]
-        return np.sqrt(squares, out=squares)
+        squares: Array = parts[..., 0::2] + parts[..., 1::2]
+        np.sqrt(squares, out=squares)
+        return squares
 
     def _forward(self, values: Array, grid: int) -> Array:
         matrices = self._transforms[grid]
         inner = np.matmul(values, matrices.rows).view(self._complex)
-        return np.matmul(matrices.columns, inner)
+        found: Array = np.matmul(matrices.columns, inner)
+        return found
 
     def _inverse(self, spectrum: Array, grid: int) -> Array:
         matrices = self._transforms[grid]
-        return np.matmul(np.matmul(matrices.back_columns, spectrum), matrices.back_rows)
+        found: Array = np.matmul(np.matmul(matrices.back_columns, spectrum), matrices.back_rows)
+        return found
 
     def _average(self, values: Array, grid: int) -> Array:
         matrices = self._transforms[grid]
-        return np.matmul(np.matmul(matrices.average_columns, values), matrices.average_rows)
+        found: Array = np.matmul(np.matmul(matrices.average_columns, values), matrices.average_rows)
+        return found
 
     def _normalised(self, features: Array) -> Array:
-        if self.choice.norm is Norm.NONE:
+        if self.choice.norm is Norm.NONE or self.choice.groups is None:
             return features
         # The sums run over the last axis of contiguous rows, so their order is the same for every row.
         grouped = features.reshape(len(features), self.choice.groups, -1)
         centred = grouped - grouped.mean(axis=2, keepdims=True)
         variance = np.square(centred).mean(axis=2, keepdims=True)
-        return (centred / np.sqrt(variance + self._real.type(_NORM_FLOOR))).reshape(len(features), -1)
+        floor: Any = np.asarray(_NORM_FLOOR, dtype=self._real)
+        scaled: Array = centred / np.sqrt(variance + floor)
+        return scaled.reshape(len(features), -1)
 
     def _transform(self, height: int, width: int) -> _Matrices:
         rows, columns = _fourier(width), _fourier(height)
@@ -170,7 +176,8 @@ class _Matrices:
 def _fourier(side: int) -> Array:
     places = np.arange(side)
     # The product is reduced first: a cosine of a large angle would lose digits.
-    return np.exp(-2j * math.pi / side * (places[:, None] * places % side))
+    turned: Array = np.exp(-2j * math.pi / side * (places[:, None] * places % side))
+    return turned
 
 
 def _reflected(side: int, whole: int) -> NDArray[np.int64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -93,3 +94,17 @@ def test_figures_that_leave_something_out_are_no_result(
     """Fewer steps, coordinates or guesses, wrong kinds, members more: the attempt died."""
     ask(made)
     assert played(made, monkeypatch, ends(**figures)) == Died(touched=True)
+
+
+def test_it_counts_as_a_failure_of_its_trainer(made: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the limit the trainer's share falls to nothing, until the owner sets another."""
+    job = ask(made)
+    end = played(made, monkeypatch, ends(scale=0.5))
+    assert isinstance(end, SelfTestFailed)
+    on = made.gateway.on
+    with on.database.read() as reading:
+        task = reading.tasks.for_subject(job_of(made, job).id)
+    assert task is not None
+    strict = dataclasses.replace(on, limits=dataclasses.replace(on.limits, faults_per_trainer=1))
+    fail_self_test(strict, task, end.checks)
+    assert told(made, job)[-1] == "trainer:halted"

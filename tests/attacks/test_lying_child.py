@@ -124,7 +124,7 @@ def test_lying_to_the_end_costs_the_whole_hold(made: House, monkeypatch: pytest.
         with made.gateway.on.database.read() as reading:
             task = reading.tasks.for_subject(job)
         assert task is not None
-        fail(made.gateway.on, task, touched=True)
+        fail(made.gateway.on, task, again=True)
     assert job_of(made, job).state is JobState.FAILED
     assert told(made, job)[-2:] == ["budget:charged", "job:ended"]
     charged = [entry["fields"] for entry in made.log() if entry["type"] == "budget:charged"]

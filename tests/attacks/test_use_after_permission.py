@@ -60,7 +60,7 @@ def test_a_right_that_ended_between_attempts_opens_nothing_again(made: House) ->
     first = claim(made)
     assert opens(made, first)
     assert run_job.start_steps(made.gateway.on, first, job_of(made, job).id, 2, 0) is run_job.Steps.GO
-    assert run_job.fail(made.gateway.on, first, touched=True) is JobState.QUEUED
+    assert run_job.fail(made.gateway.on, first, again=True) is JobState.QUEUED
     revoke(made)
     again = claim(made)
     assert not opens(made, again)
