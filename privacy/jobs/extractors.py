@@ -25,6 +25,7 @@ from kernel.errors import InvalidError, TooLargeError
 from privacy.graph.check import MOST_COST_PER_ROW, check
 from privacy.graph.spec import ModelGraph, elements
 from privacy.jobs.given import check_given
+from privacy.jobs.size import scoring_work
 
 LARGEST_WIDTH = 65_536
 LARGEST_SIDE = 128
@@ -164,8 +165,8 @@ class FrozenGraph:
 
     @property
     def cost_per_row(self) -> int:
-        """Multiply-adds of one row."""
-        return check(self.graph).cost_per_row
+        """Multiply-adds of one row, and what slow functions take beyond them."""
+        return scoring_work(check(self.graph))
 
     def to_json(self) -> dict[str, Any]:
         """Encode."""

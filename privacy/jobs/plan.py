@@ -38,7 +38,7 @@ from privacy.jobs.engines import EngineName, engine_for
 from privacy.jobs.facts import DeclaredFacts
 from privacy.jobs.labels import Target
 from privacy.jobs.recipe import Clipping, Recipe
-from privacy.jobs.size import NUMBERS_AT_ONCE, ModelSize, numbers_per_unit, row_work
+from privacy.jobs.size import NUMBERS_AT_ONCE, ModelSize, numbers_per_unit, row_work, scoring_work
 from privacy.jobs.spec import EvaluationSpec, Loss, TrainingSpec
 from privacy.schema import TableSchema
 from privacy.units import LARGEST_ROWS_PER_UNIT
@@ -50,7 +50,7 @@ MOST_WORK = 5 * 10**11
 _ROW_WORK, _BATCH_WORK, _STEP_WORK, _WEIGHT_WORK, _NODE_WORK = 200, 75_000, 150_000, 20, 20_000
 COUNT_NOISE_SHARE = Decimal("0.05")
 LARGEST_UNIT_GRADIENT = 2**24
-MOST_UNITS_AT_ONCE = 1024
+MOST_UNITS_AT_ONCE = 8192
 MOST_NUMBERS_IN_MEMORY = 2**29
 CLIP_MARGIN = Decimal(255) / 256
 _ROUND_UP = Context(prec=34, rounding=ROUND_CEILING)
@@ -372,5 +372,5 @@ def _check_rows(plan: TrainingPlan, model: CheckedGraph, spec: TrainingSpec, fac
     extracted = 0 if extractor is None else extractor.cost_per_row
     if rows * extracted > MOST_WORK:
         raise TooLargeError("this extractor is too much work on so many units: make it smaller", field="extractor")
-    if rows * (model.cost_per_row + extracted + _ROW_WORK) > 2 * MOST_WORK:
+    if rows * (scoring_work(model) + extracted + _ROW_WORK) > 2 * MOST_WORK:
         raise TooLargeError("this model is too much work to evaluate on so many units: make it smaller", field="model")

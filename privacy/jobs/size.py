@@ -8,9 +8,12 @@ Rules
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from kernel.events import Record
 from privacy.graph.check import CheckedGraph
+from privacy.graph.ops import OPERATIONS
+from privacy.graph.spec import Node, elements
 from privacy.jobs.engines import EngineName
 
 NUMBERS_AT_ONCE = 2**25
@@ -64,7 +67,36 @@ def row_work(engine: EngineName, model: CheckedGraph) -> int:
     Measured on regressions, perceptrons, convolutions and transformers; large sums are quick, values that are read and
     written are not, and a formed gradient is read and written several times.
     """
-    values = 5 * model.activations_per_row // 4
+    nodes = model.graph.nodes
+    values = 5 * model.activations_per_row // 4 + sum(_slow(model, node) for node in nodes)
+    windows = sum(_windows(model, node) for node in nodes)
     if engine is EngineName.BOOKKEEPING:
-        return model.cost_per_row // 64 + values
-    return model.cost_per_row // 8 + values + 5 * model.graph.weight_elements // 2
+        return model.cost_per_row // 64 + values + windows // 2 + sum(_formed(model, node) for node in nodes) // 4
+    return model.cost_per_row // 8 + values + 3 * windows + 5 * model.graph.weight_elements // 2
+
+
+def scoring_work(model: CheckedGraph) -> int:
+    """About how long one row is scored in float64, without a gradient: multiply-adds, and what slow functions add."""
+    return model.cost_per_row + sum(_slow(model, node) for node in model.graph.nodes)
+
+
+_SLOW: Final = {"gelu_exact": 9, "softmax": 3, "layer_norm": 2, "group_norm": 2, "silu": 1}
+"""What these take of each number beyond a multiply-add, measured where it is most: at sides of two numbers."""
+
+
+def _slow(model: CheckedGraph, node: Node) -> int:
+    return _SLOW.get(node.op, 0) * elements(model.shapes[node.name])
+
+
+def _windows(model: CheckedGraph, node: Node) -> int:
+    """Numbers of a row that a node unfolds."""
+    inputs = [model.shapes[name] for name in node.inputs]
+    weights = [model.graph.weight(name).shape for name in node.weights]
+    return OPERATIONS[node.op].scratch(node, inputs, weights, model.shapes[node.name])
+
+
+def _formed(model: CheckedGraph, node: Node) -> int:
+    """Numbers of a row's gradient that book-keeping forms: of all weights but those of layers on one flat value."""
+    if node.op == "linear" and len(model.shapes[node.inputs[0]]) == 1:
+        return 0
+    return sum(model.graph.weight(name).elements for name in node.weights)

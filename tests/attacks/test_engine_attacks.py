@@ -1,0 +1,507 @@
+"""What lies around the models: clocks, lanes of a kernel, counts, states, figures and request bodies as channels."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import math
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from kernel.errors import PrivgateError, TooLargeError
+from kernel.events import Parameter
+from privacy.evaluation.scoring import count_rows
+from privacy.graph.check import CheckedGraph, check
+from privacy.graph.numpy_ops import FUNCTIONS
+from privacy.graph.ops import OPERATIONS
+from privacy.graph.spec import ModelGraph, Node
+from privacy.graph.torch_ops import bind, bind_row
+from privacy.jobs.engines import EngineName
+from privacy.jobs.labels import Target
+from privacy.jobs.plan import plan_training
+from privacy.jobs.size import row_work, scoring_work
+from privacy.jobs.spec import complete_training
+from privacy.schema import TableSchema
+from privacy.selftest.claims import Claims
+from privacy.selftest.witness import Witness
+from privacy.training.clipping import MARGIN, ClipRule
+from privacy.training.engine import ClippedSum, MicroBatch
+from privacy.training.plan_runner import run_plan
+from privacy.training.rows import Rows
+from privacy.training.state import first_state
+from privacy.training.units import UnitTable
+from tests.attacks.test_hostile_models import (
+    ACCEPTED,
+    WAYS,
+    WIDE,
+    attending,
+    chain,
+    changed,
+    company,
+    convolved,
+    kinds_of_rows,
+    repeating,
+    requested,
+)
+from tests.support import jobs
+from tests.support.graphs import PICTURES, graph, initial, node, weight
+
+# --- denormals as a clock --------------------------------------------------------------------------------------------
+
+CLOCK = """
+import numpy, torch
+from privacy.training import ahead, runner
+
+def denormals():
+    small, powers = numpy.full(64, 1e-200), torch.full((64,), 1e-30)
+    taught = powers.clone().requires_grad_()
+    (taught * 1e-20 * 1e-20).sum().backward()
+    return bool((small * 1e-115).any()) or bool((powers * 1e-12).any()) or bool(taught.grad.any())
+
+class Stream:
+    def gaussians(self, size):
+        seen.append(denormals())
+        return numpy.zeros(size)
+
+seen = []
+assert denormals()
+noise = ahead.NoiseAhead(Stream(), 3)
+noise.gaussians(3)
+noise.close()
+runner.quiet_arithmetic()
+seen.append(denormals())
+print(seen)
+"""
+
+
+def test_denormals_are_zero_in_every_thread_that_computes() -> None:
+    """In the thread of the run, numpy and autograd included, and in the one that draws noise before it was told to."""
+    told = subprocess.run([sys.executable, "-c", CLOCK], capture_output=True, text=True, check=True, timeout=120)
+    seen = json.loads(told.stdout.lower())
+    assert len(seen) >= 2
+    assert not any(seen)
+
+
+# --- lanes of a kernel -----------------------------------------------------------------------------------------------
+
+
+def _node(op: str, inputs: int = 1, **attributes: Any) -> Node:
+    written = tuple((name, attributes[name]) for name in sorted(attributes))
+    return Node(name="n", op=op, inputs=tuple(f"x{at}" for at in range(inputs)), attributes=written)
+
+
+Shapes = list[tuple[int, ...]]
+EPS = Parameter("0.000000000001")
+SQUARE = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
+_PLAIN = ("relu", "tanh", "sigmoid", "gelu", "gelu_exact", "silu", "elu", "softplus", "softmax", "sine", "cosine")
+KERNELS: list[tuple[Node, Shapes, Shapes]] = [
+    *((_node(op), [sides], []) for op in (*_PLAIN, "flatten") for sides in ((1,), (3,), (2, 5))),
+    *((_node(op, 2), [(3,), (3,)], []) for op in ("add", "subtract", "multiply")),
+    (_node("leaky_relu", slope=Parameter("0.1")), [(3,)], []),
+    (_node("scale", factor=Parameter("1000000")), [(3,)], []),
+    (_node("offset", value=Parameter("3")), [(3,)], []),
+    (_node("shift"), [(4,)], [(4,)]),
+    (_node("matmul", 2), [(2, 9), (9, 5)], []),
+    (_node("maximum", axes=(0,)), [(3, 2)], []),
+    (_node("cumsum", axis=0), [(5, 2)], []),
+    (_node("roll", axis=0, shift=1), [(5, 2)], []),
+    (_node("flip", axis=1), [(5, 2)], []),
+    (_node("mean", axes=(0,)), [(7, 3)], []),
+    (_node("sum", axes=(1,)), [(3, 9)], []),
+    (_node("slice", axis=0, start=1, stop=2), [(3,)], []),
+    (_node("concat", 2, axis=0), [(3,), (2,)], []),
+    (_node("permute", order=(1, 0)), [(3, 2)], []),
+    (_node("reshape", shape=(2, 3)), [(6,)], []),
+    (_node("layer_norm", sides=1, eps=EPS), [(3, 5)], []),
+    (_node("layer_norm", sides=1, eps=EPS), [(3,)], [(3,), (3,)]),
+    (_node("group_norm", groups=2, eps=EPS), [(4, 3)], [(4,), (4,)]),
+    (_node("linear"), [(1,)], [(1, 1), (1,)]),
+    (_node("linear"), [(100,)], [(1, 100), (1,)]),
+    (_node("linear"), [(3, 7)], [(5, 7)]),
+    (_node("linear"), [(300,)], [(70, 300)]),
+    (_node("attention", 3, heads=2, causal=False), [(3, 4)] * 3, []),
+    (_node("attention", 3, heads=1, causal=True), [(5, 4)] * 3, []),
+    (_node("conv2d", **SQUARE), [(2, 5, 5)], [(3, 2, 3, 3), (3,)]),
+    (_node("conv2d", **(SQUARE | {"groups": 2, "stride": (2, 2)})), [(2, 7, 7)], [(2, 1, 3, 3)]),
+    (_node("conv2d", **SQUARE), [(16, 6, 6)], [(16, 16, 3, 3), (16,)]),
+    (_node("conv1d", stride=(1,), padding=(1,), dilation=(1,), groups=1), [(2, 9)], [(3, 2, 3), (3,)]),
+    (_node("max_pool2d", kernel=(2, 2), stride=(1, 1), padding=(1, 1)), [(2, 5, 5)], []),
+    (_node("avg_pool2d", kernel=(2, 2), stride=(1, 1), padding=(0, 0)), [(2, 5, 5)], []),
+    (_node("embedding"), [(4,)], [(5, 3)]),
+]
+HOSTILE = (1e30, -3e38, math.inf, -math.inf, math.nan, 1e-40, 0.0, 1e5, -700.0)
+
+
+def _numbers(made: Node, inputs: list[Any], weights: list[Any], way: str) -> list[Any]:
+    """Value and gradients of a node on a batch: what later numbers of a row are made from."""
+    if way == "numpy":
+        with np.errstate(all="ignore"):
+            return [FUNCTIONS[made.op](made, inputs, weights)]
+    kind = torch.float32 if way == "batch" else torch.float64
+    values = [torch.tensor(value, dtype=kind, requires_grad=way == "batch") for value in inputs]
+    fixed = [torch.tensor(value, dtype=kind) for value in weights]
+    if way == "batch":
+        result = bind(made)(values, fixed)
+        total = (result * torch.linspace(0.3, 1.7, result[0].numel()).view(result.shape[1:])).sum()
+        slopes = (
+            torch.autograd.grad(total, values, allow_unused=True, materialize_grads=True)
+            if result.requires_grad
+            else ()
+        )
+        return [each.detach().numpy() for each in (result, *slopes)]
+    function = bind_row(made)
+
+    def loss(*row: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        one = function(row, fixed)
+        return (one * torch.linspace(0.3, 1.7, one.numel(), dtype=kind).view(one.shape)).sum(), one
+
+    slopes, result = torch.func.vmap(torch.func.grad(loss, tuple(range(len(values))), has_aux=True))(*values)
+    return [each.detach().numpy() for each in (result, *slopes)]
+
+
+@pytest.mark.parametrize("way", ["batch", "row", "numpy"])
+def test_no_kernel_lets_a_neighbour_change_a_bit(way: str) -> None:
+    """Vector instructions compute several rows at once, and may take another path for all of them if one is extreme.
+
+    Values and gradients of the others stay bit for bit, for every operation, whatever one row holds.
+    """
+    draw, count = np.random.default_rng(0), 19
+    for made, shapes, sizes in KERNELS:
+        if way == "batch" and OPERATIONS[made.op].batch is None:
+            continue
+        weights = [draw.normal(size=size) for size in sizes]
+        for scale in (1, 1e4):
+            inputs = [draw.normal(size=(count, *sides)) * scale for sides in shapes]
+            before = _numbers(made, inputs, weights, way)
+            for value, place in zip(HOSTILE, (0, 5, 18) * 3, strict=True):
+                others = np.arange(count) != place
+                hostile = [each.copy() for each in inputs]
+                for each in hostile:
+                    each[place] = value
+                for old, new in zip(before, _numbers(made, hostile, weights, way), strict=True):
+                    assert np.array_equal(old[others], new[others], equal_nan=True), (made.op, value)
+
+
+def test_every_operation_is_among_the_kernels() -> None:
+    """A new one must be added above."""
+    assert {made.op for made, _, _ in KERNELS} == set(OPERATIONS)
+
+
+# --- Opacus ----------------------------------------------------------------------------------------------------------
+
+ODD: dict[str, Any] = {
+    "linear-on-four-sides": lambda: chain(
+        [2, 2, 3, 2], [weight("l.w", 2, 2), weight("l.b", 2)], [node("l", "linear", [], ["l.w", "l.b"])], 24
+    ),
+    "embedding-of-a-square": lambda: chain([3, 4], [weight("t.w", 5, 2)], [node("t", "embedding", [], ["t.w"])], 24),
+    "norm-over-two-sides": lambda: chain(
+        [2, 3, 2],
+        [weight("n.w", 3, 2), weight("n.b", 3, 2)],
+        [node("n", "layer_norm", [], ["n.w", "n.b"], sides=2, eps="0.00001")],
+    ),
+    "groups-of-a-vector": lambda: chain(
+        [12],
+        [weight("n.w", 12), weight("n.b", 12)],
+        [node("n", "group_norm", [], ["n.w", "n.b"], groups=3, eps="0.00001")],
+    ),
+    "wide-steps": lambda: chain(
+        [4, 9],
+        [weight("c.w", 6, 2, 3), weight("c.b", 6)],
+        [node("c", "conv1d", [], ["c.w", "c.b"], stride=[2], padding=[3], dilation=[2], groups=2)],
+        36,
+    ),
+    "value-read-twice": lambda: chain(
+        [12], [weight("l.w", 12, 12)], [node("l", "linear", [], ["l.w"]), node("m", "multiply", ["l", "l"])]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+@pytest.mark.parametrize("rows", [1, 2])
+def test_opacus_gives_the_gradients_of_odd_shapes(name: str, rows: int) -> None:
+    """Where a peer's samplers are least used, they agree with one row at a time; a wrong one would bound nothing."""
+    peer, slow = requested(ODD[name](), rows, "opacus"), requested(ODD[name](), 2)
+    weights = first_state(peer.model.graph).weights
+    batch = company(peer, 3, alike=False)
+    for attack in (peer, slow):
+        attack.engine.set_weights(weights)
+    for clip in (1e-3, 1e6):
+        found, wanted = (attack.engine.clipped_sum(batch, clip).total for attack in (peer, slow))
+        assert np.linalg.norm(found - wanted) <= 1e-9 * min(clip, float(np.linalg.norm(wanted)) or 1.0)
+
+
+def test_functions_in_a_row_keep_what_the_way_back_needs() -> None:
+    """A chain whose functions write over what they read still has the gradients of one row at a time."""
+    for pair in (("tanh", "tanh"), ("sigmoid", "tanh"), ("tanh", "sigmoid"), ("gelu", "tanh"), ("relu", "sigmoid")):
+        own = [weight("l.w", WIDE, WIDE)]
+        nodes = [
+            node("l", "linear", ["x"], ["l.w"]),
+            *(node(f"f{at}", op, [["l"], ["f0"]][at]) for at, op in enumerate(pair)),
+        ]
+        made = graph(
+            [WIDE], [*own, weight("said.w", 3, WIDE)], [*nodes, node("said", "linear", ["f1"], ["said.w"])], "said"
+        )
+        ours, slow = requested(made), requested(made, 2)
+        assert (ours.engine.name, slow.engine.name) == ("bookkeeping", "vmap")
+        weights = first_state(ours.model.graph).weights.astype(np.float32).astype(np.float64)
+        batch = company(ours, 3, alike=False)
+        for attack in (ours, slow):
+            attack.engine.set_weights(weights)
+        found, wanted = (attack.engine.clipped_sum(batch, 1e6).total for attack in (ours, slow))
+        assert np.linalg.norm(found - wanted) <= 1e-5 * np.linalg.norm(wanted), pair
+
+
+@pytest.mark.parametrize("flushed", [True, False])
+def test_a_factor_below_every_normal_number_shortens_nothing_wrongly(flushed: bool) -> None:
+    """Norms of 10^20 to 10^75: float32 has factors down to 10^-38, and rounds those below by up to one half."""
+    linear = [node("a", "linear", ["x"], ["a.w"]), node("said", "linear", ["a"], ["said.w"])]
+    made = graph([WIDE], [weight("a.w", 3, WIDE), weight("said.w", 3, 3)], linear, "said")
+    attack = requested(made)
+    torch.set_flush_denormal(flushed)
+    try:
+        for power in np.linspace(8, 38, 200):
+            weights = np.full(attack.engine.size, 1.0)
+            weights[-9:] = [10 ** (power - 19), -(10 ** (power - 19)), 0] * 3
+            attack.engine.set_weights(weights.astype(np.float32).astype(np.float64))
+            batch = changed(company(attack, 1, alike=False), 0, np.full(WIDE, 10**power), 1.0)
+            batch.counts[1:] = False
+            assert np.linalg.norm(attack.sum(batch)) <= attack.clip
+    finally:
+        torch.set_flush_denormal(False)
+
+
+# --- what is counted and kept ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("rows", "engine"), WAYS)
+@pytest.mark.parametrize("name", ["convolutions", "conditional-nan", "chaos"])
+def test_one_unit_moves_the_count_of_the_adaptive_clip_by_one_half(name: str, rows: int, engine: str) -> None:
+    """Whatever its rows are; and sum and count together stay within what the noise multiplier prices."""
+    attack = requested(ACCEPTED[name](), rows, engine, "adaptive")
+    attack.start()
+    rule = ClipRule.of(attack.plan)
+    longest = math.hypot(MARGIN, rule.weight / 2)
+    assert rule.noise / longest >= float(attack.plan.noise_multiplier.number)
+    batch = company(attack, 4, alike=False)
+    without = attack.engine.clipped_sum(changed(batch, 2, None), attack.clip)
+    for row in kinds_of_rows(attack.model.width, 4):
+        with np.errstate(all="ignore"):
+            found = attack.engine.clipped_sum(changed(batch, 2, row), attack.clip)
+        assert found.within - without.within in (0, 1)
+        units = len(batch.counts)
+        moved = rule.mark(1.0, units, found.within) - rule.mark(1.0, units - 1, without.within)
+        assert abs(moved) == pytest.approx(rule.weight / 2)
+        length = float(np.linalg.norm(found.total - without.total)) / attack.clip * MARGIN
+        assert math.hypot(length, moved) * float(attack.plan.noise_multiplier.number) <= rule.noise * 1.004
+
+
+@pytest.mark.parametrize("made", [convolved, attending, repeating], ids=lambda made: str(made.__name__))
+def test_an_evaluations_counts_are_sums_over_rows_bit_for_bit(made: Any) -> None:
+    """Of several classes and large models: a row counts as it does alone, whoever stands beside it and however many."""
+    model = check(ModelGraph.from_json(made()))
+    draw = np.random.default_rng(8)
+    weights = {each.name: draw.normal(size=each.shape).astype(np.float32) for each in model.graph.weights}
+    features = (draw.normal(size=(61, model.width)) * 2).round(1).astype(np.float32)
+    features[::7] = [next(kinds_of_rows(model.width, 1)) * 1e30]
+    features[3], features[4] = np.nan, np.inf
+    targets = draw.integers(0, 3, 61).astype(np.float32)
+
+    def counts(places: Any) -> np.ndarray[Any, Any]:
+        alive = np.ones(len(places), np.bool_)
+        rows = Rows(features=features[places], targets=targets[places], alive=alive)
+        found = count_rows(model, weights, rows, 50, Target.CLASSES)
+        return np.concatenate([found.outcomes, found.histogram])
+
+    alone = np.array([counts([place]) for place in range(61)])
+    assert set(alone.sum(axis=1)) <= {0, 2}
+    for places in (range(61), range(17), range(60, -1, -1), [5] * 40, [0, 60]):
+        assert (counts(list(places)) == alone[list(places)].sum(axis=0)).all()
+
+
+class _Bytes:
+    """A source whose bytes repeat from one run to the next: only so can two runs be compared bit for bit."""
+
+    def __init__(self) -> None:
+        self._asked = 0
+
+    def __call__(self, count: int) -> bytes:
+        self._asked += 1
+        return hashlib.shake_256(self._asked.to_bytes(8, "big")).digest(count)
+
+
+class _Adds:
+    """An engine with a private value: it adds this number everywhere."""
+
+    name = "adds"
+    size = 40
+
+    def __init__(self, value: float) -> None:
+        self._value = value
+
+    def set_weights(self, flat: Any) -> None:
+        """Nothing depends on them."""
+
+    def clipped_sum(self, batch: MicroBatch, clip: float) -> ClippedSum:
+        """The value times the clip."""
+        return ClippedSum(total=np.full(self.size, self._value * clip), within=0)
+
+
+class _Silent:
+    def may_start(self, _: int) -> bool:
+        return True
+
+    def save(self, _: Any) -> None:
+        """Keeps nothing."""
+
+
+def test_the_figures_of_a_self_test_do_not_depend_on_rows() -> None:
+    """The same randomness over other gradients gives the same figures, to the last digit."""
+    plan = jobs.plan(recipe={"steps": 12, "expected_batch": 30})
+    ones = np.ones((200, 3), np.float32)
+    units = UnitTable.of_records(Rows(features=ones, targets=ones[:, 0], alive=ones[:, 0] > 0))
+    told = []
+    for value in (0.0, 0.9, -1e5, 1e12):
+        source = _Bytes()
+        witness = Witness(Claims.of(plan), entropy=source)
+        cut = requested(ACCEPTED["overflow"]()).performance
+        start = first_state(graph_of_size(_Adds.size).graph, source)
+        run_plan(plan, cut, _Adds(value), units, _Silent(), start, witness, source)
+        told.append(witness.report().to_fields())
+    assert all(each == told[0] for each in told)
+
+
+def graph_of_size(size: int) -> CheckedGraph:
+    """One linear layer with so many weights."""
+    return check(ModelGraph.from_json(graph([size], [weight("w", 1, size)], [node("s", "linear", ["x"], ["w"])], "s")))
+
+
+# --- work ------------------------------------------------------------------------------------------------------------
+
+
+def _windows(groups: int) -> CheckedGraph:
+    attributes = {"stride": [1, 1], "padding": [3, 3], "dilation": [1, 1], "groups": groups}
+    own = weight("c.w", 4, 4 // groups, 7, 7)
+    return check(
+        ModelGraph.from_json(chain([4, 16, 16], [own], [node("c", "conv2d", [], ["c.w"], **attributes)], 1024))
+    )
+
+
+def test_work_that_is_not_multiplication_is_counted() -> None:
+    """Windows that are unfolded, slow functions, formed gradients: uncounted, a plan runs into the child's clock."""
+    for groups in (1, 4):
+        model = _windows(groups)
+        assert row_work(EngineName.BOOKKEEPING, model) > model.scratch_per_row // 2
+        assert row_work(EngineName.VMAP, model) > 3 * model.scratch_per_row
+    plain, slow = (
+        check(ModelGraph.from_json(chain([512, 2], [], [node("f", op, [])], 1024))) for op in ("tanh", "gelu_exact")
+    )
+    assert scoring_work(slow) >= scoring_work(plain) + 9 * 1024
+    formed = check(
+        ModelGraph.from_json(chain([2, 300], [weight("l.w", 300, 300)], [node("l", "linear", [], ["l.w"])], 600))
+    )
+    assert row_work(EngineName.BOOKKEEPING, formed) > 90_000 // 4
+
+
+def test_a_slow_model_is_refused_for_many_units() -> None:
+    """What would be scored for days is refused with its request, extractors included."""
+    schema = TableSchema.from_json(
+        {
+            "columns": [
+                {"name": "x", "kind": "tensor", "low": "-1", "high": "1", "shape": [1000]},
+                {"name": "kind", "kind": "categorical", "categories": ["a", "b"]},
+            ]
+        }
+    )
+    slow = [node(f"g{at}", "gelu_exact", [f"g{at - 1}" if at else "x"]) for at in range(200)]
+    model = graph([1000], [weight("w", 1, 1000)], [*slow, node("s", "linear", ["g199"], ["w"])], "s")
+    frozen = copy.deepcopy(model)
+    frozen["weights"][0]["init"] = {"rule": "given"}
+    extractor = {"kind": "graph", "graph": frozen, "weights": initial({"w": np.ones((1, 1000))})}
+    columns = [{"column": "x", "transform": "scale"}]
+    label = {"column": "kind", "encoding": "binary", "category": "b"}
+    declared = jobs.facts(public_size=500_000)
+    bodies: list[dict[str, Any]] = [
+        {"model": {"graph": model}, "label": "kind"},
+        {"features": {"v": 1, "columns": columns, "label": label, "extractor": extractor}, "label": None},
+    ]
+    for body in bodies:
+        recipe = {"steps": 1, "sampling_rate": "0.00001"}
+        wanted = complete_training(jobs.request(recipe=recipe, **body), schema, declared)
+        with pytest.raises(TooLargeError):
+            plan_training(wanted, schema, declared)
+
+
+# --- request bodies --------------------------------------------------------------------------------------------------
+
+STRANGE: tuple[Any, ...] = (
+    None, True, False, -1, 0, 1, 2**53, 2**70, 1.5, math.nan, math.inf, "", "x", "said", "1e400", "-0", "NaN", "\0",
+    "\ud800", "٣", [], [[]], [None], ["x", "x"], {}, {"rule": "given"}, {"": 1}, [0, 2**62], "AAAA", "=" * 8,
+)  # fmt: skip
+
+
+def _places(body: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every place of a body."""
+    if path:
+        yield path
+    pairs = body.items() if isinstance(body, dict) else enumerate(body) if isinstance(body, list) else ()
+    for key, value in pairs:
+        yield from _places(value, (*path, key))
+
+
+def _mutant(body: Any, draw: random.Random) -> Any:
+    made = copy.deepcopy(body)
+    for _ in range(draw.randint(1, 2)):
+        *before, last = draw.choice(list(_places(made)))
+        within = made
+        for key in before:
+            within = within[key]
+        act = draw.randrange(4)
+        if act == 0 and isinstance(within, dict):
+            del within[last]
+        elif act == 1 and isinstance(within, list):
+            within.insert(last, copy.deepcopy(within[last]))
+        elif act == 2 and isinstance(within, dict):
+            within[str(draw.choice(("attributes", "v", "more", "op")))] = draw.choice(STRANGE)
+        else:
+            within[last] = draw.choice(STRANGE)
+    return made
+
+
+def test_mutants_of_a_request_are_read_or_refused() -> None:
+    """Graph, given values, extractor and recipe with wrong kinds, sizes and names: a refusal with a sentence."""
+    square = {"stride": [1, 1], "padding": [0, 0], "dilation": [1, 1], "groups": 1}
+    given = weight("e.w", 2, 1, 3, 3, rule="given")
+    encoder = graph([1, 6, 6], [given], [node("e", "conv2d", ["x"], ["e.w"], **square)], "e")
+    own = graph([32], [weight("s.w", 3, 32, rule="given")], [node("s", "linear", ["x"], ["s.w"])], "s")
+    body = jobs.request(
+        label=None,
+        features={
+            "v": 1,
+            "columns": [{"column": "picture", "transform": "scale"}],
+            "label": {"column": "kind", "encoding": "classes"},
+            "extractor": {"kind": "graph", "graph": encoder, "weights": initial({"e.w": np.ones((2, 1, 3, 3))})},
+        },
+        model={"graph": own, "initial": initial({"s.w": np.ones((3, 32))})},
+        recipe={"steps": 5, "expected_batch": 64, "clipping": "per-layer", "engine": "auto"},
+    )
+    scattering = {"kind": "scattering", "image": [8, 8], "scales": 2, "angles": 4, "order": 2, "norm": "none"}
+    template = {"template": "cnn", "image": [1, 6, 6], "classes": 3, "activation": "relu"}
+    others = [body | {"model": template}, body | {"features": body["features"] | {"extractor": scattering}}]
+    declared, draw = jobs.facts(), random.Random(5)
+    plan_training(complete_training(body, PICTURES, declared), PICTURES, declared)
+    refusals = 0
+    for number in range(1200):
+        mutant = _mutant((body, *others)[number % 3], draw)
+        try:
+            plan_training(complete_training(mutant, PICTURES, declared), PICTURES, declared)
+        except PrivgateError:
+            refusals += 1
+    assert refusals > 600
