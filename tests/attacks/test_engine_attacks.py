@@ -426,7 +426,7 @@ def test_a_slow_model_is_refused_for_many_units() -> None:
     frozen["weights"][0]["init"] = {"rule": "given"}
     extractor = {"kind": "graph", "graph": frozen, "weights": initial({"w": np.ones((1, 1000))})}
     columns = [{"column": "x", "transform": "scale"}]
-    label = {"column": "kind", "encoding": "binary", "category": "b"}
+    label = {"column": "kind", "encoding": "positive", "category": "b"}
     declared = jobs.facts(public_size=500_000)
     bodies: list[dict[str, Any]] = [
         {"model": {"graph": model}, "label": "kind"},

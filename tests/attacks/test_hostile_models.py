@@ -301,14 +301,19 @@ class Attack:
 
 
 def requested(
-    model: Graph, rows_per_unit: int = 1, engine: str = "auto", clipping: str = "flat", **recipe: Any
+    model: Graph,
+    rows_per_unit: int = 1,
+    engine: str = "auto",
+    clipping: str = "flat",
+    classes: str = "abc",
+    **recipe: Any,
 ) -> Attack:
-    """Request a model as a trainer does."""
+    """Request a model as a trainer does, to tell so many classes apart: of two, the label needs one score."""
     declared = jobs.facts(rows_per_unit=rows_per_unit)
     width = int(np.prod(model["inputs"][0]["shape"]))
     columns = [
         {"name": "x", "kind": "tensor", "low": "-100", "high": "100", "shape": [width]},
-        {"name": "kind", "kind": "categorical", "categories": ["a", "b", "c"]},
+        {"name": "kind", "kind": "categorical", "categories": list(classes)},
     ]
     schema = TableSchema.from_json({"columns": columns})
     chosen = {"steps": 5, "expected_batch": 40, "engine": engine, "clipping": clipping, **recipe}
@@ -393,6 +398,33 @@ def test_one_unit_moves_the_sum_by_the_clip_at_most(name: str, rows: int, engine
     wanted = {("auto", 1): "bookkeeping" if attack.model.proven else "vmap", ("auto", 3): "vmap"}
     assert attack.engine.name == wanted.get((engine, rows), "opacus")
     added, replaced = worst(attack, 5 + rows)
+    assert added <= 1
+    assert replaced <= 2
+
+
+def _one_score(bias: bool, width: int) -> Graph:
+    own = [weight("w", 1, width, rule="uniform", bound="100"), weight("b", 1)]
+    names = ["w", "b"] if bias else ["w"]
+    return graph([width], own[: len(names)], [node("said", "linear", ["x"], names)], "said")
+
+
+def _long(bias: bool, width: int) -> Graph:
+    own = [weight("l.w", 600, width), weight("l.b", 600), weight("w", 1, 600)]
+    used = own if bias else [own[0], own[2]]
+    names = ["l.w", "l.b"] if bias else ["l.w"]
+    nodes = [node("l", "linear", ["x"], names), node("t", "relu", ["l"]), node("said", "linear", ["t"], ["w"])]
+    return graph([width], used, nodes, "said")
+
+
+@pytest.mark.parametrize("made", [_one_score, _long], ids=lambda made: str(made.__name__))
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("width", [1, 40, 700])
+def test_the_quick_ways_hold_too(made: Callable[[bool, int], Graph], bias: bool, width: int) -> None:
+    """One score, and rows so long that norms are summed in pieces: the same measure, at tiny and huge slopes."""
+    attack = requested(made(bias, width), classes="ab", expected_batch=300)
+    assert attack.engine.name == "bookkeeping"
+    assert attack.performance.units_at_once > 300
+    added, replaced = worst(attack, 7)
     assert added <= 1
     assert replaced <= 2
 
