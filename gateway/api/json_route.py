@@ -5,7 +5,8 @@ Rules
 1. Whoever sends a body has to be somebody first: no body of nobody is read.
 2. A body is JSON by its own word (`Content-Type`), UTF-8, bounded in length and depth, without a repeated member and
    without floats: two readers of the same bytes cannot understand them differently. Only job requests may be longer
-   than `JSON_LIMIT`: they may hold a model graph with the values it starts from.
+   than `JSON_LIMIT`: they may hold a model graph with the values it starts from. How many values a body holds is
+   bounded as well: a million small ones take seconds to read, as one long text does not.
 3. It has to arrive within `READ_SECONDS`.
 """
 
@@ -28,6 +29,7 @@ from kernel.errors import InvalidError, Kind, TooLargeError
 
 JSON_LIMIT = 4 << 20
 LARGE_LIMIT = 8 << 20
+MOST_VALUES = 300_000
 READ_SECONDS = 30.0
 _NOT_JSON = (
     "The body must be JSON in UTF-8 without repeated members. Numbers with a fraction, or beyond 2^53, are written as "
@@ -83,6 +85,8 @@ class _StrictRequest(Request):
                 Kind.INVALID, "request-timeout", "The body did not arrive in time.", status=HTTPStatus.REQUEST_TIMEOUT
             ) from None
         self._body = content
+        if sum(map(content.count, (b",", b"[", b"{"))) > MOST_VALUES:
+            raise TooLargeError(f"this JSON body may hold at most {MOST_VALUES} values", field="body")
         if not content:
             return
         _check_media_type(self.headers.get("content-type", ""))

@@ -52,6 +52,7 @@ from tests.attacks.test_hostile_models import (
     requested,
 )
 from tests.support import jobs
+from tests.support.api import House, refused
 from tests.support.graphs import PICTURES, graph, initial, node, weight
 
 # --- denormals as a clock --------------------------------------------------------------------------------------------
@@ -505,3 +506,22 @@ def test_mutants_of_a_request_are_read_or_refused() -> None:
         except PrivgateError:
             refusals += 1
     assert refusals > 600
+
+
+@pytest.mark.parametrize("inside", [b"0,", b"[],", b'{"a":1},', b'"",'], ids=repr)
+def test_a_body_of_a_million_small_values_is_refused_before_it_is_read(
+    made: House, inside: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By counting bytes: nothing parses what would take seconds. As many bytes in one text are read."""
+    trainer, many = made["trainer"], 8 * 2**20 // len(inside) - 200
+    headers = {"Authorization": f"Bearer {trainer.token}", "Content-Type": "application/json"}
+    before = b'{"spec":{"dataset":"' + made.ids["dataset"].encode() + b'","model":'
+    long = before + b'"' + b"A" * (7 * 2**20) + b'"}}'
+    refused(made.client.post("/v1/quotes", content=long, headers=headers), 422)
+
+    def never(*_: Any, **__: Any) -> Any:
+        raise AssertionError("it was read")
+
+    monkeypatch.setattr("kernel.canonical.decode", never)
+    content = before + b"[" + inside * many + b"0]}}"
+    refused(made.client.post("/v1/quotes", content=content, headers=headers), 413, "too-large")
