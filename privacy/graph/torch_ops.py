@@ -85,6 +85,17 @@ def _attention(node: Node) -> Function:
 
     def run(inputs: Tensors, _: Tensors) -> torch.Tensor:
         query, key, value = (_by_head(each, heads) for each in inputs)
+        mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=causal)
+        return mixed.transpose(1, 2).reshape(inputs[0].shape)
+
+    return run
+
+
+def _attention_row(node: Node) -> Function:
+    heads, causal = node.whole("heads"), node.flag("causal")
+
+    def run_batch(inputs: Tensors, _: Tensors) -> torch.Tensor:
+        query, key, value = (_by_head(each, heads) for each in inputs)
         scores = query @ key.transpose(-1, -2) * (1 / math.sqrt(query.shape[-1]))
         if causal:
             later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
@@ -92,7 +103,7 @@ def _attention(node: Node) -> Function:
         mixed = torch.softmax(scores, dim=-1) @ value
         return mixed.transpose(1, 2).reshape(inputs[0].shape)
 
-    return run
+    return lambda inputs, weights: run_batch([value.unsqueeze(0) for value in inputs], weights).squeeze(0)
 
 
 def _by_head(value: torch.Tensor, heads: int) -> torch.Tensor:
@@ -261,7 +272,8 @@ _ON_ROWS: Final[dict[str, Callable[[Node], Function]]] = {
     "cumsum": _cumsum_row,
     "matmul": _pair(torch.matmul),
     "maximum": _maximum_row,
-    # `vmap` knows one layout only.
+    # What is quicker on batches is not made for `vmap`.
+    "attention": _attention_row,
     "max_pool2d": _max_pool2d_row,
     "sine": _plain(torch.sin),
     "cosine": _plain(torch.cos),

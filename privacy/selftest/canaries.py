@@ -16,7 +16,6 @@ Reference: Steinke, Nasr and Jagielski 2023 (arXiv 2305.08846): one run, many ca
 
 from __future__ import annotations
 
-import math
 import os
 from typing import TypeAlias
 
@@ -48,15 +47,21 @@ class Canaries:
     def moves(self, drawn: Indices) -> Floats:
         """What the drawn canaries add to the dead coordinates, in units of the clip: 1 where one belongs."""
         added = np.zeros(len(self.belongs))
-        added[drawn] = 1.0
-        return added * self.belongs
+        added[drawn] = self.belongs[drawn]
+        return added
 
     def score(self, sums: Floats) -> None:
-        """Take in one step's noisy dead coordinates, in units of the clip."""
-        gain = np.minimum(np.maximum(sums * self._slope - self._offset, -_LARGEST), _LARGEST)
+        """Take in the noisy dead coordinates of some steps, shape [steps, count], in units of the clip."""
+        gain = sums * self._slope
+        np.subtract(gain, self._offset, out=gain)
+        np.maximum(gain, -_LARGEST, out=gain)
+        np.minimum(gain, _LARGEST, out=gain)
         if self._rate < 1:
-            gain = np.logaddexp(math.log1p(-self._rate), math.log(self._rate) + gain)
-        self._scores += gain
+            np.exp(gain, out=gain)
+            np.multiply(gain, self._rate, out=gain)
+            np.add(gain, 1 - self._rate, out=gain)
+            np.log(gain, out=gain)
+        self._scores += gain.sum(axis=0)
 
     def correct(self, guesses: int) -> int:
         """How many of so many guesses are right: the highest half is said to belong, the lowest half not to."""
@@ -65,5 +70,5 @@ class Canaries:
         return int(self.belongs[order[-half:]].sum() + (~self.belongs[order[:half]]).sum())
 
 
-_LARGEST = 1e6
-"""More evidence than this from one coordinate in one step is none of noise: it only has to stay finite."""
+_LARGEST = 700.0
+"""More evidence than this from one coordinate in one step decides whatever the others say: it has to stay finite."""

@@ -2,7 +2,7 @@
 
 Rules
 -----
-1. Kept are sums and one copy of the step before, no series of values.
+1. Kept are sums and the step before, no series of values.
 2. Of dead coordinates the sums may be told: they are independent of everything that leaves. **Of live noise nothing
    is told but pass or fail.** The update shows sum + noise to whoever watches; the noise's squared length, say, then
    tells how far the sum points along it, and two runs that differ by one unit could be told apart by it. Pass or fail
@@ -41,15 +41,15 @@ class NoiseSums:
         self._last: Floats | None = None
         self._last_squares = 0.0
 
-    def add(self, values: Floats) -> None:
-        """Take in one step's vector; it is copied, so that the caller may reuse its memory."""
-        squares = float(values @ values)
-        if self._last is None:
-            self._last = values.copy()
-        else:
-            self.repeats += float(values @ self._last)
+    def add(self, steps: Floats) -> None:
+        """Take in some steps, shape [steps, size]: at least one. The last stays in use until the next call."""
+        first, last, before, after = steps[0], steps[-1], steps[:-1].reshape(-1), steps[1:].reshape(-1)
+        if self._last is not None:
+            self.repeats += float(first @ self._last)
             self.previous += self._last_squares
-            np.copyto(self._last, values)
-        self.count += len(values)
-        self.squares += squares
-        self._last_squares = squares
+        earlier, self._last_squares = float(before @ before), float(last @ last)
+        self.repeats += float(after @ before)
+        self.previous += earlier
+        self.squares += earlier + self._last_squares
+        self.count += steps.size
+        self._last = last

@@ -4,7 +4,9 @@ Rules
 -----
 1. It sees no row, no gradient and no real unit: canaries, dead coordinates and the noise before it is added.
 2. What it keeps has a fixed size, and its cost depends on the model's size alone.
-3. It begins anew with each attempt: a savepoint carries noisy state only, so a resumed run is watched from its
+3. A step is only copied. Sums, products and scores are taken for a block of steps at once, and at the end for the rest:
+   how many steps a block has follows from the declared size of the vector.
+4. It begins anew with each attempt: a savepoint carries noisy state only, so a resumed run is watched from its
    savepoint on, with fresh coins.
 """
 
@@ -16,6 +18,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kernel.events import Parameter
 from kernel.ids import Entropy
@@ -27,6 +30,9 @@ from privacy.selftest.report import COORDINATES, GUESSED, WHOLE_LEVEL, Check, Se
 from privacy.selftest.tails import drift_p, variance_p
 
 _LARGEST = 1e30
+MOST_STEPS = 64
+BLOCK = 65_536
+"""Numbers of a block: it stays in a core's own cache, and numpy's calls cost little beside it."""
 
 
 class Witness:
@@ -47,6 +53,7 @@ class Witness:
         self._steps = self._drawn = self._again = self._again_of = self._signals = 0
         self._signal = 0.0
         self._last = np.zeros(coordinates, dtype=np.bool_)
+        self._blocks: tuple[_Block, _Block] | None = None
 
     @property
     def units(self) -> int:
@@ -65,15 +72,12 @@ class Witness:
             dead: The dead coordinates of what the update gets: noisy, averaged; over the clip.
             canaries: The numbers of the canaries that were drawn, from 0.
         """
-        sums = dead * self._claims.normaliser
-        moved = self._canaries.moves(canaries)
-        rest = (sums - moved) / self._claims.noise
-        self._whole.add(noise)
-        self._dead.add(rest)
-        self._canaries.score(sums)
-        self._signal += float(rest @ moved)
-        self._signals += int(moved.sum())
-        self._count(canaries)
+        if self._blocks is None:
+            self._blocks = _Block(len(noise), self.coordinates), _Block(len(noise), self.coordinates)
+        block = self._blocks[0]
+        block.take(noise, dead, canaries)
+        if block.full:
+            self._settle()
 
     def report(self, rehearsed: Sequence[Check] = ()) -> SelfTest:
         """The figures.
@@ -81,6 +85,7 @@ class Witness:
         Args:
             rehearsed: Which checks passed on made-up rows.
         """
+        self._settle()
         return SelfTest(
             coordinates=self.coordinates,
             steps=self._steps,
@@ -106,15 +111,60 @@ class Witness:
         counts = [count for count in GUESSED if count <= self.coordinates]
         return tuple(Guess(guesses=count, correct=self._canaries.correct(count)) for count in counts)
 
-    def _count(self, canaries: Indices) -> None:
-        present = np.zeros(self.coordinates, dtype=np.bool_)
-        present[canaries] = True
-        if self._steps:
-            self._again += int((present & self._last).sum())
-            self._again_of += int(self._last.sum())
-        self._last = present
-        self._drawn += len(canaries)
-        self._steps += 1
+    def _settle(self) -> None:
+        """Take in the block's steps and begin another, elsewhere: the last step is needed beside the next."""
+        if self._blocks is None or not self._blocks[0].steps:
+            return
+        block, other = self._blocks
+        count = block.steps
+        sums, drawn = block.dead[:count] * self._claims.normaliser, block.drawn[:count]
+        moved = (drawn & self._canaries.belongs).astype(np.float64)
+        rest = np.subtract(sums, moved)
+        np.multiply(rest, 1 / self._claims.noise, out=rest)
+        self._whole.add(block.noise[:count])
+        self._dead.add(rest)
+        self._canaries.score(sums)
+        self._signal += float(rest.reshape(-1) @ moved.reshape(-1))
+        self._signals += int(np.count_nonzero(moved))
+        self._count(drawn)
+        other.steps = 0
+        self._blocks = other, block
+
+    def _count(self, drawn: NDArray[np.bool_]) -> None:
+        before = np.concatenate([self._last[None], drawn[:-1]])
+        self._again += int(np.count_nonzero(drawn & before))
+        self._again_of += int(np.count_nonzero(before))
+        self._last = drawn[-1].copy()
+        self._drawn += int(np.count_nonzero(drawn))
+        self._steps += len(drawn)
+
+
+class _Block:
+    """Copies of a few steps.
+
+    Args:
+        size: Of the whole noise vector.
+        coordinates: Dead ones.
+    """
+
+    def __init__(self, size: int, coordinates: int) -> None:
+        self.steps, self._room = 0, max(1, min(MOST_STEPS, BLOCK // max(1, size)))
+        self.noise, self.dead = np.empty((self._room, size)), np.empty((self._room, coordinates))
+        self.drawn = np.zeros((self._room, coordinates), dtype=np.bool_)
+
+    @property
+    def full(self) -> bool:
+        """Whether there is no room for another step."""
+        return self.steps == self._room
+
+    def take(self, noise: Floats, dead: Floats, canaries: Indices) -> None:
+        """Copy a step."""
+        at = self.steps
+        self.noise[at], self.dead[at] = noise, dead
+        drawn = self.drawn[at]
+        drawn.fill(False)
+        drawn[canaries] = True
+        self.steps = at + 1
 
 
 def _figure(value: float) -> Parameter:

@@ -46,6 +46,7 @@ from typing import Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 ROWS: Final = 128
 BLOCKS: Final = 8
@@ -65,7 +66,7 @@ def squares(values: torch.Tensor) -> torch.Tensor:
     if length <= SHORT:
         return _float32_squares(rows).add_(length * _UNDERFLOW)
     whole = length // SHORT * SHORT
-    result = _float32_squares(rows[:, :whole].unflatten(1, (-1, SHORT))).sum(dim=1)
+    result = _float32_squares(rows[:, :whole].view(rows.shape[0], -1, SHORT)).sum(dim=1)
     if whole < length:
         result += _float32_squares(rows[:, whole:])
     return result.add_(length * _UNDERFLOW)
@@ -73,14 +74,19 @@ def squares(values: torch.Tensor) -> torch.Tensor:
 
 def wide_squares(values: torch.Tensor) -> torch.Tensor:
     """The same in float64: nothing over- or underflows, and the relative error is below 2^-32 for 2^20 numbers."""
-    norms: torch.Tensor = torch.linalg.vector_norm(values.flatten(1), dim=1, dtype=torch.float64)
+    rows = values.flatten(1)
+    if rows.shape[1] <= _FEW:
+        # Reductions of very short rows are slow: a product with ones does the same.
+        squared = rows.to(torch.float64).square_()
+        return squared[:, 0] if squared.shape[1] == 1 else torch.mv(squared, squared.new_ones(squared.shape[1]))
+    norms: torch.Tensor = torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64)
     return norms.square_()
 
 
 def outer_squares(value: torch.Tensor, slope: torch.Tensor, bias: bool) -> torch.Tensor:
     """Squared norms of the outer products of each row's slope and value, with a bias of the slope beside them."""
     if bias:
-        return squares(value).add_(1.0).mul_(squares(slope))
+        return squares(slope).mul_(squares(value).add_(1.0))
     return wide_squares(value).mul_(wide_squares(slope))
 
 
@@ -102,16 +108,21 @@ def clip_factors(squared: torch.Tensor, counts: torch.Tensor, clip: float) -> tu
         shortened; and the rows that are not finite or beyond any factor: their numbers must go before anything is
         multiplied with them.
     """
-    bound = clip / math.sqrt(len(squared))
-    norms = squared.sqrt()
+    bound = clip / math.sqrt(squared.shape[0])
+    # numpy is quicker than torch on so few numbers; `squared` is ours to overwrite.
+    norms = squared.numpy()
+    np.sqrt(norms, out=norms)
     finite, short = _in_all_groups(norms <= bound * _LONGEST), _in_all_groups(norms <= bound)
-    keep = counts & finite
+    keep = counts.numpy() & finite
     lowered = bound * _DOWN
-    # At most 1, also where a norm is 0; `norms` is ours to overwrite.
-    factors = norms.clamp_(min=lowered).reciprocal_().mul_(lowered).to(torch.float32)
-    within = int(np.count_nonzero((short & keep).numpy()))
-    return factors.masked_fill_(~keep, 0.0), within, finite.logical_not().nonzero()[:, 0]
+    # At most 1, also where a norm is 0; what is not a number becomes 1 here and 0 below.
+    np.fmax(norms, lowered, out=norms)
+    np.divide(lowered, norms, out=norms)
+    factors = np.multiply(norms, keep, dtype=np.float32, casting="same_kind")
+    broken = np.flatnonzero(~finite)
+    return torch.from_numpy(factors), int(np.count_nonzero(short & keep)), torch.from_numpy(broken)
 
 
-def _in_all_groups(found: torch.Tensor) -> torch.Tensor:
-    return found[0] if len(found) == 1 else found.all(dim=0)
+def _in_all_groups(found: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    every: NDArray[np.bool_] = np.logical_and.reduce(found, axis=0)
+    return every

@@ -190,7 +190,7 @@ class ChainPass:
         for layer, result in zip(self._layers, held.results, strict=True):
             inputs.append(value)
             value = _linear(layer, value, result)
-            steps = []
+            steps: list[tuple[_Function, Tensor, Tensor]] = []
             for function in layer.functions:
                 # Some functions write over what they read, and what the one before gave is needed on the way back.
                 z, value = value, function.forward(value.clone() if steps else value)
@@ -254,12 +254,9 @@ def _add_product(layer: _Layer, value: Tensor, slope: Tensor, product: Tensor, b
             layer.bias_into.add_(slope.sum(dim=0))
         return
     slopes, values = slope.view(blocks, -1, slope.shape[1]), value.view(blocks, -1, value.shape[1])
-    # The kernels are quicker where the shorter side comes first.
-    if value.shape[1] < slope.shape[1]:
-        torch.bmm(values.transpose(1, 2), slopes, out=product.view(blocks, value.shape[1], -1))
-        layer.into.add_(product.view(blocks, value.shape[1], -1).sum(dim=0).t())
-    else:
-        torch.bmm(slopes.transpose(1, 2), values, out=product)
-        layer.into.add_(product.sum(dim=0))
+    torch.bmm(slopes.transpose(1, 2), values, out=product)
+    for block in product[1:]:
+        product[0].add_(block)
+    layer.into.add_(product[0])
     if layer.bias_into is not None:
         layer.bias_into.add_(slopes.sum(dim=1).sum(dim=0))

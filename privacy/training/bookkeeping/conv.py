@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch.nn import functional
 
 from privacy.graph.spec import Node
@@ -34,7 +33,7 @@ class Conv(Formed):
         windows = self._unfolded(value)
         rows, _, places = windows.shape
         slopes = slope.reshape(rows * self._groups, -1, places)
-        matrix = torch.bmm(slopes, windows.view(rows * self._groups, -1, places).transpose(1, 2))
+        matrix = self.product(slopes, windows.view(rows * self._groups, -1, places).transpose(1, 2))
         matrix = matrix.view(rows, -1)
         if len(self._weights) == 1:
             return self.keep(matrix)

@@ -44,6 +44,14 @@ class Formed:
     def __init__(self, totals: list[Tensor]) -> None:
         self._totals = totals
         self._formed: list[Tensor] = []
+        self._matrices = torch.empty(0)
+
+    def product(self, left: Tensor, right: Tensor) -> Tensor:
+        """A product for each row, in memory that the next block uses again: fresh memory is slow."""
+        shape = (left.shape[0], left.shape[1], right.shape[2])
+        if self._matrices.shape != shape:
+            self._matrices = torch.empty(shape)
+        return torch.bmm(left, right, out=self._matrices)
 
     def keep(self, *formed: Tensor) -> Tensor:
         """Keep gradients, [n, ...weight shape] for each weight; return their squared norms."""

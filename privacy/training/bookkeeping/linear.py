@@ -60,5 +60,5 @@ class Positions(Formed):
         """Of the formed gradient."""
         value = kept.reshape(len(kept), -1, kept.shape[-1])
         slopes = slope.reshape(len(slope), -1, slope.shape[-1])
-        matrix = torch.bmm(slopes.transpose(1, 2), value)
+        matrix = self.product(slopes.transpose(1, 2), value)
         return self.keep(matrix, slopes.sum(dim=1)) if len(self._weights) == 2 else self.keep(matrix)

@@ -6,19 +6,20 @@ Rules
    one product of a vector and a matrix. Nothing is copied but in a step with a row that is not finite itself; rows that
    come from a table never are.
 2. Products run over blocks of at most `bounds.ROWS` rows in float32, and their sum is float64.
+3. The losses' gradients in one score are written out here: sigmoid(score) - target, and score - target.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 
 from privacy.graph.check import CheckedGraph
 from privacy.jobs.spec import Loss
 from privacy.training.bookkeeping.bounds import ROWS, clip_factors, outer_squares
 from privacy.training.bookkeeping.layers import Tensor
-from privacy.training.losses import SLOPES
 
 
 def is_one_score(model: CheckedGraph) -> bool:
@@ -52,36 +53,40 @@ class OneScorePass:
         totals: Mapping[str, Tensor],
         per_layer: bool,  # noqa: ARG002 - one layer is all layers
     ) -> None:
-        self._slope = SLOPES[loss]
+        self._logistic = loss is Loss.LOGISTIC
         names = model.graph.nodes[0].weights
-        self._weight, self._total = weights[names[0]].view(-1), totals[names[0]].view(-1)
-        self._bias, self._bias_total = (weights[names[1]], totals[names[1]]) if len(names) == 2 else (None, None)
+        self._weight, self._total = weights[names[0]].view(-1), totals[names[0]].view(-1).numpy()
+        self._bias, self._bias_total = None, None
+        if len(names) == 2:
+            self._bias, self._bias_total = weights[names[1]].numpy(), totals[names[1]].numpy()
 
     def add(self, features: Tensor, targets: Tensor, counts: Tensor, clip: float) -> int:
         """Add the clipped sum of a micro-batch to the totals; return how many rows were not shortened."""
-        scores = torch.mv(features, self._weight)
-        if self._bias is not None:
-            scores += self._bias
-        slope = self._slope(scores[:, None], targets)
-        squared = outer_squares(features, slope, self._bias is not None)
+        slope = self._slopes(features, targets)
+        squared = outer_squares(features, slope[:, None], self._bias is not None)
         factors, within, broken = clip_factors(squared[None], counts, clip)
-        slope = slope[:, 0]
-        if len(broken):
+        if broken.shape[0]:
             # The caller's rows stay as they are.
             features = features.index_fill(0, broken, 0.0)
             slope.index_fill_(0, broken, 0.0)
-        self._add(features, slope.mul_(factors[0]))
+        slope *= factors[0]
+        whole = slope.shape[0] // ROWS * ROWS
+        if whole:
+            self._add_blocks(features[:whole].view(-1, ROWS, features.shape[1]), slope[:whole].view(-1, 1, ROWS))
+        if whole < slope.shape[0]:
+            self._add_blocks(features[None, whole:], slope[None, None, whole:])
+        if self._bias_total is not None:
+            self._bias_total += slope.numpy().sum(dtype=np.float64)
         return within
 
-    def _add(self, features: Tensor, slope: Tensor) -> None:
-        whole = len(slope) // ROWS * ROWS
-        if whole:
-            self._add_blocks(features[:whole].unflatten(0, (-1, ROWS)), slope[:whole].view(-1, ROWS))
-        if whole < len(slope):
-            self._add_blocks(features[None, whole:], slope[None, whole:])
+    def _slopes(self, features: Tensor, targets: Tensor) -> Tensor:
+        """The gradients of the losses in the scores."""
+        scores = torch.mv(features, self._weight)
+        if self._bias is not None:
+            values = scores.numpy()
+            np.add(values, self._bias, out=values)
+        return (scores.sigmoid_() if self._logistic else scores).sub_(targets)
 
     def _add_blocks(self, features: Tensor, slope: Tensor) -> None:
-        """Of [blocks, rows, width] and [blocks, rows]."""
-        self._total += torch.bmm(slope[:, None], features)[:, 0].sum(dim=0, dtype=torch.float64)
-        if self._bias_total is not None:
-            self._bias_total += slope.sum(dim=1).sum(dim=0, dtype=torch.float64)
+        """Of [blocks, rows, width] and [blocks, 1, rows]."""
+        self._total += torch.bmm(slope, features).numpy()[:, 0].sum(axis=0, dtype=np.float64)

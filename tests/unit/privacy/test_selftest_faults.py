@@ -18,7 +18,7 @@ from privacy.selftest.rehearsal import CHECK_OF, check_live_noise, rehearse
 from privacy.selftest.report import REHEARSED, Check, SelfTest, failed, judge
 from privacy.selftest.witness import Witness
 from privacy.training import plan_runner, preflight, vmap_engine
-from privacy.training.bookkeeping import chain
+from privacy.training.bookkeeping import bounds
 from privacy.training.choosing import choose_engine
 from privacy.training.plan_runner import run_plan
 from privacy.training.preflight import RehearsalError
@@ -147,7 +147,7 @@ def test_a_fault_of_a_run_is_caught(fault: Patch, by: set[Check], monkeypatch: p
     assert by <= set(failed(judge(test, Claims.of(plan), plan.uses())))
 
 
-def wrong_tensor(patch: pytest.MonkeyPatch, module: Any = chain) -> None:
+def wrong_tensor(patch: pytest.MonkeyPatch, module: Any = bounds) -> None:
     """The norm of the result's gradient in the place of the input's."""
     real, seen = module.squares, []
 
@@ -158,7 +158,7 @@ def wrong_tensor(patch: pytest.MonkeyPatch, module: Any = chain) -> None:
     patch.setattr(module, "squares", squares)
 
 
-def dropped_bias(patch: pytest.MonkeyPatch, module: Any = chain) -> None:
+def dropped_bias(patch: pytest.MonkeyPatch, module: Any = bounds) -> None:
     """|b|^2 |a|^2 in the place of |b|^2 (|a|^2 + 1)."""
     real, calls = module.squares, []
 

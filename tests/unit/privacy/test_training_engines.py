@@ -15,10 +15,12 @@ from kernel.errors import InvalidError
 from kernel.events import Parameter
 from privacy.graph.check import CheckedGraph, check
 from privacy.graph.spec import Initial, InitialRule, Input, ModelGraph, Node, Weight, elements
+from privacy.graph.torch_ops import bind
 from privacy.jobs.spec import Loss
-from privacy.training.bookkeeping.bounds import BLOCKS, ROWS
+from privacy.training.bookkeeping.bounds import BLOCKS, ROWS, SHORT, clip_factors, squares, wide_squares
 from privacy.training.bookkeeping.chain import ChainPass
 from privacy.training.bookkeeping.engine import BookkeepingEngine
+from privacy.training.bookkeeping.one_score import OneScorePass
 from privacy.training.bookkeeping.taps import TapPass
 from privacy.training.engine import ClippedSum, Floats, MicroBatch
 from privacy.training.opacus_engine import OpacusEngine
@@ -248,6 +250,83 @@ def test_chains_and_taps_give_the_same_numbers_at_any_size(rows: int) -> None:
         found.append((total.numpy(), within))
     assert found[0][1] == found[1][1]
     assert np.linalg.norm(found[0][0] - found[1][0]) <= 1e-6 * 0.5 * rows
+
+
+@pytest.mark.parametrize("rows", [1, 127, 128, 129, 1000, 5000])
+@pytest.mark.parametrize("loss", [Loss.LOGISTIC, Loss.SQUARED])
+@pytest.mark.parametrize("bias", [False, True])
+def test_one_score_and_chains_give_the_same_numbers_at_any_size(rows: int, loss: Loss, bias: bool) -> None:
+    """The closed form of a regression, with and without a bias, over blocks that do not come out even."""
+    sizes: dict[str, tuple[int, ...]] = {"weight": (1, 40)} | ({"bias": (1,)} if bias else {})
+    model = graph((40,), ("linear", sizes, {}))
+    batch = batch_for(model, rows)
+    batch.targets[::2] = 1
+    batch.counts[::3], batch.features[rows // 2] = False, np.inf
+    found = []
+    for kind in (OneScorePass, ChainPass):
+        flat = torch.from_numpy(weights_for(model)).to(torch.float32)
+        total = torch.zeros(len(flat), dtype=torch.float64)
+        names = [weight.name for weight in model.graph.weights]
+        parts = (slice(0, 40), slice(40, 41))
+        weights = {name: flat[part].view(sizes[name[3:]]) for name, part in zip(names, parts, strict=False)}
+        totals = {name: total[part].view(sizes[name[3:]]) for name, part in zip(names, parts, strict=False)}
+        with torch.no_grad():
+            columns = (torch.from_numpy(each[:, 0]) for each in (batch.features, batch.targets, batch.counts))
+            within = kind(model, loss, weights, totals, False).add(*columns, 0.7)
+        found.append((total.numpy(), within))
+    assert isinstance(BookkeepingEngine(model, loss)._pass, OneScorePass)
+    assert found[0][1] == found[1][1]
+    assert np.linalg.norm(found[0][0] - found[1][0]) <= 1e-6 * 0.7 * rows
+    assert np.isinf(batch.features[rows // 2]).all()
+
+
+@pytest.mark.parametrize("length", [1, 2, 33, SHORT, SHORT + 1, 3 * SHORT + 7, 2**15])
+@pytest.mark.parametrize("size", [1e-25, 1e-3, 1.0, 1e15, 1e30])
+def test_squares_are_within_the_proven_bound_or_infinite(length: int, size: float) -> None:
+    """Against exact sums; numbers of one size, where a sum in order would be worst, and of many sizes."""
+    draw = np.random.default_rng(length)
+    values = np.stack([np.full(length, size), size * draw.normal(size=length)]).astype(np.float32)
+    exact = np.array([math.fsum(float(value) ** 2 for value in row) for row in values])
+    assert np.allclose(wide_squares(torch.from_numpy(values)).numpy(), exact, rtol=2**-32, atol=0)
+    found = squares(torch.from_numpy(values)).numpy()
+    held = np.isfinite(found)
+    assert held.all() or size == 1e30
+    assert (found[held] >= exact[held] * (1 - 2**-14.9)).all()
+    assert (found[held] <= exact[held] * (1 + 2**-14.9) + length * 2.0**-126).all()
+
+
+def test_factors_of_norms_that_are_nothing_or_everything() -> None:
+    """0 and tiny are passed as they are, huge is shortened, infinite and not a number are broken and get 0."""
+    norms = np.array([[0.0, 1e-300, 0.5, 2.0, 1e30, 1e60, np.inf, np.nan]])
+    counts = torch.ones(8, dtype=torch.bool)
+    factors, within, broken = clip_factors(torch.from_numpy(norms**2), counts, 1.0)
+    assert factors.dtype == torch.float32
+    assert np.allclose(factors.numpy()[0], [1, 1, 1, 0.5, 1e-30, 0, 0, 0], rtol=2**-21, atol=0)
+    assert (factors.numpy()[0] * norms[0])[:5].max() <= 1
+    assert within == 3
+    assert broken.tolist() == [5, 6, 7]
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+def test_pooling_over_channels_side_by_side_is_the_same_pooling(padding: int) -> None:
+    """Values and gradients are bit for bit those of the plain layout, ties and all; not a number stays one."""
+    attributes = (("kernel", (2, 3)), ("padding", (padding, padding)), ("stride", (1, 2)))
+    node = Node(name="pool", op="max_pool2d", inputs=("x",), weights=(), attributes=attributes)
+    draw = np.random.default_rng(3)
+    rows = torch.from_numpy(draw.integers(-1, 2, (6, 5, 9, 8)).astype(np.float32)).clamp_(min=0.0)
+    rows[4, 2, 3, 3] = torch.nan
+    pulled = []
+    for pool in (
+        lambda value: bind(node)([value], ()),
+        lambda value: torch.nn.functional.max_pool2d(value, (2, 3), (1, 2), padding),
+    ):
+        value = rows.clone().requires_grad_()
+        result = pool(value)
+        pull = torch.from_numpy(np.random.default_rng(4).normal(size=result.shape).astype(np.float32))
+        (gradient,) = torch.autograd.grad((result * pull).sum(), value)
+        pulled.append((result.detach().numpy(), gradient.numpy()))
+    assert np.array_equal(pulled[0][0], pulled[1][0], equal_nan=True)
+    assert np.array_equal(pulled[0][1], pulled[1][1], equal_nan=True)
 
 
 def test_positions_that_cancel_do_not_hide_a_gradient() -> None:

@@ -16,7 +16,7 @@ from scipy import stats
 
 from privacy.graph.forward import forward
 from privacy.graph.weights import pack_weights, unpack_weights
-from privacy.jobs.plan import Performance, TrainingPlan, performance_of, plan_training
+from privacy.jobs.plan import MOST_UNITS_AT_ONCE, Performance, TrainingPlan, performance_of, plan_training
 from privacy.jobs.spec import complete_training
 from privacy.schema import TableSchema
 from privacy.training.engine import ClippedSum, MicroBatch
@@ -156,7 +156,7 @@ def test_an_ordinary_sample_fits_the_declared_micro_batches() -> None:
         places = cut.units_at_once * cut.least_micro_batches
         assert places >= batch + 6 * math.sqrt(batch)
         assert stats.poisson.pmf(places, batch) < 1e-9
-        assert cut.units_at_once <= 1024
+        assert cut.units_at_once <= MOST_UNITS_AT_ONCE
 
 
 def test_stop_ends_the_run_before_the_chunk() -> None:
