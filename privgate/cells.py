@@ -33,10 +33,10 @@ def read_cell(column: Column, value: Any) -> Cell | Rule:
     """Read a cell as its column's kind; bounds are not looked at, but `clamp` is obeyed."""
     if isinstance(value, str):
         value = value.strip()
-    if value is None or value == "" or (isinstance(value, str) and value in column.missing) or _is_nan(value):
+    if _is_missing(column, value):
         if column.fill is None:
             return Rule.MISSING_VALUE
-        value = column.fill
+        value = [column.fill] * column.elements if column.kind is ColumnKind.TENSOR else column.fill
     match column.kind:
         case ColumnKind.NUMERIC:
             number = _number(value)
@@ -61,8 +61,10 @@ def out_of_bounds(column: Column, cell: Cell) -> bool:
     return any(not low <= number <= high for number in (cell if isinstance(cell, list) else [cell]))
 
 
-def _is_nan(value: Any) -> bool:
-    return isinstance(value, float) and math.isnan(value)
+def _is_missing(column: Column, value: Any) -> bool:
+    if isinstance(value, str):
+        return value == "" or value in column.missing
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def _number(value: Any) -> float | None:
@@ -82,8 +84,11 @@ def _clamped(column: Column, number: float) -> float:
 
 
 def _tensor(column: Column, value: Any) -> list[float] | Rule:
-    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != column.elements:
+    items = value.split() if isinstance(value, str) else value
+    if not isinstance(items, Sequence) or len(items) != column.elements:
         return Rule.WRONG_SHAPE
-    numbers = [_number(item) for item in value]
+    if column.fill is None and any(_is_missing(column, item) for item in items):
+        return Rule.MISSING_VALUE
+    numbers = [_number(column.fill if _is_missing(column, item) else item) for item in items]
     found = [_clamped(column, number) for number in numbers if number is not None]
     return found if len(found) == len(numbers) else Rule.NOT_A_NUMBER

@@ -99,6 +99,31 @@ def test_a_file_is_judged_here_as_the_gateway_judges_it(tmp_path: Path, text: st
     assert "secretvalue" not in repr(ours)
 
 
+PICTURES = {
+    "good": "1 2 3\n 4\t5  6 \n",
+    "too few": "1 2 3\n1 2\n",
+    "one number": "7\n",
+    "not a number": "1 secretvalue 3\n",
+    "out of bounds": "1 2 300\n",
+    "missing": "1 2 3\nn/a\n",
+    "a missing element": "1 n/a 3\n",
+    "no white space": "1;2;3\n",
+}
+
+
+@pytest.mark.parametrize("fill", [{}, {"fill": "5"}], ids=["refused", "filled"])
+@pytest.mark.parametrize("text", PICTURES.values(), ids=PICTURES)
+def test_tensors_in_text_are_judged_here_as_the_gateway_judges_them(
+    tmp_path: Path, text: str, fill: dict[str, str]
+) -> None:
+    """Numbers between white space are a tensor; what is wrong with them breaks the same rule here and there."""
+    column = {"name": "picture", "kind": "tensor", "low": "0", "high": "255", "shape": [3], "missing": ["n/a"]} | fill
+    schema = TableSchema.from_json({"columns": [column]})
+    answer = ingest_here(tmp_path, f"picture\n{text}".encode(), schema)
+    theirs = set() if isinstance(answer, Sealed) else {(p.row, p.column, p.rule) for p in answer.problems}
+    assert {(p.row, p.column, p.rule) for p in check(file(tmp_path, f"picture\n{text}"), schema)} == theirs
+
+
 def test_json_lines_and_gzip_are_checked_too(tmp_path: Path) -> None:
     """Json lines and gzip are checked too."""
     lines = '{"age": 34, "sex": "F", "smoker": true}\n{"age": 200, "sex": null, "smoker": "no"}\n[1]\n'
