@@ -1,9 +1,11 @@
 """The production run: `run_plan` with the engine that a job would get, its noise, its sampler, its witness.
 
-A step's batch is the whole population at sampling rate 1, so that it has exactly the case's size, and is handed over as
-the one micro-batch that it is, as ordinary training is handed its tensors. Everything else of a step is the run's own:
-sampling, slots, clipped sums, noise over weights and dead coordinates, grid, update, witness. End to end nothing is
-replaced: rows are gathered from the table that jobs train from.
+Rules
+-----
+1. End to end nothing is replaced: rows are sampled, placed and gathered from the table that jobs train from.
+2. A step alone leaves the data path out, as it does for everybody: the batch is in memory. What is left of the run is
+   the production code itself: `engine.set_weights`, `Mechanism` (clipped sum, canaries, noise over weights and dead
+   coordinates, grid, average, witness) and `Descent`. The canaries that are drawn are as many as the rate expects.
 """
 
 from __future__ import annotations
@@ -29,25 +31,28 @@ from privacy.jobs.spec import Loss
 from privacy.selftest.claims import Claims
 from privacy.selftest.witness import Witness
 from privacy.training.choosing import choose_engine
+from privacy.training.clipping import ClipRule
 from privacy.training.engine import Engine, MicroBatch
-from privacy.training.plan_runner import run_plan
+from privacy.training.plan_runner import Mechanism, run_plan
 from privacy.training.rows import Rows
-from privacy.training.sampling import Indices
-from privacy.training.state import RunState, first_state
+from privacy.training.state import Descent, RunState, first_state
+from privacy.training.stream import NoiseStream
 from privacy.training.units import UnitTable
 
 
 def private(case: Case) -> Steps:
-    """Run plans of as many steps as asked for, one after the other, each from where the last one ended."""
+    """Take production steps, each from where the last one ended."""
     model = model_of(case.network)
-    table = rows_of(case)
     plan = plan_of(case, model)
-    units = units_of(table) if case.end_to_end else InMemory.of(table)
-    cut = (
-        performance_of(plan, model) if case.end_to_end else Performance(units_at_once=case.batch, least_micro_batches=1)
-    )
     engine = engine_of(plan, model)
     state = first_state(model.graph)
+    if case.end_to_end:
+        return _runs(plan, performance_of(plan, model), engine, units_of(rows_of(case)), state)
+    return _steps(plan, engine, batch_of(rows_of(case)), state)
+
+
+def _runs(plan: TrainingPlan, cut: Performance, engine: Engine, units: UnitTable, state: RunState) -> Steps:
+    """Run plans of as many steps as asked for, one after the other."""
 
     def steps(count: int) -> None:
         nonlocal state
@@ -56,6 +61,24 @@ def private(case: Case) -> Steps:
         )
         ended = run_plan(whole, cut, engine, units, Consent(), state, Witness(Claims.of(whole)))
         state = dataclasses.replace(ended, step=0)
+
+    return steps
+
+
+def _steps(plan: TrainingPlan, engine: Engine, batch: MicroBatch, state: RunState) -> Steps:
+    """What a run does in a step once its batch is in memory."""
+    rule, witness, descent = ClipRule.of(plan), Witness(Claims.of(plan)), Descent(plan, state)
+    mechanism = Mechanism(engine, witness, rule, NoiseStream())
+    canaries = np.arange(round(witness.units * float(plan.recipe.sampling_rate.number)))
+    clip = rule.start
+
+    def steps(count: int) -> None:
+        nonlocal clip
+        for _ in range(count):
+            engine.set_weights(descent.weights)
+            mechanism.add(batch, clip)
+            gradient, clip = mechanism.release(canaries, clip)
+            descent.move(gradient)
 
     return steps
 
@@ -72,27 +95,6 @@ class Consent:
         raise AssertionError("a run of one chunk has no savepoint")
 
 
-class InMemory:
-    """A batch that is in memory already, in place of the table of rows."""
-
-    def __init__(self, batch: MicroBatch) -> None:
-        self._batch = batch
-
-    @classmethod
-    def of(cls, table: Table) -> InMemory:
-        """All rows, one to a unit."""
-        return cls(batch_of(table))
-
-    def __len__(self) -> int:
-        return len(self._batch.counts)
-
-    def gather(self, members: Indices, places: int | None = None) -> MicroBatch:
-        """The batch; every unit is in it."""
-        if len(members) != len(self) or places not in (None, len(self)):
-            raise AssertionError("a step takes the whole batch")
-        return self._batch
-
-
 def model_of(network: Network) -> CheckedGraph:
     """The graph that a job with this model gets."""
     return check(ModelChoice.from_json(network.model).graph(int(np.prod(network.shape)), network.outputs))
@@ -105,9 +107,8 @@ def engine_of(plan: TrainingPlan, model: CheckedGraph) -> Engine:
 
 def plan_of(case: Case, model: CheckedGraph) -> TrainingPlan:
     """A plan with the case's batch; what it costs is not measured here."""
-    rate = case.batch / POPULATION if case.end_to_end else 1.0
     recipe = Recipe(
-        sampling_rate=_parameter(rate),
+        sampling_rate=_parameter(case.batch / POPULATION),
         steps=1,
         clip=_parameter(CLIP),
         learning_rate=_parameter(LEARNING_RATE),

@@ -22,7 +22,6 @@ import numpy as np
 
 from kernel.ids import Entropy
 from privacy.jobs.plan import Performance, TrainingPlan
-from privacy.training.ahead import noise_source
 from privacy.training.clipping import MARGIN, ClipRule
 from privacy.training.engine import Engine, Floats, MicroBatch
 from privacy.training.noise import add_noise, average, grid_of, noise_vector
@@ -53,8 +52,11 @@ class Units(Protocol):
         """How many units there are."""
         ...
 
-    def gather(self, members: Indices, places: int) -> MicroBatch:
-        """The rows of some units, in the order of their places; negative numbers are empty places."""
+    def gather(self, members: Indices, places: int, into: MicroBatch | None = None) -> MicroBatch:
+        """The rows of some units, in the order of their places; negative numbers are empty places.
+
+        A batch of the same shape that is no longer needed may be given, to be written over.
+        """
         ...
 
 
@@ -118,68 +120,97 @@ def run_plan(
     rule = ClipRule.of(plan)
     clip = rule.start if start.clip is None else start.clip
     descent, started, steps = Descent(plan, start), start.started, plan.recipe.steps
-    size = engine.size + witness.coordinates + rule.coordinates
-    with noise_source(size, entropy) as source:
-        step = _Step(plan, performance, engine, units, witness, rule, size, source, NoiseStream(entropy))
-        while descent.step < steps:
-            upto = min(descent.step + plan.savepoint_interval, steps)
-            if not dialogue.may_start(upto):
-                raise Stopped
-            started += upto - descent.step
-            while descent.step < upto:
-                engine.set_weights(descent.weights)
-                gradient, clip = step.take(clip)
-                descent.move(gradient)
-            if upto < steps:
-                dialogue.save(descent.state(clip, start.attempt, started))
+    mechanism = Mechanism(engine, witness, rule, NoiseStream(entropy))
+    step = _Step(plan, performance, units, witness.units, mechanism, NoiseStream(entropy))
+    while descent.step < steps:
+        upto = min(descent.step + plan.savepoint_interval, steps)
+        if not dialogue.may_start(upto):
+            raise Stopped
+        started += upto - descent.step
+        while descent.step < upto:
+            engine.set_weights(descent.weights)
+            gradient, clip = step.take(clip)
+            descent.move(gradient)
+        if upto < steps:
+            dialogue.save(descent.state(clip, start.attempt, started))
     return descent.state(clip, start.attempt, started)
 
 
 class _Step:
-    """What one step does with private rows: sample, sum what is clipped, add noise, divide by the declared batch."""
+    """Who takes part in a step, and in which places: sample, place, gather, hand to the mechanism."""
 
     def __init__(
         self,
         plan: TrainingPlan,
         performance: Performance,
-        engine: Engine,
         units: Units,
-        witness: Witness,
-        rule: ClipRule,
-        size: int,
-        source: Gaussians,
+        canaries: int,
+        mechanism: Mechanism,
         choices: NoiseStream,
     ) -> None:
-        self._performance, self._engine, self._units, self._witness = performance, engine, units, witness
-        self._rule, self._source, self._choices = rule, source, choices
+        self._performance, self._units, self._canaries = performance, units, canaries
+        self._mechanism, self._choices = mechanism, choices
         self._rate = float(plan.recipe.sampling_rate.number)
-        self._vector = np.zeros(size)
-        self._dead = slice(engine.size, engine.size + witness.coordinates)
+        self._batch: MicroBatch | None = None
 
     def take(self, clip: float) -> tuple[Floats, float]:
         """One step at this clip: the noisy gradient, good until the next step, and the next clip."""
         known = len(self._units)
-        chosen = poisson_sample(known + self._witness.units, self._rate, self._choices.draw)
-        canaries = chosen[chosen >= known] - known
-        self._sum(chosen[: len(chosen) - len(canaries)], canaries, clip)
-        sigma, grid = self._rule.noise * clip, grid_of(clip, len(self._vector))
-        noise = noise_vector(self._source, len(self._vector), sigma, grid)
-        averaged = average(add_noise(self._vector, noise, grid), grid, self._rule.batch)
+        chosen = poisson_sample(known + self._canaries, self._rate, self._choices.draw)
+        members, canaries = np.split(chosen, [np.searchsorted(chosen, known)])
+        for places in placed(members, self._performance, self._choices):
+            self._batch = self._units.gather(places, len(places), self._batch)
+            self._mechanism.add(self._batch, clip)
+        return self._mechanism.release(canaries - known, clip)
+
+
+class Mechanism:
+    """From micro-batches to what may leave: sum what is clipped, add noise, divide by the declared batch.
+
+    Args:
+        engine: Clipped sums.
+        witness: Who watches.
+        rule: The clip of each step, the noise and the declared batch.
+        source: Where noise comes from.
+    """
+
+    def __init__(self, engine: Engine, witness: Witness, rule: ClipRule, source: Gaussians) -> None:
+        self._engine, self._witness, self._rule, self._source = engine, witness, rule, source
+        self._vector = np.zeros(engine.size + witness.coordinates + rule.coordinates)
+        self._live, self._dead = slice(engine.size), slice(engine.size, engine.size + witness.coordinates)
+        self._sums = self._counted = self._within = 0
+
+    def add(self, batch: MicroBatch, clip: float) -> None:
+        """Add a micro-batch: its clipped gradients and, where it is paid for, the count of whom the clip left alone."""
+        found = self._engine.clipped_sum(batch, clip * MARGIN)
+        live = self._vector[self._live]
+        if self._sums:
+            np.add(live, found.total, out=live)
+        else:
+            np.copyto(live, found.total)
+        self._sums += 1
+        if self._rule.coordinates:
+            self._counted += int(batch.counts.any(axis=1).sum())
+            self._within += found.within
+
+    def release(self, canaries: Indices, clip: float) -> tuple[Floats, float]:
+        """End a step, of which at least one micro-batch was added.
+
+        Args:
+            canaries: The numbers of those that were drawn, from 0.
+            clip: The step's.
+
+        Returns:
+            The noisy gradient, good until the next step, and the next clip.
+        """
+        vector, rule = self._vector, self._rule
+        vector[self._dead] = self._witness.moves(canaries) * clip
+        if rule.coordinates:
+            vector[-1] = rule.mark(clip, self._counted, self._within)
+        self._sums = self._counted = self._within = 0
+        sigma, grid = rule.noise * clip, grid_of(clip, len(vector))
+        noise = noise_vector(self._source, len(vector), sigma, grid)
+        averaged = average(add_noise(vector, noise, grid), grid, rule.batch)
         np.multiply(noise, grid / sigma, out=noise)
         self._witness.observe(noise=noise, dead=averaged[self._dead] / clip, canaries=canaries)
-        return averaged[: self._engine.size], self._rule.following(clip, float(averaged[-1]))
-
-    def _sum(self, members: Indices, canaries: Indices, clip: float) -> None:
-        """Clipped gradients, canaries and, where it is paid for, the count of whom the clip did not shorten."""
-        size, vector = self._engine.size, self._vector
-        vector[:size] = 0
-        counted = within = 0
-        for places in placed(members, self._performance, self._choices):
-            batch = self._units.gather(places, len(places))
-            found = self._engine.clipped_sum(batch, clip * MARGIN)
-            vector[:size] += found.total
-            counted += int(batch.counts.any(axis=1).sum())
-            within += found.within
-        vector[self._dead] = self._witness.moves(canaries) * clip
-        if self._rule.coordinates:
-            vector[-1] = self._rule.mark(clip, counted, within)
+        return averaged[self._live], rule.following(clip, float(averaged[-1]))

@@ -12,19 +12,24 @@ Rules
 
 What remains: a sample that fills a multiple of the declared places exactly takes more micro-batches with one unit more,
 and then everybody's places are drawn from more. At true declared sizes that takes a sample of 6 deviations above the
-declared batch (`privacy.jobs.plan.performance_of`). Two of the 64-bit keys below are equal with probability below
-2^-40 in a step of 4096 units; the order of those two is then not random.
+declared batch (`privacy.jobs.plan.performance_of`).
+
+Why it is exactly uniform: given that no two of the random keys are equal, each order of them is equally likely, and
+keys of which two are equal are drawn again. How often that happens follows from the number of places alone.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from privacy.jobs.plan import Performance
 from privacy.training.sampling import Indices
 from privacy.training.stream import NoiseStream
 
 EMPTY = -1
+_PACKED = 2**20
+"""Up to so many places a key of 64 bits has room for the place's number beside 44 random bits or more."""
 
 
 def placed(chosen: Indices, performance: Performance, stream: NoiseStream) -> Indices:
@@ -40,9 +45,30 @@ def placed(chosen: Indices, performance: Performance, stream: NoiseStream) -> In
     """
     places = np.full(performance.units_at_once * micro_batches(len(chosen), performance), EMPTY, dtype=np.int64)
     # The places with the smallest of independent keys, in the order of the keys: a uniform injection.
-    order = np.argsort(stream.words(len(places)))
-    places[order[: len(chosen)]] = chosen
+    places[_shuffled(len(places), stream)[: len(chosen)]] = chosen
     return places.reshape(-1, performance.units_at_once)
+
+
+def _shuffled(count: int, stream: NoiseStream) -> Indices:
+    """The numbers below `count` in an order of which each is equally likely."""
+    while True:
+        order, random = _by_keys(count, stream)
+        if not np.equal(random[1:], random[:-1]).any():
+            return order
+
+
+def _by_keys(count: int, stream: NoiseStream) -> tuple[Indices, NDArray[np.uint64]]:
+    """The numbers in the order of their random keys, and the keys in order."""
+    words = stream.words(count)
+    if count > _PACKED:
+        order = np.argsort(words)
+        return order, words[order]
+    # The number lies in the lowest bits: sorting values is far quicker than sorting their indices.
+    bits = (count - 1).bit_length()
+    keys = np.left_shift(np.right_shift(words, bits), bits)
+    np.bitwise_or(keys, np.arange(count, dtype=np.uint64), out=keys)
+    keys.sort()
+    return np.bitwise_and(keys, (1 << bits) - 1).astype(np.int64), np.right_shift(keys, bits)
 
 
 def micro_batches(sampled: int, performance: Performance) -> int:

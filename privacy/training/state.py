@@ -101,8 +101,11 @@ class Descent:
         """One update from a noisy gradient."""
         rate = self._rate * self._recipe.schedule.factor(self.step, self._recipe.steps)
         with np.errstate(all="ignore"):
-            self._velocity *= self._momentum
-            self._velocity += gradient
+            if self._momentum:
+                self._velocity *= self._momentum
+                self._velocity += gradient
+            else:
+                np.copyto(self._velocity, gradient)
             if self._decay:
                 self._velocity += np.multiply(self.weights, self._decay, out=self._scratch)
             hold(self._velocity)

@@ -64,35 +64,43 @@ class UnitTable:
         used = places < self.rows_per_unit
         return Rows(features=self.rows.features[used], targets=self.rows.targets[used], alive=self.rows.alive[used])
 
-    def gather(self, members: Indices, places: int | None = None) -> MicroBatch:
+    def gather(self, members: Indices, places: int | None = None, into: MicroBatch | None = None) -> MicroBatch:
         """Copy the rows of some units into a micro-batch.
 
         Args:
             members: Numbers of units, in the order of their places; negative where a place is empty.
             places: How many places there are, if more than members: the rest is empty.
+            into: A batch of this table that is no longer needed; it is written over if it has the same shape.
         """
         if places is not None and places > len(members):
             members = np.concatenate([members, np.full(places - len(members), -1, dtype=np.int64)])
         if self.rows_per_unit == 1 and len(self) == len(self.rows.alive):
             # Every unit is one row, unit i row i.
-            return _taken(self.rows, members[:, None])
+            return _taken(self.rows, members[:, None], into)
         first, end = self.starts[members], self.starts[members + 1]
         index = first[:, None] + np.arange(self.rows_per_unit)
-        return _taken(self.rows, np.where((index < end[:, None]) & (members >= 0)[:, None], index, -1))
+        return _taken(self.rows, np.where((index < end[:, None]) & (members >= 0)[:, None], index, -1), into)
 
 
-def _taken(rows: Rows, index: Indices) -> MicroBatch:
+def _taken(rows: Rows, index: Indices, into: MicroBatch | None) -> MicroBatch:
     """The rows at these places, shape [units, rows of one]; zeros that do not count where the index is negative."""
-    if not len(rows.alive):
-        width = rows.features.shape[1]
-        features, targets = np.zeros((*index.shape, width), np.float32), np.zeros(index.shape, np.float32)
-        return MicroBatch(features=features, targets=targets, counts=np.zeros(index.shape, np.bool_))
-    # Clipped to the first row where a place is empty, which is then cleared: far quicker than checking each index.
-    features = np.take(rows.features, index, axis=0, mode="clip")
-    targets, counts = np.take(rows.targets, index, mode="clip"), np.take(rows.alive, index, mode="clip")
-    free = np.nonzero(index < 0)
-    features[free], targets[free], counts[free] = 0, 0, False
-    return MicroBatch(features=features, targets=targets, counts=counts)
+    batch = into if into is not None and into.counts.shape == index.shape else _empty(index.shape, rows)
+    if len(rows.alive):
+        # Clipped to the first row where a place is empty, which is then cleared: far quicker than checking each index.
+        np.take(rows.features, index, axis=0, mode="clip", out=batch.features)
+        np.take(rows.targets, index, mode="clip", out=batch.targets)
+        np.take(rows.alive, index, mode="clip", out=batch.counts)
+        free = np.nonzero(index < 0)
+        batch.features[free], batch.targets[free], batch.counts[free] = 0, 0, False
+    return batch
+
+
+def _empty(shape: tuple[int, ...], rows: Rows) -> MicroBatch:
+    return MicroBatch(
+        features=np.zeros((*shape, rows.features.shape[1]), np.float32),
+        targets=np.zeros(shape, np.float32),
+        counts=np.zeros(shape, np.bool_),
+    )
 
 
 def joined(parts: Sequence[Rows], width: int) -> Rows:

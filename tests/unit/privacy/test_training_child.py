@@ -25,9 +25,9 @@ from privacy.sealing.secret import SecretBytes
 from privacy.selftest.claims import Claims
 from privacy.selftest.report import SelfTest, failed, judge
 from privacy.training import runner as training_runner
-from privacy.training.ahead import WORTH_IT
 from privacy.training.rows import RowEncoder
 from privacy.training.savepoints import open_state
+from privacy.training.stream import PAIRS
 from tests.support import graphs, jobs
 from tests.support.jobs import GO, KILL, STOP, converse, converse_here, keys_for
 
@@ -347,10 +347,10 @@ def test_both_runners_flush_denormals_where_they_compute(
 
 
 def test_a_larger_model_trains_in_the_confinement(sealed: jobs.Sealed) -> None:
-    """Large enough for the noise's own thread, where there are processors for it: it ends as any other does."""
+    """Large enough for several blocks of noise in a step: it ends as any other does."""
     model = {"template": "mlp", "hidden": [200, 160]}
     assignment = jobs.training(sealed, model=model, recipe={"steps": 6, "sampling_rate": "0.2"})
-    assert assignment.graph.weight_elements > WORTH_IT
+    assert assignment.graph.weight_elements > 2 * PAIRS
     run = converse(assignment, keys_for(sealed, JOB_KEY), sealed.paths)
     assert run.ending is Ending.FINISHED
     assert all(np.isfinite(value).all() for value in _weights(assignment, run.artifact).values())

@@ -17,7 +17,7 @@ from scipy import stats
 
 import privacy
 from kernel.errors import CorruptError, InvalidError
-from privacy.training import ahead, plan_runner, stream
+from privacy.training import plan_runner, stream
 from privacy.training.noise import add_noise, average, grid_of, noise_vector, uniforms
 from privacy.training.sampling import poisson_sample
 from privacy.training.stream import NoiseStream
@@ -129,7 +129,6 @@ def test_everything_that_draws_defaults_to_the_operating_system() -> None:
         poisson_sample,
         plan_runner.run_plan,
         plan_runner.first_state,
-        ahead.noise_source,
         stream.NoiseStream,
     )
     for function in drawing:

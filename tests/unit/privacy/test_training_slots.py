@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from privacy.jobs.plan import Performance
+from privacy.training import slots
 from privacy.training.rows import Rows
 from privacy.training.slots import EMPTY, micro_batches, placed
 from privacy.training.stream import NoiseStream
@@ -73,6 +75,28 @@ def test_places_are_drawn_anew() -> None:
     assert (one == two).mean() < 0.2
 
 
+@pytest.mark.parametrize("packed", [2**20, 4])
+def test_equal_keys_are_drawn_again(monkeypatch: pytest.MonkeyPatch, packed: int) -> None:
+    """No order follows from the places' numbers: where two random keys are equal, the whole step's are drawn anew."""
+    monkeypatch.setattr(slots, "_PACKED", packed)
+    draws = [[5, 1, 2, 3, 1, 4], [2, 0, 5, 1, 4, 3]]
+
+    class Script:
+        def words(self, count: int) -> Any:
+            return np.array(draws.pop(0), dtype=np.uint64)[:count] << np.uint64(40)
+
+    found: Any = placed(np.arange(10, 16), CUT, cast("NoiseStream", Script()))
+    assert not draws
+    assert found.ravel().tolist() == [12, 10, 15, 11, 14, 13]
+
+
+def test_the_longer_way_is_uniform_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For so many places that a number does not fit beside its key."""
+    monkeypatch.setattr(slots, "_PACKED", 4)
+    found = _drawn([7, 8, 9], 12_000, NoiseStream())
+    assert stats.chisquare(list(found.values())).pvalue > ALARM
+
+
 # --- gathering -------------------------------------------------------------------------------------------------------
 
 
@@ -115,3 +139,15 @@ def test_a_gathered_batch_is_a_copy() -> None:
     table = UnitTable.of_records(_rows(3))
     table.gather(np.arange(3)).features[:] = 0
     assert table.rows.features.all()
+
+
+def test_a_batch_that_is_written_over_holds_nothing_of_before() -> None:
+    """Its memory is used again, where the shape is the same; empty places are cleared."""
+    table = UnitTable.of_records(_rows(5))
+    before = table.gather(np.arange(3))
+    batch = table.gather(np.array([EMPTY, 4, EMPTY]), 3, before)
+    assert batch.features is before.features
+    assert batch.targets[:, 0].tolist() == [0, 9, 0]
+    assert batch.features[:, 0].tolist() == [[0, 0], [9, 10], [0, 0]]
+    assert batch.counts[:, 0].tolist() == [False, True, False]
+    assert table.gather(np.arange(2), 2, batch).counts.shape == (2, 1)

@@ -1,4 +1,4 @@
-"""Streams: fresh keys, numbers that are used once, Gaussian to the tails; noise made ahead is the same noise."""
+"""Streams: fresh keys, numbers that are used once, Gaussian to the tails."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import copy
 import math
 import os
 import pickle
-import threading
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,8 +13,6 @@ import pytest
 from scipy import stats
 
 from kernel.errors import CorruptError
-from privacy.training import ahead
-from privacy.training.ahead import NoiseAhead, noise_source
 from privacy.training.stream import PAIRS, NoiseStream
 
 ALARM = 1e-6
@@ -151,71 +147,3 @@ def test_after_a_fork_the_copy_refuses() -> None:
     os.waitpid(process, 0)
     os.close(reader)
     assert len(stream.gaussians(4)) == 4
-
-
-# --- ahead -----------------------------------------------------------------------------------------------------------
-
-
-def test_noise_made_ahead_is_the_streams_own_in_order() -> None:
-    """Under one key the thread hands out exactly what the stream would: nothing is skipped, repeated or reordered."""
-    plain = NoiseStream(lambda size: b"k" * size)
-    made = NoiseAhead(NoiseStream(lambda size: b"k" * size), 5000)
-    try:
-        for _ in range(20):
-            assert (made.gaussians(5000) == plain.gaussians(5000)).all()
-    finally:
-        made.close()
-
-
-def test_the_thread_ends_with_its_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether the run ends, stops or raises: no thread is left."""
-    monkeypatch.setattr(ahead, "WORTH_IT", 1)
-    monkeypatch.setattr(ahead, "processors", lambda: 4)
-
-    def alive() -> int:
-        return sum(thread.name == "noise" for thread in threading.enumerate())
-
-    with noise_source(100) as source:
-        assert isinstance(source, NoiseAhead)
-        assert alive() == 1
-        source.gaussians(100)
-    assert not alive()
-    with pytest.raises(KeyError), noise_source(100):
-        raise KeyError
-    assert not alive()
-
-
-@pytest.mark.parametrize(("size", "cores", "threaded"), [(100, 8, False), (10**6, 3, False), (10**6, 4, True)])
-def test_declared_numbers_decide_who_makes_noise(
-    monkeypatch: pytest.MonkeyPatch, size: int, cores: int, threaded: bool
-) -> None:
-    """The vector's size and the processors, nothing else; either way numbers are normal and of the size asked for."""
-    monkeypatch.setattr(ahead, "processors", lambda: cores)
-    with noise_source(size) as source:
-        assert isinstance(source, NoiseAhead) is threaded
-        drawn = source.gaussians(size)
-        assert drawn.shape == (size,)
-        assert abs(float(drawn.mean())) < 6 / math.sqrt(size)
-
-
-def test_what_the_thread_raises_is_raised_where_noise_is_taken() -> None:
-    """A source that fails ends the run: no step goes on without its noise."""
-
-    class Dry:
-        def __init__(self) -> None:
-            self.left: Iterator[Any] = iter([np.ones(3)])
-
-        def gaussians(self, size: int) -> Any:
-            if size != 3:
-                raise AssertionError
-            return next(self.left)
-
-    made = NoiseAhead(Dry(), 3)
-    try:
-        assert made.gaussians(3).tolist() == [1, 1, 1]
-        with pytest.raises(StopIteration):
-            made.gaussians(3)
-        with pytest.raises(ValueError, match="one length"):
-            made.gaussians(4)
-    finally:
-        made.close()
