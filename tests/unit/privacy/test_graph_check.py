@@ -18,7 +18,7 @@ from privacy.graph.check import CheckedGraph, check
 from privacy.graph.ops import OPERATIONS
 from privacy.graph.spec import ModelGraph
 from privacy.graph.weights import NamedArrays, pack_initial, unpack_initial
-from tests.support.graphs import graphs
+from tests.support.drawn_graphs import graphs
 
 DOCUMENT = Path(__file__).parents[3] / "docs/formats/model-graph.md"
 

@@ -18,7 +18,7 @@ from privacy.graph.ops import OPERATIONS
 from privacy.graph.spec import ModelGraph, Node, Shape
 from privacy.graph.torch_module import GraphModule
 from privacy.graph.torch_ops import apply, apply_row
-from tests.support.graphs import graphs, nodes, values
+from tests.support.drawn_graphs import graphs, nodes, values
 
 NAMES = sorted(OPERATIONS)
 PROVEN = [name for name in NAMES if OPERATIONS[name].batch is not None]

@@ -14,7 +14,7 @@ from privacy.graph.forward import forward
 from privacy.graph.spec import InitialRule
 from privacy.graph.templates import ModelChoice
 from privacy.graph.torch_module import GraphModule
-from tests.support.graphs import values
+from tests.support.drawn_graphs import values
 
 CNN = {"template": "cnn", "image": [1, 28, 28]}
 TRANSFORMER = {"template": "transformer", "vocabulary": 1000, "length": 32}
