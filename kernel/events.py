@@ -196,7 +196,7 @@ def _enum_kind(kind: type) -> tuple[Encoder, Decoder]:
 
     def read(value: Any) -> Any:
         if not isinstance(value, str) or value not in known:
-            raise InvalidError("is not one of the known values")
+            raise InvalidError(f"is not one of {', '.join(known)}")
         return known[value]
 
     return lambda value: value.value, read

@@ -91,4 +91,7 @@ def check_basis(basis: LegalBasis, condition: LegalBasis | None, sensitivity: Se
             "a special condition is one of GDPR art. 9(2), beside a GDPR basis", field="special_condition"
         )
     if basis is LegalBasis.NOT_PERSONAL_DATA and sensitivity is not Sensitivity.PUBLIC:
-        raise InvalidError("data that are not public need a legal basis", field="legal_basis")
+        raise InvalidError(
+            "data that are not public need a legal basis; `not-personal-data` goes with `sensitivity` public alone",
+            field="legal_basis",
+        )

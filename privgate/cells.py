@@ -84,6 +84,8 @@ def _clamped(column: Column, number: float) -> float:
 
 
 def _tensor(column: Column, value: Any) -> list[float] | Rule:
+    if hasattr(value, "ravel"):  # an array: numpy is not imported here
+        value = value.ravel().tolist()
     items = value.split() if isinstance(value, str) else value
     if not isinstance(items, Sequence) or len(items) != column.elements:
         return Rule.WRONG_SHAPE

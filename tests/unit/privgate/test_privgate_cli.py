@@ -250,7 +250,8 @@ def test_the_declaration_of_the_manual_is_complete(tmp_path: Path) -> None:
     assert LegalBasis(body["legal_basis"]).is_gdpr_basis
     assert LegalBasis(body["special_condition"]).is_condition
     rows = tmp_path / "rows.csv"
-    rows.write_text("patient_id,age,ward,crp,readmitted,note\np1,40,surgery,n/a,no,not read\n")
+    scan = " ".join(["0"] * 28 * 28)
+    rows.write_text(f"patient_id,age,ward,crp,scan,readmitted,note\np1,40,surgery,n/a,{scan},no,not read\n")
     assert run("datasets", "check", str(rows), "--schema", str(tmp_path / "declaration.yaml"))[0] == Exit.OK
 
 

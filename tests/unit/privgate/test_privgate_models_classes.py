@@ -52,6 +52,18 @@ def _opened(name: str) -> tuple[Model, TrainingSpec, bytes, TableSchema]:
     return Model.open(artifact, spec.to_json(), schema), spec, artifact, schema
 
 
+def test_a_tensor_may_be_an_array_a_flat_list_or_text() -> None:
+    """The same picture in each form gives the same scores; one of another length gives none."""
+    model, _, _, schema = _opened("extracted")
+    (row,) = _raw(schema, 1)
+    pixels = row["picture"]
+    forms = [pixels, np.array(pixels), np.array(pixels).reshape(8, 8), " ".join(map(str, pixels))]
+    first, *others = model.outputs([{"picture": form} for form in forms])
+    assert first is not None
+    assert others == [first, first, first]
+    assert model.outputs([{"picture": np.zeros(63)}]) == [None]
+
+
 def _raw(schema: TableSchema, count: int) -> list[dict[str, Any]]:
     draw = np.random.default_rng(4)
     elements = schema.column("picture").elements
