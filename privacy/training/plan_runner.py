@@ -28,7 +28,7 @@ from privacy.training.noise import add_noise, average, grid_of, noise_vector
 from privacy.training.sampling import Indices, poisson_sample
 from privacy.training.slots import placed
 from privacy.training.state import Descent, RunState, first_state, released_weights
-from privacy.training.stream import Gaussians, NoiseStream
+from privacy.training.stream import NoiseStream, OnePlace
 
 __all__ = ["Dialogue", "RunState", "Stopped", "Units", "Witness", "first_state", "released_weights", "run_plan"]
 
@@ -171,12 +171,13 @@ class Mechanism:
         engine: Clipped sums.
         witness: Who watches.
         rule: The clip of each step, the noise and the declared batch.
-        source: Where noise comes from.
+        stream: Where noise comes from.
     """
 
-    def __init__(self, engine: Engine, witness: Witness, rule: ClipRule, source: Gaussians) -> None:
-        self._engine, self._witness, self._rule, self._source = engine, witness, rule, source
+    def __init__(self, engine: Engine, witness: Witness, rule: ClipRule, stream: NoiseStream) -> None:
+        self._engine, self._witness, self._rule = engine, witness, rule
         self._vector = np.zeros(engine.size + witness.coordinates + rule.coordinates)
+        self._source = OnePlace(stream, len(self._vector))
         self._live, self._dead = slice(engine.size), slice(engine.size, engine.size + witness.coordinates)
         self._sums = self._counted = self._within = 0
 

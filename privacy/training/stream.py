@@ -64,7 +64,7 @@ class Gaussians(Protocol):
     """Whatever makes independent standard normal numbers."""
 
     def gaussians(self, size: int) -> Floats:
-        """So many, in an array that belongs to the caller."""
+        """So many, in an array that the caller may write to."""
         ...
 
 
@@ -99,8 +99,12 @@ class NoiseStream:
     def gaussians(self, size: int) -> Floats:
         """Independent standard normal numbers, in an array that belongs to the caller."""
         whole(0, 2**40, size=size)
+        return self.fill(np.empty(size))
+
+    def fill(self, out: Floats) -> Floats:
+        """The same, into an array that the caller has."""
         self._require_own()
-        out = np.empty(size)
+        size = len(out)
         filled = size // (2 * PAIRS) * (2 * PAIRS)
         for start in range(0, filled, 2 * PAIRS):
             self._block(out[start : start + 2 * PAIRS])
@@ -131,6 +135,26 @@ class NoiseStream:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a stream of random numbers cannot be copied or stored")
+
+
+class OnePlace:
+    """A stream whose numbers always lie in the same memory: what it gave before is overwritten.
+
+    Fresh memory for a large vector costs as much as its numbers, since the system hands it over page by page.
+
+    Args:
+        stream: Where they come from.
+        size: How many there are each time.
+    """
+
+    def __init__(self, stream: NoiseStream, size: int) -> None:
+        self._stream, self._numbers = stream, np.empty(size)
+
+    def gaussians(self, size: int) -> Floats:
+        """So many as was said, good until the next call."""
+        if size != len(self._numbers):
+            raise ValueError("every vector of a run has one length")
+        return self._stream.fill(self._numbers)
 
 
 class _Maker:

@@ -13,7 +13,7 @@ import pytest
 from scipy import stats
 
 from kernel.errors import CorruptError
-from privacy.training.stream import PAIRS, NoiseStream
+from privacy.training.stream import PAIRS, NoiseStream, OnePlace
 
 ALARM = 1e-6
 SIZE = 2_000_000
@@ -147,3 +147,16 @@ def test_after_a_fork_the_copy_refuses() -> None:
     os.waitpid(process, 0)
     os.close(reader)
     assert len(stream.gaussians(4)) == 4
+
+
+def test_numbers_in_one_place_are_the_streams_own_in_order() -> None:
+    """Under one key the same numbers as without it, each used once; only the memory is used again."""
+    plain, stream = (NoiseStream(lambda size: b"k" * size) for _ in range(2))
+    source = OnePlace(stream, 2 * PAIRS + 5)
+    first = source.gaussians(2 * PAIRS + 5)
+    for _ in range(5):
+        expected = plain.gaussians(2 * PAIRS + 5)
+        assert (first == expected).all()
+        assert source.gaussians(2 * PAIRS + 5) is first
+    with pytest.raises(ValueError, match="one length"):
+        source.gaussians(4)
