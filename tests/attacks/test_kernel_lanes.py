@@ -45,11 +45,11 @@ class Watched(Adds):
 
 def watched(self, *given):
     drawn.append(denormals())
-    return gaussians(self, *given)
+    return fill(self, *given)
 
-seen, drawn, gaussians = [], [], stream.NoiseStream.gaussians
+seen, drawn, fill = [], [], stream.NoiseStream.fill
 assert denormals()
-stream.NoiseStream.gaussians = watched
+stream.NoiseStream.fill = watched
 runner.quiet_arithmetic()
 ones = numpy.ones((50, 3), numpy.float32)
 units = UnitTable.of_records(Rows(features=ones, targets=ones[:, 0], alive=ones[:, 0] > 0))
