@@ -166,6 +166,9 @@ def test_opacus_finds_the_gradient_of_every_row_of_a_proven_graph(graph: ModelGr
         alone(rows[row : row + 1]).sum().backward()
         for name, parameter in module.by_name().items():
             expected = alone.by_name()[name].grad
+            if expected is None:
+                # Below a table that reads what a weight gave there is no way back to it: no gradient, for both.
+                assert parameter.grad_sample is None
+                continue
             found = parameter.grad_sample[row]
-            assert expected is not None
             assert (found - expected).abs().max() <= 1e-8 * max(1.0, float(expected.abs().max()))
