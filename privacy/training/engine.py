@@ -5,10 +5,11 @@ Rules
 1. A micro-batch has always the same shape: units x rows per unit. Free places are padding that does not count.
 2. Of each unit the gradients of its rows are summed, then shortened to the clip. One row per unit is the plain case.
    What a unit adds depends on its own rows, the weights and its place in the micro-batch: never on other rows.
-3. A row whose features, loss or gradient is not finite contributes exactly zero, by selection, never by multiplying
-   with zero. Likewise a unit whose sum overflows.
-4. Engines that are given `groups` clip each of L groups of weights to clip / sqrt(L) by itself; together that is never
-   longer than the clip.
+3. A row whose features, gradient or the gradient's norm is not finite contributes exactly zero, by selection, never by
+   multiplying with zero. Likewise a unit whose sum overflows. Where the loss alone is not finite, an engine in closed
+   form may go on with its finite gradient: that is clipped like any other.
+4. An engine with `per_layer` clips each of L weighted nodes to clip / sqrt(L) by itself; together that is never longer
+   than the clip.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ class OpacusEngine:
         losses = self._loss(self._samples(features).reshape(len(counts), -1), targets)
         keep = counts & torch.isfinite(losses)
         torch.autograd.backward(torch.where(keep, losses, 0.0).sum())
-        gradients = [_taken(parameter).reshape(len(keep), -1) for parameter in self._parameters]
+        gradients = [_taken(parameter, len(keep)) for parameter in self._parameters]
         keep &= torch.isfinite(_norms(gradients))
         _empty(gradients, ~keep)
         return gradients, keep
@@ -114,11 +114,16 @@ def _empty(gradients: list[torch.Tensor], rows: torch.Tensor) -> None:
         gradient.masked_fill_(rows[:, None], 0.0)
 
 
-def _taken(parameter: torch.nn.Parameter) -> torch.Tensor:
-    """Take a parameter's per-sample gradients and leave nothing behind: left over, they would count twice."""
+def _taken(parameter: torch.nn.Parameter, rows: int) -> torch.Tensor:
+    """Take a parameter's per-sample gradients, [rows, elements], and leave nothing behind: they would count twice.
+
+    A weight to which no way leads back from the loss (below an embedding, which reads whole numbers) has none: zeros.
+    """
     gradients = parameter.grad_sample  # type: ignore[attr-defined]
-    if not isinstance(gradients, torch.Tensor):
-        raise TypeError("one backward pass must leave one per-sample gradient")
     parameter.grad_sample = None  # type: ignore[attr-defined]
     parameter.grad = None
-    return gradients.detach()
+    if gradients is None:
+        return torch.zeros(rows, parameter.numel(), dtype=parameter.dtype)
+    if not isinstance(gradients, torch.Tensor):
+        raise TypeError("one backward pass must leave one per-sample gradient")
+    return gradients.detach().reshape(rows, -1)

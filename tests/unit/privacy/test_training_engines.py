@@ -67,6 +67,15 @@ MODELS: dict[str, CheckedGraph] = {
     "positions": graph((5, 4), dense(6, 4), TANH, ("linear", {"weight": (2, 6)}, {}), FLATTEN, dense(3, 10)),
     "conv2d": graph((2, 8, 7), conv2d(4, 2, stride=2, padding=1), TANH, FLATTEN, dense(3, 64)),
     "conv2d-groups": graph((4, 9, 8), conv2d(6, 4, groups=2, dilation=2), TANH, FLATTEN, dense(3, 120)),
+    # The first table gets no gradient: what follows reads whole numbers.
+    "table-of-a-table": graph(
+        (3,),
+        ("embedding", {"weight": (5, 1)}, {}),
+        FLATTEN,
+        ("embedding", {"weight": (4, 2)}, {}),
+        FLATTEN,
+        dense(3, 6),
+    ),
     "conv1d": graph(
         (3, 11),
         (
