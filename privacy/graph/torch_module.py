@@ -65,7 +65,9 @@ class GraphModule(nn.Module):
         for number, node in enumerate(self._graph.nodes):
             inputs = [values[name] for name in node.inputs]
             if node.weights:
-                values[node.name] = call(self._layers[f"{number}"], inputs[0])
+                # No gradient leaves an embedding downwards; a hook would wait for one, and the table's own would be lost.
+                value = inputs[0].detach() if node.op == "embedding" else inputs[0]
+                values[node.name] = call(self._layers[f"{number}"], value)
             else:
                 values[node.name] = self._functions[node.name](inputs, ())
         return values[self._graph.outputs[0]]
