@@ -65,7 +65,7 @@ class GraphModule(nn.Module):
         for number, node in enumerate(self._graph.nodes):
             inputs = [values[name] for name in node.inputs]
             if node.weights:
-                # No gradient leaves an embedding downwards; a hook would wait for one, and the table's own would be lost.
+                # Nothing flows down through an embedding; a hook would wait for it, and lose the table's own gradient.
                 value = inputs[0].detach() if node.op == "embedding" else inputs[0]
                 values[node.name] = call(self._layers[f"{number}"], value)
             else:
