@@ -157,10 +157,9 @@ def _fetch(made: House, seen: Seen, name: str, path: str, what: str = "", *, noi
 
 
 def _keep(seen: Seen, name: str, answer: Any, *, noisy: bool = False) -> None:
-    """Keep the form of an answer; of noisy counts, which are paid for, the members alone."""
+    """Keep the form of an answer; of noisy counts, which are paid for, the members alone. Its length is in the form."""
     kind = "noisy.json" if noisy else answer.headers["content-type"].partition(";")[0]
-    passed = {"date", "content-length"} if noisy else {"date"}
-    headers = {key: _text(value) for key, value in answer.headers.items() if key not in passed}
+    headers = {key: _text(value) for key, value in answer.headers.items() if key not in {"date", "content-length"}}
     seen.forms[NAMES.sub("*", name)] = (answer.status_code, headers, _form(answer.content, kind))
 
 
@@ -168,7 +167,7 @@ def _form(content: bytes, kind: str) -> Any:
     if kind == "application/x-tar":
         return _members(content)
     if not kind.endswith("json"):
-        return len(content)
+        return _length(content)
     form = _shape(json.loads(content), exact=kind != "noisy.json")
     if kind == "noisy.json":
         form.pop("auc", None)  # left out where the noisy counts of a class are none
@@ -179,7 +178,17 @@ def _form(content: bytes, kind: str) -> Any:
 def _members(content: bytes) -> Any:
     with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as tar:
         files = [(member.name, tar.extractfile(member)) for member in tar.getmembers()]
-        return sorted((NAMES.sub("*", name), len(file.read())) for name, file in files if file is not None)
+        return sorted((NAMES.sub("*", name), _length(file.read())) for name, file in files if file is not None)
+
+
+def _length(content: bytes) -> int:
+    """Bytes without the self-test's figures: drawn anew in every run, they differ in their digits."""
+    try:
+        statement = json.loads(base64.b64decode(json.loads(content)["payload"]))
+        statement["predicate"]["self_test"] = _shape(statement["predicate"]["self_test"], exact=False)
+        return len(json.dumps(statement))
+    except (ValueError, KeyError, TypeError):
+        return len(re.sub(rb"(?s)## What was tested.*?(?=\n## )|one-run lower bound [0-9.]+", b"", content))
 
 
 def _shape(value: Any, *, exact: bool) -> Any:
@@ -196,7 +205,7 @@ def _shape(value: Any, *, exact: bool) -> Any:
 def _member(key: str, value: Any, *, exact: bool) -> Any:
     if key == "payload" and isinstance(value, str):
         return _shape(json.loads(base64.b64decode(value)), exact=exact)
-    return _shape(value, exact=exact)
+    return _shape(value, exact=exact and key != "self_test")
 
 
 def _text(value: str) -> str | int:

@@ -216,7 +216,7 @@ def test_a_death_is_told_with_whether_the_envelope_was_open(
     told: list[Any] = []
     monkeypatch.setattr(worker_module.time, "sleep", lambda _: told.append("waited"))
     monkeypatch.setattr(worker_module, "run_in_child", lambda *_: Died(touched))
-    monkeypatch.setattr(run_job, "fail", lambda *_, touched: told.append(touched))
+    monkeypatch.setattr(run_job, "fail", lambda *_, again: told.append(again))
     worker.step()
     assert told == ["waited", touched]
 

@@ -19,7 +19,7 @@ from privacy.graph.weights import NamedArrays
 from privacy.jobs.assignment import TrainingAssignment
 from privacy.jobs.engines import EngineName
 from privacy.jobs.model import GraphChoice
-from privacy.jobs.plan import TrainingPlan, performance_of, plan_training
+from privacy.jobs.plan import MOST_UNITS_AT_ONCE, TrainingPlan, performance_of, plan_training
 from privacy.jobs.size import NUMBERS_AT_ONCE, ModelSize, numbers_per_unit
 from privacy.jobs.spec import Loss, TrainingSpec
 from tests.support import graphs, jobs
@@ -207,7 +207,7 @@ def test_a_micro_batch_fits_into_memory_and_the_batch_is_free() -> None:
         cut = performance_of(plan, model)
         per_unit = numbers_per_unit(plan.engine, plan.rows_per_unit, model)
         assert cut.units_at_once == 1 or cut.units_at_once * per_unit <= NUMBERS_AT_ONCE
-        assert cut.units_at_once <= 1024
+        assert cut.units_at_once <= MOST_UNITS_AT_ONCE
         assert cut.units_at_once * cut.least_micro_batches >= plan.normaliser.number
 
 

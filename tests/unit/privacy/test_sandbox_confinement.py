@@ -46,10 +46,15 @@ def _ask(role: str, limits: Limits = LIMITS, **options: Any) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def nothing_is_left_behind() -> Iterator[None]:
-    """No test leaves a process behind."""
+    """No test leaves a process behind; what other tests of this process keep running is not theirs."""
+    before = _children()
     yield
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    assert _children() <= before
+
+
+def _children() -> set[str]:
+    threads = Path("/proc/self/task").iterdir()
+    return {child for thread in threads for child in (thread / "children").read_text().split()}
 
 
 # --- what a child can reach ------------------------------------------------------------------------------------------
