@@ -6,6 +6,7 @@ import json
 import socket
 import ssl
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,6 +80,7 @@ def checkpoint_of(home: Home) -> str:
             note = client.get("/v1/log/checkpoint")
             if note.status_code == 200:
                 break
+            time.sleep(0.1)
         assert note.status_code == 200, note.text
         return note.text
 

@@ -95,7 +95,7 @@ def _released(of: People, job: Job) -> VerifiedRelease:
     of.owner.approve(job.job)
     release = job.wait().result()
     of.checker.check_release(release, "release")
-    for _ in range(100):
+    for _ in range(600):
         try:
             return of.trainer.releases[release.release].fetch()
         except ConflictError:

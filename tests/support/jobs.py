@@ -236,7 +236,7 @@ def converse_here(
     seen = Transcript()
     role = assignment.to_json()["role"]
     (ours, their_end), (theirs, our_end) = os.pipe(), os.pipe()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     channel, child = Channel(ours, our_end, deadline=deadline), Channel(theirs, their_end, deadline=deadline)
     thread = threading.Thread(target=_run_here, args=(role, child, seen))
     thread.start()

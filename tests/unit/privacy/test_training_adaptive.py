@@ -138,7 +138,10 @@ def test_the_noise_follows_the_clip_and_the_witness_sees_it_in_units_of_it() -> 
 
 
 def test_canaries_move_dead_coordinates_by_one_clip_over_the_batch() -> None:
-    """A drawn canary shows as one clip, averaged like everything else, whatever the clip has become."""
+    """A drawn canary shows as one clip, averaged like everything else, whatever the clip has become.
+
+    Three figures that are drawn, each held to 6.5 of its deviations: a false alarm in 10^10 runs.
+    """
     plan = _plan(steps=300)
     _, _, seen = _run(plan, np.full(480, 5.0))
     batch, noise = float(plan.normaliser.number), float(plan.gradient_noise)
@@ -147,9 +150,9 @@ def test_canaries_move_dead_coordinates_by_one_clip_over_the_batch() -> None:
         present = np.isin(np.arange(seen.coordinates), drawn)
         moved += (dead[present] * batch).tolist()
         still += (dead[~present] * batch).tolist()
-    assert abs(np.mean(moved) - 1) < 5 * noise / math.sqrt(len(moved))
-    assert abs(np.mean(still)) < 5 * noise / math.sqrt(len(still))
-    assert abs(len(moved) / (300 * seen.units) - 0.5) < 5 * 0.5 / math.sqrt(300 * seen.units)
+    assert abs(np.mean(moved) - 1) < 6.5 * noise / math.sqrt(len(moved))
+    assert abs(np.mean(still)) < 6.5 * noise / math.sqrt(len(still))
+    assert abs(len(moved) / (300 * seen.units) - 0.5) < 6.5 * 0.5 / math.sqrt(300 * seen.units)
 
 
 def test_the_clip_stays_within_reach_of_the_first_one() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
 from pathlib import Path
@@ -203,7 +204,10 @@ def test_a_killed_run_resumes_from_its_savepoint(sealed: jobs.Sealed) -> None:
 
 
 def test_every_attempt_draws_fresh_noise_and_samples(sealed: jobs.Sealed) -> None:
-    """Two attempts from one savepoint part at the first step: no random state is stored or restored."""
+    """Two attempts from one savepoint part at the first step: no random state is stored or restored.
+
+    Two of eight weights may lie close by chance; three do so more rarely than once in 10^7 runs.
+    """
     assignment = jobs.training(sealed, recipe=FEW_STEPS)
     first = converse_here(assignment, keys_for(sealed, JOB_KEY), lambda upto: STOP if upto > 4 else GO)
     resumed = dataclasses.replace(assignment, savepoint=2, attempt=2, started=6)
@@ -221,7 +225,8 @@ def test_every_attempt_draws_fresh_noise_and_samples(sealed: jobs.Sealed) -> Non
             open_state(run.savepoints[4], assignment.plan, 4, size, key, assignment.tenant, assignment.job)
             for run in (first, *again)
         ]
-    assert not any(np.isclose(a.weights, b.weights, rtol=1e-6).any() for a, b in ((states[0], states[1]), states[1:]))
+    for one, two in itertools.pairwise(states):
+        assert np.isclose(one.weights, two.weights, rtol=1e-6).sum() < 3
 
 
 @pytest.mark.parametrize("at", [2, 20])

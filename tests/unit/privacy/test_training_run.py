@@ -20,6 +20,7 @@ from privacy.jobs.plan import MOST_UNITS_AT_ONCE, Performance, TrainingPlan, per
 from privacy.jobs.spec import complete_training
 from privacy.schema import TableSchema
 from privacy.training.engine import ClippedSum, MicroBatch
+from privacy.training.noise import grid_of
 from privacy.training.opacus_engine import OpacusEngine
 from privacy.training.plan_runner import Stopped, run_plan
 from privacy.training.rows import RowEncoder, Rows
@@ -110,7 +111,9 @@ def test_an_empty_sample_gets_the_same_noise() -> None:
     moves = np.concatenate([_run(plan, Recorder(WIDTH + 1), _units(0)).weights for _ in range(300)])
     scaled = moves * float(plan.normaliser.number) / float(plan.sigma)
     assert stats.kstest(scaled, "norm").pvalue > 1e-9
-    assert (scaled != 0).all()
+    # Noise lies on a grid, so that a number in it may be 0 by right; that this many are has a chance below 10^-9.
+    grid = grid_of(float(plan.recipe.clip.number), WIDTH + 1) / float(plan.gradient_noise * plan.recipe.clip.number)
+    assert (scaled == 0).sum() <= stats.binom.isf(1e-9, len(scaled), grid)
 
 
 def test_the_normaliser_is_the_declared_batch() -> None:
@@ -222,11 +225,14 @@ def test_first_weights_come_from_the_given_source() -> None:
     assert np.abs(one[:size]).max() <= bound
     assert stats.kstest(one[:size], "uniform", args=(-bound, 2 * bound)).pvalue > 1e-9
     assert (one[size : size + 50] == 0).all()
-    assert not (one[:size] == two[:size]).any()
+    assert (one[:size] == two[:size]).sum() < 3
 
 
 def test_a_run_that_resumes_twice_from_one_savepoint_shares_nothing_random() -> None:
-    """Same savepoint, same rows: other noise, other samples and so other weights; steps and clip go on from it."""
+    """Same savepoint, same rows: other noise, other samples and so other weights; steps and clip go on from it.
+
+    Two draws lie within a thousandth of a deviation with a chance below 1/1000; three of eight weights: below 10^-7.
+    """
     plan = jobs.plan(recipe={"steps": 40, "sampling_rate": "0.5"})
     parent = Parent()
     _run(plan, Recorder(WIDTH + 1), _units(200), parent)
@@ -234,8 +240,8 @@ def test_a_run_that_resumes_twice_from_one_savepoint_shares_nothing_random() -> 
     again = [Parent(), Parent()]
     ends = [_run(plan, Recorder(WIDTH + 1, adds=1.0), _units(200), parent, saved) for parent in again]
     assert [parent.asked for parent in again] == [list(range(24, 41, 4))] * 2
-    assert not (ends[0].weights == ends[1].weights).any()
-    assert not np.isclose(again[0].saved[0].weights, again[1].saved[0].weights, rtol=1e-9).any()
+    assert (ends[0].weights == ends[1].weights).sum() < 3
+    assert np.isclose(again[0].saved[0].weights, again[1].saved[0].weights, rtol=1e-9).sum() < 3
     assert [end.started for end in ends] == [40, 40]
 
 

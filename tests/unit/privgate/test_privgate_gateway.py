@@ -9,6 +9,7 @@ import csv
 import dataclasses
 import json
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -383,6 +384,7 @@ def test_entries_are_read_to_the_end(cycle: Cycle, monkeypatch: pytest.MonkeyPat
         entries = list(cycle["auditor"].entries())
         if any(entry.type == "log:read" for entry in entries):
             break
+        time.sleep(0.05)
     assert [entry.payload["seq"] for entry in entries] == list(range(len(entries)))
     assert {"release:published", "budget:charged", "log:read"} <= {entry.type for entry in entries}
 
