@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from kernel.errors import InvalidError
@@ -25,6 +25,21 @@ from privgate.cells import read_cell
 
 Row: TypeAlias = Mapping[str, Any]
 Encoded: TypeAlias = "list[float] | None"
+
+
+def rows_of(rows: Iterable[Row]) -> Iterator[Row]:
+    """The rows, one after another; raise `InvalidError` where something else than rows was given."""
+    if isinstance(rows, Mapping | str) or not isinstance(rows, Iterable):
+        raise InvalidError(
+            "give a list of rows, each a mapping from column to value: for one row `[row]`", field="rows"
+        )
+    for number, row in enumerate(rows):
+        if not isinstance(row, Mapping):
+            raise InvalidError(
+                f"row {number} is no mapping from column to value: of a data frame give `frame.to_dict('records')`",
+                field="rows",
+            )
+        yield row
 
 
 class RowEncoder:

@@ -29,7 +29,7 @@ from privacy.graph.templates import ModelChoice
 from privacy.jobs.labels import Encoding, Target
 from privacy.jobs.spec import TrainingSpec
 from privacy.schema import TableSchema
-from privgate.encoding import RowEncoder
+from privgate.encoding import RowEncoder, rows_of
 
 FORMAT: Final = "privgate/weights/v1"
 HEADER_LIMIT = 1 << 20
@@ -86,7 +86,7 @@ class Model:
     def outputs(self, rows: Iterable[Row]) -> list[Vector | None]:
         """The model's numbers for each row: a score for each class, or one number; `None` where there are none."""
         features = self.spec.features
-        encoded = map(RowEncoder(features, self.schema).encode, rows)
+        encoded = map(RowEncoder(features, self.schema).encode, rows_of(rows))
         if features.extractor is None and _plain(self.graph):
             run = _Forward(self.graph, self.weights)
             return [None if numbers is None else _finite(run(numbers)) for numbers in encoded]
@@ -129,7 +129,7 @@ class Model:
     def targets(self, rows: Iterable[Row]) -> list[float | None]:
         """The target of each labelled row: 1 or 0, a class's place, or the scaled number; `None` if missing."""
         encoder = RowEncoder(self.spec.features, self.schema)
-        return [encoder.target(row) for row in rows]
+        return [encoder.target(row) for row in rows_of(rows)]
 
     def evaluate(self, rows: Sequence[Row]) -> dict[str, float]:
         """Accuracy, and of two classes AUC, on the trainer's own labelled rows; what cannot be scored counts as wrong.
@@ -137,6 +137,7 @@ class Model:
         Raises:
             InvalidError: The target is a number, or one of two classes does not occur.
         """
+        rows = list(rows_of(rows))
         if self.classes:
             return self._evaluated_classes(rows)
         self._require_binary()

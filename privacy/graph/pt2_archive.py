@@ -24,6 +24,7 @@ LIMIT = 32 * 2**20
 JSON_LIMIT = 8 * 2**20
 MOST_ENTRIES = 2048
 _PATH = re.compile(r"[A-Za-z0-9_.-]{1,128}(/[A-Za-z0-9_.-]{1,128}){1,4}")
+_PICKLE: Final = re.compile(r"[^/]+/data\.pkl")
 _FORMATS: Final = {"archive_format": b"pt2", "byteorder": b"little"}
 _READ: Final = re.compile(
     r"models/[\w.-]+\.json|data/weights/(weight_\d{1,4}|[\w.-]+_weights_config\.json)"
@@ -70,6 +71,12 @@ def open_archive(data: bytes) -> Archive:
 
 def _read(opened: zipfile.ZipFile, size: int) -> Archive:
     infos = opened.infolist()
+    if any(_PICKLE.fullmatch(info.filename) for info in infos):
+        raise InvalidError(
+            "it was written with `torch.save` or `torch.jit.save` (.pt), which is a pickle and never read: write the "
+            "model with `torch.export.save` (.pt2), or give the module to `from_torch`",
+            field="model",
+        )
     if len(infos) > MOST_ENTRIES or sum(max(info.file_size, info.compress_size) for info in infos) > size:
         raise TooLargeError("the file declares more entries or bytes than it has", field="model")
     prefix = _prefix(infos)

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from kernel.checks import whole
 from kernel.errors import InvalidError
+from privacy.graph.image import check_image
 from privacy.graph.networks import convolutional, perceptron, transformer
 from privacy.graph.spec import LARGEST_SIDE, ModelGraph, elements
 
@@ -104,16 +105,15 @@ class ModelChoice:
                 self._check_image()
             case Template.TRANSFORMER:
                 self._check_transformer()
-        whole(0, MOST_LAYERS, hidden=len(self.hidden))
+        if len(self.hidden) > MOST_LAYERS:
+            raise InvalidError(f"`hidden` must list at most {MOST_LAYERS} widths", field="hidden")
         for width in self.hidden:
             whole(1, LARGEST_LAYER, hidden=width)
 
     def _check_image(self) -> None:
-        whole(3, 3, image=len(self.image))
-        whole(1, MOST_CHANNELS, image=self.image[0])
-        for side in self.image[1:]:
-            whole(SMALLEST_IMAGE, LARGEST_IMAGE, image=side)
-        whole(2, 2, channels=len(self.channels))
+        check_image(self.image, sides=(SMALLEST_IMAGE, LARGEST_IMAGE), most_channels=MOST_CHANNELS)
+        if len(self.channels) != 2:
+            raise InvalidError("`channels` must list two widths, one for each convolution", field="channels")
         for count in self.channels:
             whole(1, LARGEST_LAYER, channels=count)
 

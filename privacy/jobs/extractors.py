@@ -23,6 +23,7 @@ from typing import Any, Final, TypeAlias
 from kernel.checks import whole
 from kernel.errors import InvalidError, TooLargeError
 from privacy.graph.check import MOST_COST_PER_ROW, check
+from privacy.graph.image import check_image
 from privacy.graph.spec import ModelGraph, elements
 from privacy.jobs.given import check_given
 from privacy.jobs.size import scoring_work
@@ -62,14 +63,12 @@ class Scattering:
     groups: int | None = 1
 
     def __post_init__(self) -> None:
-        whole(2, 3, image=len(self.image))
-        whole(1, MOST_CHANNELS, image=self.channels)
         whole(1, MOST_SCALES, scales=self.scales)
         whole(1, MOST_ANGLES, angles=self.angles)
         whole(1, 2, order=self.order)
-        for side in self.image[-2:]:
-            # A side below twice the averaging window could not be padded by its own reflection.
-            whole(2 ** (self.scales + 1), LARGEST_SIDE, image=side)
+        # A side below twice the averaging window could not be padded by its own reflection.
+        sides = (2 ** (self.scales + 1), LARGEST_SIDE)
+        check_image(self.image, sides=sides, most_channels=MOST_CHANNELS, grey=True)
         self._check_norm()
         if self.width > LARGEST_WIDTH or self.cost_per_row > MOST_COST_PER_ROW:
             raise TooLargeError("these sides, scales and angles give too many numbers: take fewer", field="extractor")

@@ -36,6 +36,10 @@ class Model:
 
         return cls(graph=read.graph, initial=pack_initial(read.graph, read.initial), origins=read.origins)
 
+    def __repr__(self) -> str:
+        rows = list(self.graph.inputs[0].shape)
+        return f"Model(input {rows}, {self.graph.weight_elements} parameters, graph {self.graph.digest.hex[:16]}...)"
+
     @property
     def checked(self) -> CheckedGraph:
         """The graph with its shapes and costs."""

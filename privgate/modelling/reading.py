@@ -39,6 +39,12 @@ def from_torch(module: torch.nn.Module, example: torch.Tensor) -> Model:
     torch = _imported("torch", "a torch module", "train")
     from privacy.graph.pt2 import read_pt2
 
+    if not isinstance(module, torch.nn.Module):
+        raise InvalidError(
+            "give a `torch.nn.Module`; of saved weights, the module that they are loaded into", field="module"
+        )
+    if not isinstance(example, torch.Tensor):
+        raise InvalidError("give a few rows as one `torch.Tensor`, as `torch.tensor(rows)` makes it", field="example")
     if example.ndim < 1 or len(example) < 1:
         raise InvalidError("give at least one row, with the batch as dimension 0", field="example")
     # A batch of one would be taken for a constant.
@@ -62,7 +68,7 @@ def from_pt2(path: str | Path) -> Model:
     _imported("numpy", "a .pt2 file", "train")
     from privacy.graph.pt2 import read_pt2
 
-    return Model.of(read_pt2(Path(path).read_bytes()))
+    return Model.of(read_pt2(_content(path)))
 
 
 def from_onnx(path: str | Path) -> Model:
@@ -70,7 +76,16 @@ def from_onnx(path: str | Path) -> Model:
     _imported("onnx", "an ONNX file", "onnx")
     from privacy.graph.from_onnx import read_onnx
 
-    return Model.of(read_onnx(Path(path).read_bytes()))
+    return Model.of(read_onnx(_content(path)))
+
+
+def _content(path: str | Path) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        raise InvalidError(f"there is no file `{path}`", field="path") from None
+    except (OSError, TypeError, ValueError):
+        raise InvalidError("`path` must name a file that can be read", field="path") from None
 
 
 def _imported(name: str, what: str, extra: str) -> Any:

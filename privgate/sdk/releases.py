@@ -112,10 +112,21 @@ class VerifiedRelease:
         return Model.open(self.artifact, request, schema, graph=model.graph, features=model.features)
 
     def evaluation(self) -> dict[str, Any]:
-        """The released evaluation: noisy counts and what follows from them; amounts are decimal text."""
+        """The released evaluation: noisy counts and what follows from them; amounts are decimal text.
+
+        Of two classes `auc` is the chance that a positive row scores above a negative one. Of several there is
+        `confidence_auc` in its place: the chance that the model is surer of a right prediction than of a wrong one. It
+        says how far its confidence can be trusted, not how often it is right, which is `accuracy`. Members:
+        docs/formats/job-child.md.
+        """
         if self.certificate.artifact_name != "evaluation.json":
             raise InvalidError("this release is not an evaluation", field="release")
         return dict(canonical.decode(self.artifact, limit=EVALUATION_LIMIT))
+
+    def __repr__(self) -> str:
+        alone = self.certificate.predicate.this_job_alone
+        said = f"{self.certificate.artifact_name}, epsilon {alone.epsilon} at delta {alone.delta} alone"
+        return f"VerifiedRelease({self.release.release}, {said})"
 
     def _repr_html_(self) -> str:
         from privgate.sdk import html

@@ -18,6 +18,8 @@ class WrittenModel(Protocol):
         ...
 
 
+_PICKLED = frozenset({"pt", "pth", "bin", "ckpt", "pkl", "pickle"})
+_READERS = {"pt2": "from_pt2", "onnx": "from_onnx"}
 DECIMALS = frozenset({"sampling_rate", "clip", "learning_rate", "momentum", "weight_decay"})
 
 
@@ -64,12 +66,26 @@ def training_request(
 def written_model(model: str | Mapping[str, Any] | WrittenModel) -> dict[str, Any]:
     """The member `model` of a request."""
     if isinstance(model, str):
-        return {"template": model}
+        return {"template": _template(model)}
     if isinstance(model, Mapping):
         return {"graph": dict(model)} if "nodes" in model else dict(model)
     if not isinstance(model, WrittenModel):
         raise InvalidError("`model` must be a template, a graph, or a model of privgate.modelling", field="model")
     return dict(model.to_request())
+
+
+def _template(name: str) -> str:
+    """The name, unless it is one of a file: the gateway's answer would speak of templates."""
+    ending = name.rpartition(".")[2].lower() if "." in name else ""
+    if ending in _PICKLED:
+        raise InvalidError(
+            f"a .{ending} file may run code when it is read: write the model with `torch.export.save` to a .pt2 file, "
+            "or give the module to `privgate.modelling.from_torch` (docs/MODELS.md)",
+            field="model",
+        )
+    if ending in _READERS:
+        raise InvalidError(f"read the .{ending} file first: `privgate.modelling.{_READERS[ending]}`", field="model")
+    return name
 
 
 def evaluation_request(

@@ -87,6 +87,23 @@ def test_a_scattering_that_is_not_exactly_one_is_refused(change: dict[str, Any])
         extractor_from_json(SCATTERING.to_json() | change)
 
 
+@pytest.mark.parametrize(
+    ("image", "told"),
+    [
+        ((28,), "height and width"),
+        ((5, 28, 28), "channels, from 1 to 4"),
+        ((4, 28), "between 8 and 128"),
+        ((28, True), "whole"),
+    ],
+    ids=str,
+)
+def test_the_sentence_about_an_image_says_which_number_is_wrong(image: tuple[int, ...], told: str) -> None:
+    """Its bounds follow from the scales."""
+    with pytest.raises(InvalidError, match=told) as refused:
+        Scattering(image=image)
+    assert refused.value.field == "image"
+
+
 @pytest.mark.parametrize("body", [None, [], "scattering", {}, {"kind": ["scattering"]}, {"kind": "graph"}])
 def test_what_is_no_extractor_is_refused(body: Any) -> None:
     """The reader never guesses."""

@@ -73,6 +73,24 @@ def test_the_written_form_has_every_choice(body: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"image": [28, 28]}, "channels, height and width"),
+        ({"image": [17, 28, 28]}, "channels, from 1 to 16"),
+        ({"image": [1, 13, 28]}, "between 14 and 256"),
+        ({"image": [1, "28", 28]}, "whole numbers"),
+        ({"channels": [16]}, "two widths"),
+        ({"hidden": [8] * 8 + [8]}, "at most 8"),
+    ],
+    ids=str,
+)
+def test_the_sentence_is_about_the_number_that_is_wrong(change: dict[str, Any], told: str) -> None:
+    """How many there are, the first, the others, or their kind."""
+    with pytest.raises(InvalidError, match=told):
+        ModelChoice.from_json(CNN | change)
+
+
+@pytest.mark.parametrize(
     ("body", "field"),
     [
         ({"template": "linear", "hidden": [1]}, "model"),

@@ -200,6 +200,8 @@ def test_a_notebook_shows_collections_and_cards_escaped(cycle: Cycle) -> None:
         assert "<b>& outcomes" not in shown
     assert cycle.held.release in trainer.releases._repr_html_()
     assert cycle.fetched.certificate.artifact in cycle.fetched._repr_html_()
+    assert cycle.held.release in repr(cycle.fetched)
+    assert len(repr(cycle.fetched)) < 200
     assert "trainer" in trainer._repr_html_()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -92,6 +93,42 @@ def test_the_description_says_how_it_is_run() -> None:
             return super().forward(rows).roll(1, 1)
 
     assert "one row at a time" in modelling.from_torch(Rolled(5, 2), torch.zeros(2, 5)).describe()
+
+
+def test_what_is_no_module_or_no_rows_is_a_sentence() -> None:
+    """Under the name of the argument that is meant."""
+    for module, rows, field in (([1, 2], torch.zeros(1, 3), "module"), (nn.Linear(3, 2), [1, 2], "example")):
+        with pytest.raises(InvalidError, match="give") as refused:
+            modelling.from_torch(module, rows)  # type: ignore[arg-type] - the mistakes that are meant
+        assert refused.value.field == field
+
+
+@pytest.mark.parametrize("read", [modelling.from_pt2, modelling.from_onnx])
+def test_a_file_that_cannot_be_read_is_a_sentence(read: Any, tmp_path: Path) -> None:
+    """Missing, a folder, or no path at all."""
+    pytest.importorskip("onnx")
+    for path in (tmp_path / "missing.pt2", tmp_path, None, "nul\0"):
+        with pytest.raises(InvalidError) as refused:
+            read(path)
+        assert refused.value.field == "path"
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+def test_a_pickle_in_the_place_of_an_exported_program_is_a_sentence(tmp_path: Path) -> None:
+    """Weights, a module or a script: it says how the file was written, and how to write one that can be read."""
+    network = nn.Linear(3, 2)
+    torch.save(network.state_dict(), tmp_path / "weights.pt")
+    torch.save(network, tmp_path / "module.pt2")
+    torch.jit.trace(network, torch.zeros(1, 3)).save(str(tmp_path / "script.pt"))
+    for name in ("weights.pt", "module.pt2", "script.pt"):
+        with pytest.raises(InvalidError, match=r"torch\.export\.save.*from_torch"):
+            modelling.from_pt2(tmp_path / name)
+
+
+def test_a_model_is_shown_in_one_short_line() -> None:
+    """Not with its whole graph and every value."""
+    model = modelling.from_torch(nn.Linear(50, 40), torch.zeros(2, 50))
+    assert repr(model) == f"Model(input [50], 2040 parameters, graph {model.graph.digest.hex[:16]}...)"
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -158,6 +158,29 @@ def test_a_row_without_a_needed_value_gets_no_prediction(column: str) -> None:
     assert [score is None for score in scores] == [False, True, False]
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({}, "list of rows"),
+        ({"gain": 1}, "list of rows"),
+        ("secretvalue", "list of rows"),
+        (7, "list of rows"),
+        (["secretvalue"], "row 0"),
+        ([{}, [1, 2]], "row 1"),
+    ],
+    ids=["nothing", "a row", "a text", "a number", "names", "a list"],
+)
+def test_what_are_no_rows_is_refused_in_words(given: Any, told: str) -> None:
+    """By whatever reads rows; the sentence says what to give and repeats no value."""
+    request = request_of({"template": "logistic"})
+    model = Model.open(weights_for(request), request, SCHEMA)
+    for read in (model.predict, model.probabilities, model.scores, model.outputs, model.targets, model.evaluate):
+        with pytest.raises(InvalidError, match=told) as refused:
+            read(given)
+        assert refused.value.field == "rows"
+        assert "secretvalue" not in refused.value.message
+
+
 MODELS = [
     {"template": "logistic"},
     {"template": "mlp", "hidden": [5], "activation": "relu"},

@@ -50,6 +50,24 @@ def test_what_is_no_model_is_refused_here() -> None:
     assert refused.value.field == "model"
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("net.pt", "torch.export.save"), ("a/net.pth", "from_torch"), ("net.pt2", "from_pt2"), ("net.ONNX", "from_onnx")],
+)
+def test_a_file_is_not_taken_for_a_template(name: str, told: str) -> None:
+    """The sentence says how to read it, or what to write in its place."""
+    with pytest.raises(InvalidError, match=told) as refused:
+        training_request("dst_x", model=name, **WANTED)
+    assert refused.value.field == "model"
+
+
+@pytest.mark.parametrize("name", ["net.pt", "net.pth"])
+def test_the_command_line_says_what_to_do_with_a_pickle(name: str, tmp_path: Path) -> None:
+    """Whether it is there or not, it is not read."""
+    with pytest.raises(InvalidError, match=r"torch\.export\.save"):
+        _from_file(tmp_path / name)
+
+
 def _from_file(path: Path) -> Any:
     return written_request(None, "dst_x", "research", "1", label="kind", model=str(path), recipe=None, release=None)[
         "model"
