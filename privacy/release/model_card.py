@@ -10,12 +10,26 @@ from __future__ import annotations
 
 from importlib import resources
 from string import Template
+from typing import Final
 
 from kernel.signing import Envelope
 from privacy.release.certificate import ChargedMechanism, Predicate, PrivacyCertificate, SelfTestFacts
 from privacy.release.hazards import answers
 
 TEMPLATE = "model_card.md.tmpl"
+EVALUATION: Final = "evaluation.json"
+_CONTENT: Final = {
+    False: ("The model's weights as safetensors, noised in every step. Nothing else of the run is in it.",),
+    True: (
+        "Counts of the owner's holdout with noise, and figures that follow from them, each with an interval at 95 % that",
+        "covers noise and sampling. Anybody can compute the figures again from the counts.",
+        "",
+        "- `accuracy`: the share of rows that the model gets right",
+        "- `auc`, of two classes: how often a row of the positive class scores above one of the other; 0.5 is chance",
+        "- `confidence_auc`, of several classes: how often the model is surer of a right prediction than of a wrong one;",
+        "  0.5 means that its confidence says nothing. How often it is right is `accuracy`",
+    ),
+}
 
 
 def model_card(envelope: Envelope) -> str:
@@ -33,6 +47,7 @@ def model_card(envelope: Envelope) -> str:
         version=predicate.dataset.version,
         mechanisms="\n".join(_mechanism(part) for part in predicate.mechanisms),
         engine="\n".join(_engine(predicate)),
+        content="\n".join(_CONTENT[certificate.artifact_name == EVALUATION]),
         not_covered="\n".join(_not_covered(predicate)),
         self_test="\n".join(_self_test(predicate.self_test)),
         hazards="\n".join(f"| {hazard} | {answer} |" for hazard, answer in answers(predicate)),

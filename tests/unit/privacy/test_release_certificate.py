@@ -250,6 +250,10 @@ def test_the_card_repeats_the_certificate_to_the_digit(envelope: Envelope, folde
     ):
         assert str(figure) in card
     assert "$" not in card
+    front = card.split("---")[1]
+    assert f"population_epsilon: {predicate.guarantee.epsilon}" in front
+    assert f"release_epsilon: {predicate.this_job_alone.epsilon}" in front
+    assert ("confidence_auc" in card) == (predicate.kind == "evaluation")
     assert card.index("Who is protected") < card.index("What is not covered") < card.index("What ran")
 
 
