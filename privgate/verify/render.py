@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import textwrap
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.text import Text
@@ -36,8 +38,9 @@ def render(verdict: BundleVerdict) -> str:
 def styled(verdict: BundleVerdict) -> Text:
     """The verdict as text with colours."""
     text = Text()
-    for step in verdict.steps:
-        _step(text, step)
+    for steps in _alike(verdict.steps):
+        _step(text, steps[0])
+        _others(text, steps[1:])
     text.append("\n")
     outcome = verdict.outcome
     text.append(outcome.value, style="bold green" if outcome is Outcome.VERIFIED else "bold red")
@@ -81,6 +84,19 @@ def printable(text: str) -> str:
 
 def _counted(titles: tuple[str, ...]) -> str:
     return f"{len(titles)} steps, the first is {titles[0]}" if len(titles) > 3 else ", ".join(titles)
+
+
+def _alike(steps: Sequence[StepResult]) -> Iterator[list[StepResult]]:
+    """The steps in order; neighbours that say the very same of what is missing are told together."""
+    for (verdict, _), same in itertools.groupby(steps, lambda step: (step.verdict, step.sentence)):
+        found = list(same)
+        yield from [found] if verdict is Verdict.CANNOT_TELL else ([step] for step in found)
+
+
+def _others(text: Text, steps: Sequence[StepResult]) -> None:
+    if steps:
+        named = "the same for " + ", ".join(f"{step.number} {step.title}" for step in steps)
+        text.append(textwrap.fill(named, WIDTH, initial_indent="     ", subsequent_indent="     ") + "\n")
 
 
 def _step(text: Text, step: StepResult) -> None:

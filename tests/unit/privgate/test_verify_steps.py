@@ -142,6 +142,19 @@ def test_a_release_alone_is_verified_as_far_as_it_goes(name: str, cycle: Cycle) 
     assert verdict.outcome is Outcome.CANNOT_TELL
 
 
+def test_what_is_missing_for_many_steps_is_said_once(cycle: Cycle) -> None:
+    """In text; each step is named all the same, and has its own line again where it says something else."""
+    verdict = verify_bundle(cycle.bundle / "release", cycle.trust)
+    text = render(verdict)
+    assert text.count("there is no archive of a log here") == 1
+    listed = " ".join(text.split())
+    for step in verdict.steps:
+        assert f"{step.number} {step.title}" in listed
+    assert [step["sentence"] for step in to_json(verdict)["steps"]].count(verdict.step("Tree").sentence) == 18
+    whole = render(verify_bundle(cycle.bundle, cycle.trust))
+    assert "the same for" not in whole
+
+
 def test_an_empty_directory_shows_nothing(cycle: Cycle, tmp_path: Path) -> None:
     """Nothing there is nothing wrong, and nothing OK but the anchor."""
     verdict = verify_bundle(tmp_path, cycle.trust)
