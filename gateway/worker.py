@@ -108,6 +108,8 @@ class Worker:
             case Cancelled():
                 run_job.cancel(self.on, task)
             case Died():
+                if end.rehearsal is not None:
+                    _log.error("rehearsal-failed", task=task.id, check=end.rehearsal.value)
                 run_job.fail(self.on, task, again=end.touched or (may_start and before > 0))
 
     def _finish(self, task: TaskRecord, end: Finished) -> None:

@@ -49,7 +49,7 @@ from privacy.sealing.deks import expand
 from privacy.sealing.manifest import Split
 from privacy.sealing.stores import BlobPath
 from privacy.selftest.claims import Claims
-from privacy.selftest.report import Check, SelfTest, failed, judge, require_whole
+from privacy.selftest.report import REHEARSED, Check, SelfTest, failed, judge, require_whole
 from privacy.units import PrivacyUnit
 
 LARGEST_BODY = 128 * 2**20
@@ -95,9 +95,11 @@ class Died:
 
     Attributes:
         touched: Whether the envelope was open.
+        rehearsal: The check at which the child's rehearsal failed, if that was it: for the operator's log alone.
     """
 
     touched: bool
+    rehearsal: Check | None = None
 
 
 End = Finished | SelfTestFailed | Cancelled | Died
@@ -135,7 +137,8 @@ def _converse(on: Collaborators, task: TaskRecord, confinement: Confinement, pre
     try:
         with spawn(role, limits=confinement.job, readable=readable, minimum=confinement.minimum) as child:
             child.channel.send({"m": "assignment"}, prepared.assignment)
-            _expect(child.channel, "rehearsed")
+            if (unmet := _unmet(child.channel)) is not None:
+                return Died(touched=False, rehearsal=unmet)
             opened = run_job.open_envelope(on, task)
             if opened is None:
                 return Cancelled()
@@ -234,10 +237,20 @@ def _savepoint(on: Collaborators, job: JobRecord) -> bytes:
         return blob.read()
 
 
-def _expect(channel: Channel, message: str) -> None:
+def _unmet(channel: Channel) -> Check | None:
+    """The check that a rehearsal did not pass, if there is one.
+
+    A child that is asked this has been given no key, so that even one that lies can tell nothing of rows. What it says
+    is one of a closed list of names all the same.
+    """
     header, _ = channel.receive(0)
-    if header != {"m": message}:
-        raise CorruptError(f"a child sent something else than `{message}`")
+    failures = {check: {"m": "unrehearsed", "check": check.value} for check in REHEARSED}
+    for check, failure in failures.items():
+        if header == failure:
+            return check
+    if header != {"m": "rehearsed"}:
+        raise CorruptError("a child sent something else than `rehearsed`")
+    return None
 
 
 def _check_form(prepared: _Prepared, artifact: bytes) -> None:

@@ -3,8 +3,8 @@
 Rules
 -----
 1. Whatever can be wrong is found before `rehearsed`; after the key the run has one outcome, whatever the rows are.
-2. What is sent: `rehearsed`, `need`, encrypted savepoints, and at the end the weights with the number of steps and
-   the self-test's figures. Nothing is derived from rows or their number except the noised weights.
+2. What is sent: `rehearsed` (or which check of made-up rows failed), `need`, encrypted savepoints, and at the end the
+   weights with the number of steps and the self-test's figures. Nothing is derived from rows or their number except the noised weights.
 3. One thread, denormals flushed: a row must not be able to slow a step down.
 
 Form: docs/formats/job-child.md.
@@ -26,12 +26,13 @@ from privacy.sandbox.frames import Channel
 from privacy.sealing.deks import KEY_BYTES
 from privacy.sealing.secret import SecretBytes
 from privacy.selftest.claims import Claims
-from privacy.selftest.rehearsal import rehearse
+from privacy.selftest.rehearsal import CHECK_OF, rehearse
 from privacy.selftest.witness import Witness
 from privacy.training.choosing import choose_engine
 from privacy.training.dialogue import LARGEST_BODY, ask, expect
 from privacy.training.loading import load_units
 from privacy.training.plan_runner import Stopped, run_plan
+from privacy.training.preflight import RehearsalError
 from privacy.training.rows import RowEncoder
 from privacy.training.savepoints import open_state, seal_state
 from privacy.training.state import RunState, first_state, released_weights
@@ -54,7 +55,12 @@ def main(channel: Channel, request: Mapping[str, Any]) -> None:
     encoder = RowEncoder(assignment.table.features, assignment.table.schema)
     engine = choose_engine(model, plan.loss, plan)
     performance = performance_of(plan, model)
-    rehearsed = rehearse(plan, performance, model, encoder, assignment.table.schema, engine)
+    try:
+        rehearsed = rehearse(plan, performance, model, encoder, assignment.table.schema, engine)
+    except RehearsalError as error:
+        # The name may be told: rows were made up, and this process has had no key, savepoint or answer yet.
+        channel.send({"check": CHECK_OF[error.message].value, "m": "unrehearsed"})
+        raise
     channel.send({"m": "rehearsed"})
     body = expect(channel, "key", LARGEST_BODY)
     with SecretBytes(body[:KEY_BYTES]) as data_key, SecretBytes(body[KEY_BYTES : 2 * KEY_BYTES]) as job_key:

@@ -17,6 +17,7 @@ from gateway.work import confinement_of
 from kernel.errors import CorruptError
 from privacy.graph.weights import NamedArrays, pack_weights, unpack_weights
 from privacy.jobs.assignment import TrainingAssignment
+from privacy.selftest.report import REHEARSED, Check
 from tests.attacks.conftest import RECIPE, ask, claim, job_of, told
 from tests.support.api import House
 from tests.support.selftests import watched
@@ -28,10 +29,10 @@ Frame = tuple[Mapping[str, Any], bytes]
 class Liar:
     """A child that says what it was told to say, whatever it is answered."""
 
-    def __init__(self, says: Any) -> None:
+    def __init__(self, says: Any, first: Mapping[str, Any]) -> None:
         self.channel = self
         self.heard: list[Frame] = []
-        self._says = says
+        self._says, self._first = says, first
 
     def send(self, header: Mapping[str, Any], body: bytes = b"") -> None:
         """Hear what the parent says."""
@@ -40,7 +41,7 @@ class Liar:
     def receive(self, largest: int) -> Frame:
         """Say the next thing, or be gone."""
         if not hasattr(self, "_saying"):
-            self._saying = iter([({"m": "rehearsed"}, b""), *self._says(self)])
+            self._saying = iter([(self._first, b""), *self._says(self)])
         found = next(self._saying, None)
         if found is None or len(found[1]) > largest:
             raise CorruptError("the child is gone")
@@ -64,12 +65,14 @@ class Liar:
         return NamedArrays(arrays=arrays, texts=texts).to_bytes()
 
 
-def played(made: House, monkeypatch: pytest.MonkeyPatch, says: Any) -> local.End:
-    """How one attempt ends whose child says this."""
+def played(
+    made: House, monkeypatch: pytest.MonkeyPatch, says: Any, first: Mapping[str, Any] = {"m": "rehearsed"}
+) -> local.End:
+    """How one attempt ends whose child says this, after what it says first."""
 
     @contextmanager
     def spawned(*_: Any, **__: Any) -> Iterator[Liar]:
-        yield Liar(says)
+        yield Liar(says, first)
 
     monkeypatch.setattr(local, "spawn", spawned)
     return run_in_child(made.gateway.on, claim(made), confinement_of(made.gateway.settings), lambda *_: None)  # type: ignore[arg-type, return-value]
@@ -114,6 +117,38 @@ def test_a_lie_ends_the_attempt(made: House, monkeypatch: pytest.MonkeyPatch, sa
     """Nothing of it is kept; that the envelope was open is not forgotten."""
     ask(made)
     assert played(made, monkeypatch, says) == Died(touched=True)
+
+
+@pytest.mark.parametrize("check", REHEARSED)
+def test_a_rehearsal_that_failed_is_told_by_the_name_of_its_check(
+    made: House, monkeypatch: pytest.MonkeyPatch, check: Check
+) -> None:
+    """The envelope stays shut, whatever the child says then."""
+    job = ask(made)
+    first = {"m": "unrehearsed", "check": check.value}
+    end = played(made, monkeypatch, lambda liar: [need(STEPS), result(liar.weights())], first)
+    assert end == Died(touched=False, rehearsal=check)
+    assert "budget:touched" not in told(made, job)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        {"m": "unrehearsed", "check": "noise-variance"},
+        {"m": "unrehearsed", "check": "480 rows"},
+        {"m": "unrehearsed", "check": ["clip-bound"]},
+        {"m": "unrehearsed", "check": "clip-bound", "rows": 480},
+        {"m": "unrehearsed"},
+        {"m": "rehearsed", "check": "clip-bound"},
+    ],
+    ids=str,
+)
+def test_nothing_else_is_told_of_a_rehearsal(
+    made: House, monkeypatch: pytest.MonkeyPatch, first: Mapping[str, Any]
+) -> None:
+    """A name of another check, a text, a list, a member more or less: the child just died."""
+    ask(made)
+    assert played(made, monkeypatch, lambda _: [], first) == Died(touched=False)
 
 
 def test_lying_to_the_end_costs_the_whole_hold(made: House, monkeypatch: pytest.MonkeyPatch) -> None:

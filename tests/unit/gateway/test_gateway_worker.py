@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway import worker as worker_module
 from gateway.launchers.local import Cancelled, Died
@@ -27,6 +28,7 @@ from kernel.errors import StaleError
 from kernel.ids import CredentialId, DatasetId, JobId, PopulationId, PrincipalId, Slug, TaskId, TenantId, VersionId
 from policies.events import CredentialRevoked
 from privacy.sandbox.limits import Level
+from privacy.selftest.report import Check
 from tests.support.api import initialise
 from tests.support.budgets import fresh
 
@@ -219,6 +221,22 @@ def test_a_death_is_told_with_whether_the_envelope_was_open(
     monkeypatch.setattr(run_job, "fail", lambda *_, again: told.append(again))
     worker.step()
     assert told == ["waited", touched]
+
+
+def test_the_operator_is_told_which_check_a_rehearsal_failed(
+    gateway: Gateway, tenant: TenantId, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the log, by name; the job's end is that of any attempt that never opened its envelope."""
+    running = job(gateway, tenant, None)
+    enqueue(gateway, tenant, TaskKind.TRAIN, running.id)
+    told: list[Any] = []
+    monkeypatch.setattr(worker_module.time, "sleep", lambda _: None)
+    monkeypatch.setattr(worker_module, "run_in_child", lambda *_: Died(touched=False, rehearsal=Check.CLIP_BOUND))
+    monkeypatch.setattr(run_job, "fail", lambda *_, again: told.append(again))
+    with capture_logs() as logged:
+        worker.step()
+    assert told == [False]
+    assert [(line["event"], line["check"]) for line in logged] == [("rehearsal-failed", "clip-bound")]
 
 
 def test_a_worker_that_cannot_reach_its_database_goes_on_trying(

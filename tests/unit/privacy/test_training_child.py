@@ -26,6 +26,7 @@ from privacy.sealing.secret import SecretBytes
 from privacy.selftest.claims import Claims
 from privacy.selftest.report import SelfTest, failed, judge
 from privacy.training import runner as training_runner
+from privacy.training.preflight import RehearsalError
 from privacy.training.rows import RowEncoder
 from privacy.training.savepoints import open_state
 from privacy.training.stream import PAIRS
@@ -201,6 +202,20 @@ def test_a_killed_run_resumes_from_its_savepoint(sealed: jobs.Sealed) -> None:
     assert second.started == [10, 12, 14, 16, 18, 20]
     assert second.ending is Ending.FINISHED
     assert _weights(assignment, second.artifact)
+
+
+def test_a_rehearsal_that_fails_tells_its_check_and_nothing_else(
+    sealed: jobs.Sealed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One frame, then the end: no key is asked for."""
+
+    def failing(*_: Any) -> None:
+        raise RehearsalError("rows are mixed")
+
+    monkeypatch.setattr(training_runner, "rehearse", failing)
+    seen = converse_here(jobs.training(sealed, recipe=FEW_STEPS), keys_for(sealed, JOB_KEY))
+    assert seen.frames == [({"m": "unrehearsed", "check": "rows-apart"}, 0)]
+    assert seen.ending is Ending.REFUSED
 
 
 def test_every_attempt_draws_fresh_noise_and_samples(sealed: jobs.Sealed) -> None:
