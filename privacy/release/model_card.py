@@ -21,13 +21,13 @@ EVALUATION: Final = "evaluation.json"
 _CONTENT: Final = {
     False: ("The model's weights as safetensors, noised in every step. Nothing else of the run is in it.",),
     True: (
-        "Counts of the owner's holdout with noise, and figures that follow from them, each with an interval at 95 % that",
-        "covers noise and sampling. Anybody can compute the figures again from the counts.",
+        "Counts of the owner's holdout with noise, and figures that follow from them, each with an interval at 95 %",
+        "that covers noise and sampling. Anybody can compute the figures again from the counts.",
         "",
         "- `accuracy`: the share of rows that the model gets right",
         "- `auc`, of two classes: how often a row of the positive class scores above one of the other; 0.5 is chance",
-        "- `confidence_auc`, of several classes: how often the model is surer of a right prediction than of a wrong one;",
-        "  0.5 means that its confidence says nothing. How often it is right is `accuracy`",
+        "- `confidence_auc`, of several classes: how often the model is surer of a right prediction than of a wrong",
+        "  one; 0.5 means that its confidence says nothing. How often it is right is `accuracy`",
     ),
 }
 

@@ -4,7 +4,8 @@ Rules
 -----
 1. Whatever can be wrong is found before `rehearsed`; after the key the run has one outcome, whatever the rows are.
 2. What is sent: `rehearsed` (or which check of made-up rows failed), `need`, encrypted savepoints, and at the end the
-   weights with the number of steps and the self-test's figures. Nothing is derived from rows or their number except the noised weights.
+   weights with the number of steps and the self-test's figures. Nothing is derived from rows or their number except
+   the noised weights.
 3. One thread, denormals flushed: a row must not be able to slow a step down.
 
 Form: docs/formats/job-child.md.
