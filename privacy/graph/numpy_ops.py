@@ -106,6 +106,11 @@ def _leaky_relu(node: Node, inputs: Sequence[Floats], _: Sequence[Floats]) -> Fl
     return np.where(inputs[0] > 0, inputs[0], inputs[0] * node.number("slope"))
 
 
+def _clamp(node: Node, inputs: Sequence[Floats], _: Sequence[Floats]) -> Floats:
+    result: Floats = np.clip(inputs[0], node.number("low"), node.number("high"))
+    return result
+
+
 def _last(node: Node, value: Floats) -> Floats:
     """The sides that `axes` names made one last, contiguous side."""
     gone = [axis + 1 for axis in node.wholes("axes")]
@@ -222,6 +227,7 @@ FUNCTIONS: Final[dict[str, Function]] = {
     "elu": _plain(_elu),
     "softplus": _plain(_softplus),
     "leaky_relu": _leaky_relu,
+    "clamp": _clamp,
     "softmax": _plain(softmax),
     "sine": _plain(np.sin),
     "cosine": _plain(np.cos),

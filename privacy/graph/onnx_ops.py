@@ -36,6 +36,13 @@ def _leaky_relu(r: Reading) -> Sequence[Value]:
     return [ops.elementwise(r.graph, "leaky_relu", r.rows(0), slope=ops.exact(r.number("alpha", 0.01)))]
 
 
+def _clip(r: Reading) -> Sequence[Value]:
+    if not r.has(1) or not r.has(2):
+        raise InvalidError("give both bounds of Clip; for one bound of 0 use Relu")
+    low, high = (ops.exact(_constant(r.any(place))) for place in (1, 2))
+    return [ops.elementwise(r.graph, "clamp", r.rows(0), low=low, high=high)]
+
+
 def _same(r: Reading) -> Sequence[Value]:
     return [r.any(0)]
 
@@ -278,6 +285,7 @@ _OTHERS: Final[Mapping[str, Rule]] = {
     "Identity": _same,
     "LayerNormalization": _layer_norm,
     "LeakyRelu": _leaky_relu,
+    "Clip": _clip,
     "MatMul": _matmul,
     "Mul": _mul,
     "Neg": _neg,

@@ -36,6 +36,13 @@ def _offset_result(node: Node, inputs: Sequence[Shape], _: Sequence[Shape]) -> S
     return inputs[0]
 
 
+def _clamp_result(node: Node, inputs: Sequence[Shape], _: Sequence[Shape]) -> Shape:
+    low, high = node.number("low"), node.number("high")
+    require(max(abs(low), abs(high)) <= LARGEST_NUMBER, f"`low` and `high` lie within {LARGEST_NUMBER} of 0")
+    require(low < high, "`low` must lie below `high`")
+    return inputs[0]
+
+
 def _last_side_result(_: Node, inputs: Sequence[Shape], __: Sequence[Shape]) -> Shape:
     require(bool(inputs[0]), "it works along the last side, and its input has none", "inputs")
     return inputs[0]
@@ -90,6 +97,7 @@ ELEMENTS: Final = (
     *(Operation(name=name, result=same_shape) for name in _PLAIN),
     *(Operation(name=name, inputs=(2, 2), result=same_shape) for name in _PAIRS),
     Operation(name="leaky_relu", attributes={"slope": NUMBER}, result=_leaky_result),
+    Operation(name="clamp", attributes={"low": NUMBER, "high": NUMBER}, result=_clamp_result),
     Operation(name="scale", attributes={"factor": NUMBER}, result=_factor_result),
     Operation(name="offset", attributes={"value": NUMBER}, result=_offset_result),
     Operation(name="shift", weights=(1, 1), result=_shift_result),

@@ -50,6 +50,24 @@ def _leaky_relu(r: Reading) -> Sequence[Value]:
     return [ops.elementwise(r.graph, "leaky_relu", r.rows("self"), slope=slope)]
 
 
+def _hardtanh(r: Reading) -> Sequence[Value]:
+    return [_clamped(r, r.number("min_val", -1.0), r.number("max_val", 1.0))]
+
+
+def _relu6(r: Reading) -> Sequence[Value]:
+    return [_clamped(r, 0.0, 6.0)]
+
+
+def _clamp(r: Reading) -> Sequence[Value]:
+    if r.raw("min") is None or r.raw("max") is None:
+        raise InvalidError("give both bounds of it; for one bound of 0 write `relu`")
+    return [_clamped(r, r.number("min", 0.0), r.number("max", 0.0))]
+
+
+def _clamped(r: Reading, low: float, high: float) -> Batched:
+    return ops.elementwise(r.graph, "clamp", r.rows("self"), low=ops.exact(low), high=ops.exact(high))
+
+
 def _softplus(r: Reading) -> Sequence[Value]:
     r.must_be("beta", 1, 1.0)
     r.must_be("threshold", 20, 20.0)
@@ -136,6 +154,13 @@ ELEMENTS: Final[Mapping[str, Rule]] = {
     "elu_.default": _in_place(_elu),
     "leaky_relu.default": _leaky_relu,
     "leaky_relu_.default": _in_place(_leaky_relu),
+    "hardtanh.default": _hardtanh,
+    "hardtanh_.default": _in_place(_hardtanh),
+    "relu6.default": _relu6,
+    "relu6_.default": _in_place(_relu6),
+    "clamp.default": _clamp,
+    "clip.default": _clamp,
+    "clamp_.default": _in_place(_clamp),
     "softplus.default": _softplus,
     "add.Tensor": _add,
     "sub.Tensor": _sub,

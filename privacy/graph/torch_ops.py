@@ -174,6 +174,11 @@ def _leaky_relu(node: Node) -> Function:
     return lambda inputs, _: functional.leaky_relu(inputs[0], slope)
 
 
+def _clamp(node: Node) -> Function:
+    low, high = node.number("low"), node.number("high")
+    return lambda inputs, _: torch.clamp(inputs[0], low, high)
+
+
 def _scale(node: Node) -> Function:
     factor = node.number("factor")
     return lambda inputs, _: inputs[0] * factor
@@ -253,6 +258,7 @@ _ON_BATCHES: Final[dict[str, Callable[[Node], Function]]] = {
     "elu": _plain(functional.elu),
     "softplus": _plain(lambda value: functional.softplus(value, threshold=_LINEAR_FROM)),
     "leaky_relu": _leaky_relu,
+    "clamp": _clamp,
     "add": _pair(torch.add),
     "subtract": _pair(torch.sub),
     "multiply": _pair(torch.mul),

@@ -82,6 +82,8 @@ KERNELS: list[tuple[Node, Shapes, Shapes]] = [
     *((_node(op), [sides], []) for op in (*_PLAIN, "flatten") for sides in ((1,), (3,), (2, 5))),
     *((_node(op, 2), [(3,), (3,)], []) for op in ("add", "subtract", "multiply")),
     (_node("leaky_relu", slope=Parameter("0.1")), [(3,)], []),
+    (_node("clamp", low=Parameter("-1"), high=Parameter("2")), [(3,)], []),
+    (_node("clamp", low=Parameter("0"), high=Parameter("6")), [(5,)], []),
     (_node("scale", factor=Parameter("1000000")), [(3,)], []),
     (_node("offset", value=Parameter("3")), [(3,)], []),
     (_node("shift"), [(4,)], [(4,)]),

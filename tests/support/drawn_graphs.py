@@ -96,6 +96,8 @@ def _products(draw: Draw, op: str, shape: Shape) -> tuple[dict[str, Any], list[S
             return {}, [shape]
         case "leaky_relu":
             return {"slope": Parameter("0.1")}, []
+        case "clamp":
+            return {"low": Parameter("-0.5"), "high": Parameter("0.75")}, []
         case "scale":
             return {"factor": Parameter("-1.5")}, []
         case "offset":

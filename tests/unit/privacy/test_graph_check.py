@@ -68,6 +68,8 @@ REFUSED: dict[str, dict[str, Any]] = {
     "a reshape across rows": _after_shift([4, 2], "reshape", shape=[2, 2]),
     "a reshape with a free side": _after_shift([4, 2], "reshape", shape=[-1]),
     "a slice of rows": _after_shift([4, 2], "slice", axis=0, start=3, stop=5),
+    "bounds in the wrong order": _after_shift([4], "clamp", low="1", high="1"),
+    "a bound too far": _after_shift([4], "clamp", low="0", high="1000001"),
     "an empty slice": _after_shift([4, 2], "slice", axis=0, start=3, stop=3),
     "heads that do not divide": _after_shift([4, 6], "attention", "base", "base", heads=4, causal=False),
     "two inputs where one is": _after_shift([4], "tanh", "base"),

@@ -69,6 +69,10 @@ SAME: dict[str, Callable[[], onnx.ModelProto]] = {
         ],
         ["n", 5], w=floats(5, 4),
     ),
+    "bounds": lambda: made(
+        [node("MatMul", "x w", "a"), node("Clip", "a low high")],
+        ["n", 5], w=floats(5, 4), low=np.float32(-0.5), high=np.float32(0.75),
+    ),
     "cnn": lambda: made(
         [
             node("Conv", "x k b", "c", pads=[1, 1, 1, 1], strides=[2, 2]),
@@ -125,6 +129,10 @@ REFUSED: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     ),
     "mean of all": (
         lambda: made([node("MatMul", "x w", "h"), node("ReduceMean", "h")], ["n", 5], **W), "the.ReduceMean",
+    ),
+    "one bound": (
+        lambda: made([node("MatMul", "x w", "h"), node("Clip", "h low")], ["n", 5], low=np.float32(0), **W),
+        "`the.Clip` (Clip): give both bounds",
     ),
     "some rows": (
         lambda: made([node("MatMul", "x w", "h"), node("Slice", "h a b a")], ["n", 5], a=wholes(0), b=wholes(1), **W),

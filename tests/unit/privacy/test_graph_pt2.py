@@ -85,6 +85,16 @@ SAME: dict[str, tuple[Callable[[], nn.Module], torch.Tensor]] = {
         ),
         ROWS,
     ),
+    "bounds": (
+        lambda: Made(
+            lambda m, x: torch.clamp(m.steps(x) * 3, -0.5, 0.25),
+            steps=nn.Sequential(
+                nn.Linear(8, 8), nn.ReLU6(inplace=True), nn.Linear(8, 8), nn.Hardtanh(), nn.Linear(8, 8),
+                nn.Hardtanh(-0.5, 2.0), nn.Linear(8, 8),
+            ),
+        ),
+        ROWS * 4,
+    ),
     "cnn": (
         lambda: nn.Sequential(
             nn.Conv2d(4, 6, 3, padding="same", bias=False), nn.GroupNorm(2, 6), nn.ReLU(),

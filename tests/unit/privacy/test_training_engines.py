@@ -64,6 +64,7 @@ MODELS: dict[str, CheckedGraph] = {
     "chain-silu": graph((6,), TANH, dense(9, 6), ("silu", {}, {}), ("sigmoid", {}, {}), dense(3, 9)),
     "chain-exact": graph((6,), ("linear", {"weight": (9, 6)}, {}), ("gelu_exact", {}, {}), dense(3, 9)),
     "not-a-chain": graph((6,), dense(9, 6), ("softplus", {}, {}), dense(3, 9)),
+    "clamp": graph((6,), dense(9, 6), ("clamp", {}, {"low": Parameter(0), "high": Parameter(1)}), dense(3, 9)),
     "positions": graph((5, 4), dense(6, 4), TANH, ("linear", {"weight": (2, 6)}, {}), FLATTEN, dense(3, 10)),
     "conv2d": graph((2, 8, 7), conv2d(4, 2, stride=2, padding=1), TANH, FLATTEN, dense(3, 64)),
     "conv2d-groups": graph((4, 9, 8), conv2d(6, 4, groups=2, dilation=2), TANH, FLATTEN, dense(3, 120)),
