@@ -120,8 +120,8 @@ def ingest(
             child.channel.send({"m": "key"}, b"".join(keys))
             header, body = child.channel.receive(MIB)
         except PrivgateError:
-            return Died(child.wait(10))
-        assert child.wait(10) is Ending.FINISHED
+            return Died(child.wait(60))
+        assert child.wait(60) is Ending.FINISHED
         usage = child.usage
     found = canonical.decode(body, limit=MIB)
     if header == {"m": "refused"}:

@@ -154,4 +154,4 @@ def test_a_staged_file_that_was_altered_is_not_parsed(tmp_path: Path) -> None:
         child.channel.send({"m": "assignment"}, assignment.to_bytes())
         child.channel.receive(0)
         child.channel.send({"m": "key"}, b"".join(uploads.KEYS))
-        assert child.wait(30) is Ending.REFUSED
+        assert child.wait(60) is Ending.REFUSED

@@ -28,7 +28,7 @@ def _end(tmp_path: Path, frames: Frames, request: dict[str, Any] | None = None) 
             while True:
                 said.append(child.channel.receive(2**20)[0]["m"])
         except PrivgateError:
-            return child.wait(20), said
+            return child.wait(60), said
 
 
 ASSIGNMENT: tuple[dict[str, Any], bytes] = ({"m": "assignment"}, b"")
