@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal, Inexact, InvalidOperation
 from typing import ClassVar, Self
 
+from kernel.checks import decimal
 from kernel.errors import InvalidError
 
 _WRITTEN = re.compile(r"(?:0|[1-9][0-9]{0,11})(?:\.[0-9]{1,18})?")
@@ -64,9 +65,10 @@ class Amount:
 
     @classmethod
     def _rounded(cls, value: Decimal | str | int, rounding: str) -> Self:
-        number = Decimal(value)
-        if not number.is_finite() or not 0 <= number < _LARGEST:
-            raise InvalidError(f"{cls.__name__} must be finite, from 0 to below 1e12", field=cls.__name__.lower())
+        name = cls.__name__.lower()
+        number = decimal(**{name: value})
+        if not 0 <= number < _LARGEST:
+            raise InvalidError(f"`{name}` must be from 0 to below 1e12", field=name)
         return cls(number.quantize(cls.QUANTUM, rounding=rounding, context=Context(prec=60)))
 
     def __add__(self, other: Self) -> Self:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 import re
 from decimal import Decimal
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from kernel.errors import InvalidError
 
 T = TypeVar("T")
 N = TypeVar("N", int, float, Decimal)
+
+_DECIMAL: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?")
 
 
 def _only(named: dict[str, T]) -> tuple[str, T]:
@@ -67,6 +69,19 @@ def within(low: N, high: N, **named: N) -> N:
     finite(**{field: value})
     _require(low <= value <= high, field, f"must lie between {low} and {high}")
     return value
+
+
+def decimal(**named: str | int | Decimal) -> Decimal:
+    """Return the exact number that is written, or given as a whole number or a finite `Decimal`.
+
+    Text is `-1.5` or `1.5e-3` in ASCII digits: no space, sign before a positive number, zero before another digit,
+    digit missing beside the point, or `_`. Python's `Decimal` reads all of these, in the digits of any script.
+    """
+    field, value = _only(named)
+    sentence = "must be decimal text such as 0.5"
+    _require(isinstance(value, (str, int, Decimal)) and not isinstance(value, bool), field, sentence)
+    _require(not isinstance(value, str) or _DECIMAL.fullmatch(value) is not None, field, sentence)
+    return finite(**{field: Decimal(value)})
 
 
 def whole(low: int, high: int, **named: int) -> int:

@@ -19,18 +19,19 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Context, Decimal, DecimalException
+from decimal import Context, Decimal
 from enum import StrEnum
 from typing import Any, ClassVar, Self
 
 from kernel.amounts import Amount
 from kernel.canonical import LARGEST_INTEGER, Digest
-from kernel.checks import finite
+from kernel.checks import decimal, finite
 from kernel.clock import format_time, parse_time
 from kernel.errors import InvalidError
 from kernel.ids import Identifier, Slug
 
 _EXACT = Context(prec=40)  # the caller's context might round
+_DIGITS = 34
 
 Encoder = Callable[[Any], Any]
 Decoder = Callable[[Any], Any]
@@ -49,14 +50,16 @@ class Parameter(str):
 
     def __new__(cls, value: str | int | Decimal) -> Self:
         """Validate the written form."""
-        try:
-            number = Decimal("NaN") if isinstance(value, float) else Decimal(value)
-        except (DecimalException, ValueError, TypeError):
-            number = Decimal("NaN")
-        if not number.is_finite() or len(number.as_tuple().digits) > 34 or abs(number.adjusted()) > 34:
-            raise InvalidError("a parameter is a finite decimal of at most 34 digits, written as text")
+        return cls.of(value, "parameter")
+
+    @classmethod
+    def of(cls, value: str | int | Decimal, field: str) -> Self:
+        """Read what `kernel.checks.decimal` reads; the error names the field."""
+        number = decimal(**{field: value})
+        if len(number.as_tuple().digits) > _DIGITS or abs(number.adjusted()) > _DIGITS:
+            raise InvalidError(f"`{field}` may have at most {_DIGITS} digits", field=field)
         plain = format(number.normalize(_EXACT), "f")
-        return super().__new__(cls, "0" if plain == "-0" else plain)
+        return str.__new__(cls, "0" if plain == "-0" else plain)
 
     @property
     def number(self) -> Decimal:

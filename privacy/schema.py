@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal, DecimalException
 from enum import StrEnum
 from typing import Any
 
@@ -131,11 +130,11 @@ class Column:
             raise self._error("`fill` must be a number within the bounds")
 
     def _within(self, value: str) -> bool:
+        if self.low is None or self.high is None:
+            return False
         try:
-            return (
-                self.low is not None and self.high is not None and self.low.number <= Decimal(value) <= self.high.number
-            )
-        except DecimalException:
+            return self.low.number <= Parameter(value).number <= self.high.number
+        except InvalidError:
             return False
 
     def to_json(self) -> dict[str, Any]:
@@ -218,7 +217,7 @@ class TableSchema:
 
 def _parameter(body: Mapping[str, Any], name: str) -> Parameter | None:
     value = body.get(name)
-    return None if value is None else Parameter(value)
+    return None if value is None else Parameter.of(value, name)
 
 
 def _list(body: Mapping[str, Any], name: str) -> list[Any]:

@@ -12,9 +12,11 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Amount = Annotated[str, Field(pattern=r"^(0|[1-9]\d{0,11})(\.\d{1,18})?$", examples=["3"])]
+Amount = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,11})(\.[0-9]{1,18})?$", examples=["3"])]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_./-]{0,63}$", examples=["research/oncology"])]
-Moment = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$", examples=["2027-06-30T00:00:00Z"])]
+Moment = Annotated[
+    str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$", examples=["2027-06-30T00:00:00Z"])
+]
 Line = Annotated[str, Field(min_length=1, max_length=200)]
 Word = Annotated[str, Field(max_length=20, pattern="^[a-z-]+$")]
 Prose = Annotated[str, Field(max_length=4000)]

@@ -19,9 +19,9 @@ SHOWN: Final = 3
 _ID: Final = re.compile(r"\^([a-z]{3})_\[a-z2-7\]\{26\}\$")
 _ONE_OF: Final = re.compile(r"\^\(([a-z-]+(?:\|[a-z-]+)+)\)\$")
 _PATTERNS: Final[Mapping[str, str]] = {
-    r"^(0|[1-9]\d{0,11})(\.\d{1,18})?$": "must be a decimal number as text, such as 0.5",
+    r"^(0|[1-9][0-9]{0,11})(\.[0-9]{1,18})?$": "must be a decimal number as text, such as 0.5",
     r"^[a-z0-9][a-z0-9_./-]{0,63}$": "must be a lower-case name: at most 64 of a-z, 0-9, `_`, `.`, `-` and `/`",
-    r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$": "must be a time such as 2027-06-30T00:00:00Z",
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$": "must be a time such as 2027-06-30T00:00:00Z",
     "^[a-z-]+$": "must be a word of a-z and `-`",
     "^[a-z]+$": "must be a word of a-z",
     "^sha256:[0-9a-f]{64}$": "must be `sha256:` and 64 digits of 0-9 and a-f",

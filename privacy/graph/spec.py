@@ -359,7 +359,7 @@ def _decimal(body: Mapping[str, Any], name: str) -> Parameter | None:
         return None
     if not isinstance(body[name], str):
         raise InvalidError(f"`{name}` must be decimal text", field=name)
-    return Parameter(body[name])
+    return Parameter.of(body[name], name)
 
 
 def _node(body: Any) -> Node:
@@ -382,7 +382,7 @@ def _attribute(value: Any) -> Attribute:
     if isinstance(value, int):
         return whole(-canonical.LARGEST_INTEGER, canonical.LARGEST_INTEGER, attributes=value)
     if isinstance(value, str):
-        return Parameter(value)
+        return Parameter.of(value, "attributes")
     if isinstance(value, (list, tuple)) and len(value) <= MOST_SIDES:
         return tuple(whole(-LARGEST_SIDE, LARGEST_SIDE, attributes=item) for item in value)
     raise InvalidError("an attribute is a flag, a whole number, decimal text or a short list", field="attributes")

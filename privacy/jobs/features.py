@@ -123,7 +123,7 @@ class Feature:
             transform=one_of(Transform, members["transform"], "transform"),
             low=number_of(members.get("low"), "low"),
             high=number_of(members.get("high"), "high"),
-            edges=tuple(Parameter(text_of(edge, "edges")) for edge in edges),
+            edges=tuple(Parameter.of(text_of(edge, "edges"), "edges") for edge in edges),
         )
 
 

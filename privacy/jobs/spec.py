@@ -283,7 +283,7 @@ def _complete_recipe(body: Any, base: Recipe, facts: DeclaredFacts) -> Recipe:
 def _batch(value: Any) -> Decimal:
     if not isinstance(value, (str, int)) or isinstance(value, bool):
         raise InvalidError("`expected_batch` must be a whole number or decimal text", field="expected_batch")
-    return Parameter(value).number
+    return Parameter.of(value, "expected_batch").number
 
 
 def _recipe(body: Any) -> Recipe:

@@ -34,7 +34,7 @@ def text_of(value: Any, field: str) -> str:
 
 def number_of(value: Any, field: str) -> Parameter | None:
     """Return decimal text as the number it writes; nothing stays nothing."""
-    return None if value is None else Parameter(text_of(value, field))
+    return None if value is None else Parameter.of(text_of(value, field), field)
 
 
 def one_of(kind: type[Any], value: Any, field: str) -> Any:

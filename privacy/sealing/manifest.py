@@ -31,7 +31,7 @@ from privacy.units import PrivacyUnit
 MANIFEST_LIMIT = 16 * 2**20
 MOST_PARTS = 100_000
 SALT_BYTES = 32
-_PART_NAME = re.compile(r"(train|holdout)-\d{5}")
+_PART_NAME = re.compile(r"(train|holdout)-[0-9]{5}")
 _SALT = re.compile(r"[0-9a-f]{64}")
 
 

@@ -122,5 +122,6 @@ def _recipe(pairs: list[str]) -> dict[str, Any]:
         name, equals, value = pair.partition("=")
         if not equals:
             raise InvalidError("write `--recipe name=value`", field="recipe")
-        recipe[name] = int(value) if name in ("steps", "expected_batch") and value.isdigit() else value
+        count = name in ("steps", "expected_batch") and value.isascii() and value.isdigit()
+        recipe[name] = int(value) if count else value
     return recipe

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime
-from decimal import Decimal, DecimalException
+from decimal import Decimal
 from typing import TypeAlias
 
-from kernel.checks import matching
+from kernel.checks import decimal, matching
 from kernel.clock import SystemClock, format_time, parse_time, require_ahead
 from kernel.errors import InvalidError
 
 Number: TypeAlias = "str | int | float | Decimal"
 Moment: TypeAlias = "str | date | datetime"
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\dZ)?")
+_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)?")
 
 
 def decimal_text(value: Number, field: str) -> str:
@@ -22,12 +22,8 @@ def decimal_text(value: Number, field: str) -> str:
     Raises:
         InvalidError: Not a finite number.
     """
-    try:
-        number = Decimal(repr(value) if isinstance(value, float) else value)
-    except (DecimalException, TypeError, ValueError):
-        number = Decimal("NaN")
-    if not number.is_finite() or isinstance(value, bool):
-        raise InvalidError(f"`{field}` must be a number such as 0.5", field=field)
+    # numpy's floats are floats that print otherwise.
+    number = decimal(**{field: float.__repr__(value) if isinstance(value, float) else value})
     plain = format(number, "f")
     return plain.rstrip("0").rstrip(".") if "." in plain else plain
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal, localcontext
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -124,3 +126,12 @@ def test_a_share_is_part_of_a_whole() -> None:
     assert Share.parse("1").value == 1
     with pytest.raises(InvalidError):
         Share.parse("1.000000001")
+
+
+@pytest.mark.parametrize("wrong", ["1_0", " 1", "+1", "01", ".5", "\uff11", "x", "NaN", "", True, 0.5, None], ids=repr)
+@pytest.mark.parametrize("round_", [Epsilon.up, Epsilon.down])
+def test_only_a_written_number_is_rounded(round_: Callable[[Any], Epsilon], wrong: Any) -> None:
+    """Rounding reads text strictly and takes no float; the error names the amount."""
+    with pytest.raises(InvalidError) as caught:
+        round_(wrong)
+    assert caught.value.field == "epsilon"

@@ -69,3 +69,25 @@ def test_errors_repeat_no_text_that_came_in() -> None:
         with pytest.raises(InvalidError) as caught:
             check()
         assert "secret" not in caught.value.message
+
+
+WRITTEN = ["0", "-0", "5", "-1.50", "0.000", "10.25", "1e3", "1.5E-3", "2e+10"]
+NOT_WRITTEN = [
+    "", " 1", "1 ", "1\n", "+1", "--1", "01", "-01", ".5", "1.", "1_0", "1,5", "1e", "1e1.5", "1e1000", "0x1",
+    "NaN", "Infinity", "sNaN", "\u0661", "0.\u0665", "\uff11", "1\u00b2", 0.5, True, None, [], (0, (1,), 0),
+    Decimal("NaN"), Decimal("-Infinity"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("good", [*WRITTEN, 7, Decimal("1.20")], ids=repr)
+def test_a_decimal_is_exactly_what_is_written(good: Any) -> None:
+    """In plain ASCII; a whole number or a `Decimal` stands for itself."""
+    assert checks.decimal(field=good) == Decimal(good)
+
+
+@pytest.mark.parametrize("bad", NOT_WRITTEN, ids=repr)
+def test_no_other_writing_of_a_number_is_read(bad: Any) -> None:
+    """Nothing is stripped, no script but ASCII, and the field is named without the value."""
+    with pytest.raises(InvalidError) as caught:
+        checks.decimal(field=bad)
+    assert (caught.value.field, "`field`" in caught.value.message) == ("field", True)

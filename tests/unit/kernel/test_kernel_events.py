@@ -184,9 +184,58 @@ def test_a_parameter_is_an_exact_plain_decimal(given_form: Any, plain: str) -> N
 
 
 @pytest.mark.parametrize(
-    "wrong", [0.1, "x", "", "NaN", "Infinity", "1" * 35, "1e40", "1e-40", None, [], "1.2.3"], ids=repr
+    "wrong",
+    [0.1, "x", "", "NaN", "Infinity", "1" * 35, "1e40", "1e-40", "1e9999999", None, [], "1.2.3", True, (0, (1,), 0)],
+    ids=repr,
 )
 def test_what_is_no_parameter_is_refused(wrong: Any) -> None:
     """A float, a special value, too many digits or too large an exponent."""
     with pytest.raises(InvalidError):
         Parameter(wrong)
+    with pytest.raises(InvalidError) as caught:
+        Parameter.of(wrong, "rate")
+    assert caught.value.field == "rate"
+
+
+@given(st.decimals(min_value=-(10**29), max_value=10**29, allow_nan=False, allow_infinity=False, places=4))
+def test_what_a_parameter_writes_it_reads_unchanged(value: Decimal) -> None:
+    """The written form is its own form, and `number` is the value: nothing that is stored reads as something else."""
+    written = str(Parameter(value))
+    assert str(Parameter(written)) == written
+    assert Parameter(written).number == value
+    assert "e" not in written.lower()
+
+
+@given(
+    sign=st.sampled_from(["", "-"]),
+    whole=st.integers(0, 10**9),
+    places=st.text("0123456789", max_size=9),
+    exponent=st.none() | st.integers(-9, 9),
+)
+def test_every_plain_writing_of_a_number_is_read(sign: str, whole: int, places: str, exponent: int | None) -> None:
+    """Sign, whole part without zeros before it, places, exponent: the value is Python's."""
+    text = f"{sign}{whole}{'.' if places else ''}{places}{'' if exponent is None else f'e{exponent}'}"
+    assert Parameter(text).number == Decimal(text)
+
+
+@given(st.text(alphabet="01.-+eE_ \t\n\u0661\uff11\u00b2", max_size=7))
+def test_whatever_is_read_was_written_plainly(text: str) -> None:
+    """By parameters and by rounding amounts: ASCII, no space, `_` or `+` before it, a digit at each end and point."""
+    for read in (Parameter, Epsilon.up):
+        try:
+            read(text)
+        except InvalidError:
+            continue
+        digits, _, exponent = text.lower().removeprefix("-").partition("e")
+        whole, *places = digits.split(".")
+        assert all(part.isascii() and part.isdecimal() for part in (whole, *places))
+        assert whole == "0" or not whole.startswith("0")
+        assert "e" not in text.lower() or (exponent.isascii() and exponent.lstrip("+-").isdecimal())
+
+
+@pytest.mark.parametrize("wrong", ["1_0", " 1", "+1", "01", ".5", "\uff11", True, 0.5], ids=repr)
+def test_a_field_of_a_record_is_named_when_its_decimal_is_refused(wrong: Any) -> None:
+    """By its own name, not its kind's."""
+    with pytest.raises(InvalidError) as caught:
+        Everything.from_fields(EXAMPLE.to_fields() | {"rate": wrong})
+    assert caught.value.field == "rate"

@@ -141,7 +141,7 @@ def test_amounts_are_the_decimals_that_people_wrote(value: Any, text: str) -> No
     assert decimal_text(value, "epsilon") == text
 
 
-@pytest.mark.parametrize("value", ["", "x", float("nan"), float("inf"), True, None])
+@pytest.mark.parametrize("value", ["", "x", "1_0", " 1", "\uff11", float("nan"), float("inf"), True, None])
 def test_what_is_no_number_is_refused_by_its_field(value: Any) -> None:
     """What is no number is refused by its field."""
     with pytest.raises(InvalidError) as caught:
