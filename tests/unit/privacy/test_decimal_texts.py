@@ -36,7 +36,7 @@ def _bins(edge: str) -> FeatureSpec:
 
 
 def _above(value: str) -> FeatureSpec:
-    return _features(label={"column": "age", "encoding": "threshold", "above": value})
+    return _features(label={"column": "dose", "encoding": "threshold", "above": value})
 
 
 def _recipe(**changes: str) -> Recipe:
