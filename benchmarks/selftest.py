@@ -47,7 +47,8 @@ def honest(runs: int) -> Iterator[Line]:
             numbers = stream.gaussians(LIVE + witness.coordinates)
             dead = (witness.moves(drawn) + claims.noise * numbers[LIVE:]) / claims.normaliser
             start = time.perf_counter()
-            witness.observe(noise=numbers, dead=dead, canaries=drawn)
+            witness.hear(numbers, 0, len(numbers))
+            witness.observe(dead=dead, canaries=drawn)
             watching += time.perf_counter() - start
         steps += length
         test = witness.report(REHEARSED)

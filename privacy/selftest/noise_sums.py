@@ -23,8 +23,39 @@ from numpy.typing import NDArray
 Floats: TypeAlias = NDArray[np.float64]
 
 
+class HeardSums:
+    """Sums over the steps of a long vector that comes piece by piece, each looked at while it is at hand.
+
+    Attributes:
+        count: Numbers seen.
+        squares: Sum of their squares.
+        repeats: Sum of the products with the same coordinate a step before.
+        previous: Sum of squares of those that have a step after them.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.squares = 0.0
+        self.repeats = 0.0
+        self.previous = 0.0
+        self._last: Floats | None = None
+
+    def add(self, piece: Floats, start: int, size: int) -> None:
+        """Take in a piece of a step: from coordinate `start` on, of `size`; a step begins at 0."""
+        if self._last is None:
+            self._last = np.zeros(size)
+        if start == 0:
+            self.previous = self.squares
+        before = self._last[start : start + len(piece)]
+        # In the first step what was before is zero.
+        self.repeats += float(piece @ before)
+        self.squares += float(piece @ piece)
+        np.copyto(before, piece)
+        self.count += len(piece)
+
+
 class NoiseSums:
-    """Sums over the steps of one vector.
+    """The same over a short vector of which several steps come at once.
 
     Attributes:
         count: Numbers seen.

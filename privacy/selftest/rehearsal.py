@@ -23,7 +23,7 @@ from privacy.graph.check import CheckedGraph
 from privacy.jobs.plan import Performance, TrainingPlan
 from privacy.jobs.recipe import Averaging, Schedule
 from privacy.schema import TableSchema
-from privacy.selftest.canaries import Floats, Indices
+from privacy.selftest.canaries import Floats
 from privacy.selftest.claims import Claims
 from privacy.selftest.report import REHEARSED, Check
 from privacy.selftest.witness import Witness
@@ -101,10 +101,12 @@ class _Probe(Witness):
 
     noise: Floats
 
-    def observe(self, *, noise: Floats, dead: Floats, canaries: Indices) -> None:
+    def hear(self, noise: Floats, start: int, size: int) -> None:
         """Keep a copy."""
-        self.noise = noise.copy()
-        super().observe(noise=noise, dead=dead, canaries=canaries)
+        if start == 0:
+            self.noise = np.zeros(size)
+        self.noise[start : start + len(noise)] = noise
+        super().hear(noise, start, size)
 
 
 class _Alone:

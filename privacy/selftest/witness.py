@@ -4,8 +4,8 @@ Rules
 -----
 1. It sees no row, no gradient and no real unit: canaries, dead coordinates and the noise before it is added.
 2. What it keeps has a fixed size, and its cost depends on the model's size alone.
-3. A step is only copied. Sums, products and scores are taken for a block of steps at once, and at the end for the rest:
-   how many steps a block has follows from the declared size of the vector.
+3. Of dead coordinates a step is only copied. Sums, products and scores are taken for a block of steps at once, and at
+   the end for the rest. The whole vector's noise is summed piece by piece, as it is drawn.
 4. It begins anew with each attempt: a savepoint carries noisy state only, so a resumed run is watched from its
    savepoint on, with fresh coins.
 """
@@ -25,14 +25,13 @@ from kernel.ids import Entropy
 from privacy.selftest.bound import Guess
 from privacy.selftest.canaries import Canaries, Floats, Indices
 from privacy.selftest.claims import Claims
-from privacy.selftest.noise_sums import NoiseSums
+from privacy.selftest.noise_sums import HeardSums, NoiseSums
 from privacy.selftest.report import COORDINATES, GUESSED, WHOLE_LEVEL, Check, SelfTest
 from privacy.selftest.tails import drift_p, variance_p
 
 _LARGEST = 1e30
 MOST_STEPS = 64
-BLOCK = 65_536
-"""Numbers of a block: it stays in a core's own cache, and numpy's calls cost little beside it."""
+"""Steps of a block: numpy's calls cost little beside it."""
 
 
 class Witness:
@@ -49,11 +48,12 @@ class Witness:
         self._claims = claims
         self._canaries = Canaries(coordinates, claims, entropy)
         self._dead = NoiseSums()
-        self._whole = NoiseSums()
+        self._whole = HeardSums()
         self._steps = self._drawn = self._again = self._again_of = self._signals = 0
         self._signal = 0.0
         self._last = np.zeros(coordinates, dtype=np.bool_)
-        self._blocks: tuple[_Block, _Block] | None = None
+        self._heard, self._size = 0, -1
+        self._block = _Block(coordinates)
 
     @property
     def units(self) -> int:
@@ -64,19 +64,32 @@ class Witness:
         """What the drawn canaries add to the dead coordinates, in units of the clip, shape [coordinates]."""
         return self._canaries.moves(canaries)
 
-    def observe(self, *, noise: Floats, dead: Floats, canaries: Indices) -> None:
-        """Take in one step.
+    def hear(self, noise: Floats, start: int, size: int) -> None:
+        """Take in a piece of a step's noise.
 
         Args:
-            noise: The whole noise vector before it is added, over its standard deviation; dead coordinates included.
+            noise: Before it is added, over its standard deviation; dead coordinates included.
+            start: The piece's first coordinate.
+            size: How many coordinates the whole vector has: the same in every step.
+        """
+        self._whole.add(noise, start, size)
+        self._heard, self._size = self._heard + len(noise), size
+
+    def observe(self, *, dead: Floats, canaries: Indices) -> None:
+        """End a step whose noise was heard.
+
+        Args:
             dead: The dead coordinates of what the update gets: noisy, averaged; over the clip.
             canaries: The numbers of the canaries that were drawn, from 0.
+
+        Raises:
+            ValueError: Its noise was not heard whole.
         """
-        if self._blocks is None:
-            self._blocks = _Block(len(noise), self.coordinates), _Block(len(noise), self.coordinates)
-        block = self._blocks[0]
-        block.take(noise, dead, canaries)
-        if block.full:
+        if self._heard != self._size:
+            raise ValueError("a step ends when all of its noise was heard")
+        self._heard = 0
+        self._block.take(dead, canaries)
+        if self._block.steps == MOST_STEPS:
             self._settle()
 
     def report(self, rehearsed: Sequence[Check] = ()) -> SelfTest:
@@ -112,23 +125,20 @@ class Witness:
         return tuple(Guess(guesses=count, correct=self._canaries.correct(count)) for count in counts)
 
     def _settle(self) -> None:
-        """Take in the block's steps and begin another, elsewhere: the last step is needed beside the next."""
-        if self._blocks is None or not self._blocks[0].steps:
+        """Take in the block's steps and begin another."""
+        count = self._block.steps
+        if not count:
             return
-        block, other = self._blocks
-        count = block.steps
-        sums, drawn = block.dead[:count] * self._claims.normaliser, block.drawn[:count]
+        sums, drawn = self._block.dead[:count] * self._claims.normaliser, self._block.drawn[:count]
         moved = (drawn & self._canaries.belongs).astype(np.float64)
         rest = np.subtract(sums, moved)
         np.multiply(rest, 1 / self._claims.noise, out=rest)
-        self._whole.add(block.noise[:count])
         self._dead.add(rest)
         self._canaries.score(sums)
         self._signal += float(rest.reshape(-1) @ moved.reshape(-1))
         self._signals += int(np.count_nonzero(moved))
         self._count(drawn)
-        other.steps = 0
-        self._blocks = other, block
+        self._block.steps = 0
 
     def _count(self, drawn: NDArray[np.bool_]) -> None:
         before = np.concatenate([self._last[None], drawn[:-1]])
@@ -140,27 +150,17 @@ class Witness:
 
 
 class _Block:
-    """Copies of a few steps.
+    """Copies of the dead coordinates of a few steps."""
 
-    Args:
-        size: Of the whole noise vector.
-        coordinates: Dead ones.
-    """
+    def __init__(self, coordinates: int) -> None:
+        self.steps = 0
+        self.dead = np.empty((MOST_STEPS, coordinates))
+        self.drawn = np.zeros((MOST_STEPS, coordinates), dtype=np.bool_)
 
-    def __init__(self, size: int, coordinates: int) -> None:
-        self.steps, self._room = 0, max(1, min(MOST_STEPS, BLOCK // max(1, size)))
-        self.noise, self.dead = np.empty((self._room, size)), np.empty((self._room, coordinates))
-        self.drawn = np.zeros((self._room, coordinates), dtype=np.bool_)
-
-    @property
-    def full(self) -> bool:
-        """Whether there is no room for another step."""
-        return self.steps == self._room
-
-    def take(self, noise: Floats, dead: Floats, canaries: Indices) -> None:
+    def take(self, dead: Floats, canaries: Indices) -> None:
         """Copy a step."""
         at = self.steps
-        self.noise[at], self.dead[at] = noise, dead
+        self.dead[at] = dead
         drawn = self.drawn[at]
         drawn.fill(False)
         drawn[canaries] = True

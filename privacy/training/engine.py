@@ -69,9 +69,20 @@ class Engine(Protocol):
         """Set the weights, flattened in the graph's order."""
         ...
 
-    def clipped_sum(self, batch: MicroBatch, clip: float) -> ClippedSum:
-        """Sum what each unit's gradient is after it was shortened to `clip`."""
+    def clipped_sum(self, batch: MicroBatch, clip: float, into: Floats | None = None) -> ClippedSum:
+        """Sum what each unit's gradient is after it was shortened to `clip`.
+
+        The total is written into the vector that the caller gives, else into a new one.
+        """
         ...
+
+
+def written(total: Floats, into: Floats | None) -> Floats:
+    """The total in a place of the caller's: the one it gave, or new memory."""
+    if into is None:
+        return total.copy()
+    np.copyto(into, total)
+    return into
 
 
 def flatten(values: Mapping[str, NDArray[Any]], order: Mapping[str, tuple[int, ...]]) -> Floats:

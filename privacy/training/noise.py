@@ -61,14 +61,13 @@ def noise_vector(source: Gaussians, size: int, sigma: float, grid: float) -> Flo
     """Gaussian noise of standard deviation `sigma` in each coordinate, as whole multiples of the grid.
 
     Args:
-        source: Where standard normal numbers come from.
+        source: Where normal numbers come from.
         size: How many coordinates.
         sigma: Standard deviation, in the units of the sum.
         grid: As `grid_of` says.
     """
     positive(sigma=sigma)
-    noise = source.gaussians(size)
-    np.multiply(noise, sigma / grid, out=noise)
+    noise = source.gaussians(size, sigma / grid)
     return np.rint(noise, out=noise)
 
 

@@ -22,7 +22,7 @@ from opacus.grad_sample import GradSampleModule
 from privacy.graph.check import CheckedGraph
 from privacy.graph.torch_module import GraphModule
 from privacy.jobs.spec import Loss
-from privacy.training.engine import ClippedSum, Floats, MicroBatch, unflatten
+from privacy.training.engine import ClippedSum, Floats, MicroBatch, unflatten, written
 from privacy.training.losses import LOSSES
 
 # The inputs of the first layer need no gradient; torch remarks on that once per call site.
@@ -63,8 +63,8 @@ class OpacusEngine:
         """Set the weights, flattened in the graph's order."""
         self._module.load(unflatten(flat, self._shapes))
 
-    def clipped_sum(self, batch: MicroBatch, clip: float) -> ClippedSum:
-        """Sum what each unit's gradient is after it was shortened to `clip`."""
+    def clipped_sum(self, batch: MicroBatch, clip: float, into: Floats | None = None) -> ClippedSum:
+        """Sum what each unit's gradient is after it was shortened to `clip`; into a given vector, or a new one."""
         units, rows = batch.counts.shape
         gradients, kept = self._row_gradients(batch)
         within = kept.view(units, rows).any(dim=1)
@@ -81,7 +81,7 @@ class OpacusEngine:
             scale = torch.clamp(bound / torch.clamp(norms, min=_LEAST_NORM), max=1.0)
             sums |= {place: scale @ gradients[place] for place in group}
         total = torch.cat([sums[place] for place in range(len(gradients))])
-        return ClippedSum(total=total.numpy(), within=int(within.sum()))
+        return ClippedSum(total=written(total.numpy(), into), within=int(within.sum()))
 
     def _row_gradients(self, batch: MicroBatch) -> tuple[list[torch.Tensor], torch.Tensor]:
         """Per-row gradients of each weight, [rows, ...], and which rows count and are finite; zero for the others."""

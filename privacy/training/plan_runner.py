@@ -28,9 +28,12 @@ from privacy.training.noise import add_noise, average, grid_of, noise_vector
 from privacy.training.sampling import Indices, poisson_sample
 from privacy.training.slots import placed
 from privacy.training.state import Descent, RunState, first_state, released_weights
-from privacy.training.stream import NoiseStream, OnePlace
+from privacy.training.stream import PAIRS, NoiseStream, OnePlace
 
 __all__ = ["Dialogue", "RunState", "Stopped", "Units", "Witness", "first_state", "released_weights", "run_plan"]
+
+PIECE = 2 * PAIRS
+"""Numbers of a vector that are noised at once: what is done to them happens in a core's own cache."""
 
 
 class Dialogue(Protocol):
@@ -77,11 +80,15 @@ class Witness(Protocol):
         """What the drawn canaries add to the dead coordinates, in units of the clip."""
         ...
 
-    def observe(self, *, noise: Floats, dead: Floats, canaries: Indices) -> None:
-        """Take in one step: the noise over its deviation, the averaged dead coordinates over the clip, who was drawn.
+    def hear(self, noise: Floats, start: int, size: int) -> None:
+        """Take in a piece of a step's noise, over its deviation: from coordinate `start` on, of a vector of `size`.
 
-        The arrays are used again: what is kept must be copied.
+        The array is used again: what is kept must be copied.
         """
+        ...
+
+    def observe(self, *, dead: Floats, canaries: Indices) -> None:
+        """End a step whose noise was heard: the averaged dead coordinates over the clip, and who was drawn."""
         ...
 
 
@@ -177,18 +184,18 @@ class Mechanism:
     def __init__(self, engine: Engine, witness: Witness, rule: ClipRule, stream: NoiseStream) -> None:
         self._engine, self._witness, self._rule = engine, witness, rule
         self._vector = np.zeros(engine.size + witness.coordinates + rule.coordinates)
-        self._source = OnePlace(stream, len(self._vector))
+        self._source = OnePlace(stream, min(PIECE, len(self._vector)))
         self._live, self._dead = slice(engine.size), slice(engine.size, engine.size + witness.coordinates)
         self._sums = self._counted = self._within = 0
 
     def add(self, batch: MicroBatch, clip: float) -> None:
         """Add a micro-batch: its clipped gradients and, where it is paid for, the count of whom the clip left alone."""
-        found = self._engine.clipped_sum(batch, clip * MARGIN)
         live = self._vector[self._live]
         if self._sums:
+            found = self._engine.clipped_sum(batch, clip * MARGIN)
             np.add(live, found.total, out=live)
         else:
-            np.copyto(live, found.total)
+            found = self._engine.clipped_sum(batch, clip * MARGIN, into=live)
         self._sums += 1
         if self._rule.coordinates:
             self._counted += int(batch.counts.any(axis=1).sum())
@@ -202,16 +209,22 @@ class Mechanism:
             clip: The step's.
 
         Returns:
-            The noisy gradient, good until the next step, and the next clip.
+            The noisy gradient, which the caller may use up before the next step, and the next clip.
         """
         vector, rule = self._vector, self._rule
         vector[self._dead] = self._witness.moves(canaries) * clip
         if rule.coordinates:
             vector[-1] = rule.mark(clip, self._counted, self._within)
         self._sums = self._counted = self._within = 0
-        sigma, grid = rule.noise * clip, grid_of(clip, len(vector))
-        noise = noise_vector(self._source, len(vector), sigma, grid)
-        averaged = average(add_noise(vector, noise, grid), grid, rule.batch)
-        np.multiply(noise, grid / sigma, out=noise)
-        self._witness.observe(noise=noise, dead=averaged[self._dead] / clip, canaries=canaries)
-        return averaged[self._live], rule.following(clip, float(averaged[-1]))
+        for start in range(0, len(vector), PIECE):
+            self._noise(start, clip)
+        self._witness.observe(dead=vector[self._dead] / clip, canaries=canaries)
+        return vector[self._live], rule.following(clip, float(vector[-1]))
+
+    def _noise(self, start: int, clip: float) -> None:
+        """From sums to noisy averages, in place, for the piece that starts there."""
+        piece, size = self._vector[start : start + PIECE], len(self._vector)
+        sigma, grid = self._rule.noise * clip, grid_of(clip, size)
+        noise = noise_vector(self._source, len(piece), sigma, grid)
+        average(add_noise(piece, noise, grid), grid, self._rule.batch)
+        self._witness.hear(np.multiply(noise, grid / sigma, out=noise), start, size)

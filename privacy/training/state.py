@@ -37,7 +37,7 @@ class RunState:
     Attributes:
         step: Steps done.
         weights: Flattened in the graph's order.
-        velocity: Momentum.
+        velocity: Momentum; zeros in a run without.
         total: Running sum of the averaged weights.
         clip: The next step's; nothing before the first step, where it is the recipe's.
         attempt: Which attempt at the job this is, from 1.
@@ -95,21 +95,20 @@ class Descent:
         self._decay = float(recipe.weight_decay.number)
         self._averaged_from = recipe.steps // 2 if recipe.averaging is Averaging.SECOND_HALF else recipe.steps
         self.weights, self._velocity, self._total = start.weights.copy(), start.velocity.copy(), start.total.copy()
-        self._scratch = np.empty_like(self.weights)
 
     def move(self, gradient: Floats) -> None:
-        """One update from a noisy gradient."""
+        """One update from a noisy gradient, which is used up."""
         rate = self._rate * self._recipe.schedule.factor(self.step, self._recipe.steps)
         with np.errstate(all="ignore"):
+            if self._decay:
+                gradient += self._decay * self.weights
             if self._momentum:
                 self._velocity *= self._momentum
                 self._velocity += gradient
-            else:
-                np.copyto(self._velocity, gradient)
-            if self._decay:
-                self._velocity += np.multiply(self.weights, self._decay, out=self._scratch)
-            hold(self._velocity)
-            self.weights -= np.multiply(self._velocity, rate, out=self._scratch)
+                hold(self._velocity)
+                np.copyto(gradient, self._velocity)
+            gradient *= rate
+            self.weights -= gradient
             hold(self.weights)
         if self.step >= self._averaged_from:
             self._total += self.weights

@@ -61,10 +61,10 @@ _SINE: Final = tuple(
 
 
 class Gaussians(Protocol):
-    """Whatever makes independent standard normal numbers."""
+    """Whatever makes independent normal numbers of mean 0."""
 
-    def gaussians(self, size: int) -> Floats:
-        """So many, in an array that the caller may write to."""
+    def gaussians(self, size: int, deviation: float = 1.0) -> Floats:
+        """So many of that standard deviation, in an array that the caller may write to."""
         ...
 
 
@@ -96,38 +96,38 @@ class NoiseStream:
         """Independent words of 64 bits."""
         return np.frombuffer(self.draw(8 * count), dtype=np.uint64)
 
-    def gaussians(self, size: int) -> Floats:
-        """Independent standard normal numbers, in an array that belongs to the caller."""
+    def gaussians(self, size: int, deviation: float = 1.0) -> Floats:
+        """Independent normal numbers of that standard deviation, in an array that belongs to the caller."""
         whole(0, 2**40, size=size)
-        return self.fill(np.empty(size))
+        return self.fill(np.empty(size), deviation)
 
-    def fill(self, out: Floats) -> Floats:
+    def fill(self, out: Floats, deviation: float = 1.0) -> Floats:
         """The same, into an array that the caller has."""
         self._require_own()
         size = len(out)
         filled = size // (2 * PAIRS) * (2 * PAIRS)
         for start in range(0, filled, 2 * PAIRS):
-            self._block(out[start : start + 2 * PAIRS])
-        self._hand_out(out[filled:])
+            self._block(out[start : start + 2 * PAIRS], deviation)
+        self._hand_out(out[filled:], deviation)
         return out
 
-    def _hand_out(self, out: Floats) -> None:
-        """Numbers from the spare block; those that are handed out are gone."""
+    def _hand_out(self, out: Floats, deviation: float) -> None:
+        """Numbers from the spare block, which are standard ones; those that are handed out are gone."""
         done = 0
         while done < len(out):
             if self._used == len(self._spare):
-                self._block(self._spare)
+                self._block(self._spare, 1.0)
                 self._used = 0
             count = min(len(out) - done, len(self._spare) - self._used)
-            out[done : done + count] = self._spare[self._used : self._used + count]
+            np.multiply(self._spare[self._used : self._used + count], deviation, out=out[done : done + count])
             done, self._used = done + count, self._used + count
 
-    def _block(self, out: Floats) -> None:
+    def _block(self, out: Floats, deviation: float) -> None:
         if self._maker is None:
             self._maker = _Maker()
         maker = self._maker
         self._cipher.update_into(maker.zeros, maker.bits)
-        maker.make(out[:PAIRS], out[PAIRS:])
+        maker.make(out[:PAIRS], out[PAIRS:], deviation)
 
     def _require_own(self) -> None:
         if os.getpid() != self._process:
@@ -140,21 +140,21 @@ class NoiseStream:
 class OnePlace:
     """A stream whose numbers always lie in the same memory: what it gave before is overwritten.
 
-    Fresh memory for a large vector costs as much as its numbers, since the system hands it over page by page.
+    Fresh memory costs as much as the numbers, since the system hands it over page by page.
 
     Args:
         stream: Where they come from.
-        size: How many there are each time.
+        size: How many there are at most.
     """
 
     def __init__(self, stream: NoiseStream, size: int) -> None:
         self._stream, self._numbers = stream, np.empty(size)
 
-    def gaussians(self, size: int) -> Floats:
-        """So many as was said, good until the next call."""
-        if size != len(self._numbers):
-            raise ValueError("every vector of a run has one length")
-        return self._stream.fill(self._numbers)
+    def gaussians(self, size: int, deviation: float = 1.0) -> Floats:
+        """So many of that standard deviation, good until the next call."""
+        if size > len(self._numbers):
+            raise ValueError("more numbers than there is room for")
+        return self._stream.fill(self._numbers[:size], deviation)
 
 
 class _Maker:
@@ -166,10 +166,10 @@ class _Maker:
         self._angles = np.frombuffer(self.bits, dtype=np.int64, count=PAIRS, offset=8 * PAIRS)
         self._scratch = np.empty((4, PAIRS))
 
-    def make(self, x: Floats, y: Floats) -> None:
+    def make(self, x: Floats, y: Floats, deviation: float) -> None:
         """Fill both with one number of each pair; the bits are used up."""
         radius, sine, square, rest = self._scratch
-        self._radius(radius)
+        self._radius(radius, deviation)
         self._sine(sine, square, rest)
         np.multiply(sine, sine, out=square)
         np.subtract(1.0, square, out=rest)
@@ -183,14 +183,14 @@ class _Maker:
         signed = x.view(np.int64)
         np.bitwise_xor(signed, self._radii, out=signed)
 
-    def _radius(self, out: Floats) -> None:
-        """sqrt(-2 ln u); u is the size of an odd word, never 0 and at most 1."""
+    def _radius(self, out: Floats, deviation: float) -> None:
+        """Deviation sqrt(-2 ln u); u is the size of an odd word, never 0 and at most 1."""
         np.bitwise_or(self._radii, 1, out=self._radii)
         np.copyto(out, self._radii)
         np.multiply(out, _WORD, out=out)
         np.abs(out, out=out)
         np.log(out, out=out)
-        np.multiply(out, -2.0, out=out)
+        np.multiply(out, -2.0 * deviation**2, out=out)
         np.sqrt(out, out=out)
 
     def _sine(self, out: Floats, square: Floats, sum_: Floats) -> None:

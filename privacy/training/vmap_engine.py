@@ -20,7 +20,7 @@ import torch
 from privacy.graph.check import CheckedGraph
 from privacy.graph.torch_ops import bind_row
 from privacy.jobs.spec import Loss
-from privacy.training.engine import ClippedSum, Floats, MicroBatch
+from privacy.training.engine import ClippedSum, Floats, MicroBatch, written
 from privacy.training.losses import LOSSES
 
 Tensor: TypeAlias = torch.Tensor
@@ -65,8 +65,8 @@ class VmapEngine:
         """Set the weights, flattened in the graph's order."""
         np.copyto(self._flat.numpy(), flat)
 
-    def clipped_sum(self, batch: MicroBatch, clip: float) -> ClippedSum:
-        """Sum what each unit's gradient is after it was shortened to `clip`."""
+    def clipped_sum(self, batch: MicroBatch, clip: float, into: Floats | None = None) -> ClippedSum:
+        """Sum what each unit's gradient is after it was shortened to `clip`; into a given vector, or a new one."""
         units, rows = batch.counts.shape
         at_once = max(1, NUMBERS_AT_ONCE // (self._per_row * rows))
         features = torch.from_numpy(batch.features).to(torch.float64)
@@ -77,7 +77,7 @@ class VmapEngine:
             added, short = self._units(features[part], targets[part], counts[part], clip)
             total += added
             within += short
-        return ClippedSum(total=total.numpy(), within=within)
+        return ClippedSum(total=written(total.numpy(), into), within=within)
 
     def _units(self, features: Tensor, targets: Tensor, counts: Tensor, clip: float) -> tuple[Tensor, int]:
         units, rows = counts.shape

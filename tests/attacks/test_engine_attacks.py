@@ -26,7 +26,7 @@ from privacy.schema import TableSchema
 from privacy.selftest.claims import Claims
 from privacy.selftest.witness import Witness
 from privacy.training.clipping import MARGIN, ClipRule
-from privacy.training.engine import ClippedSum, MicroBatch
+from privacy.training.engine import ClippedSum, MicroBatch, written
 from privacy.training.plan_runner import run_plan
 from privacy.training.rows import Rows
 from privacy.training.state import first_state
@@ -202,9 +202,9 @@ class Adds:
     def set_weights(self, flat: Any) -> None:
         """Nothing depends on them."""
 
-    def clipped_sum(self, batch: MicroBatch, clip: float) -> ClippedSum:
+    def clipped_sum(self, batch: MicroBatch, clip: float, into: Any = None) -> ClippedSum:
         """The value times the clip."""
-        return ClippedSum(total=np.full(self.size, self._value * clip), within=0)
+        return ClippedSum(total=written(np.full(self.size, self._value * clip), into), within=0)
 
 
 class Silent:

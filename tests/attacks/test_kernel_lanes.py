@@ -39,9 +39,9 @@ def denormals():
 class Watched(Adds):
     size = 50_000
 
-    def clipped_sum(self, batch, clip):
+    def clipped_sum(self, batch, clip, into=None):
         seen.append(denormals())
-        return super().clipped_sum(batch, clip)
+        return super().clipped_sum(batch, clip, into)
 
 def watched(self, *given):
     drawn.append(denormals())

@@ -20,5 +20,6 @@ def watched(plan: TrainingPlan, *, scale: float = 1.0, steps: int | None = None,
         noise = scale * draw.standard_normal(LIVE + witness.units)
         drawn = np.flatnonzero(draw.random(witness.units) < claims.rate)
         dead = (witness.moves(drawn) + claims.noise * noise[LIVE:]) / claims.normaliser
-        witness.observe(noise=noise, dead=dead, canaries=drawn)
+        witness.hear(noise, 0, len(noise))
+        witness.observe(dead=dead, canaries=drawn)
     return witness.report(REHEARSED)

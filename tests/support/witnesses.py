@@ -22,8 +22,13 @@ class Onlooker:
         added[canaries] = 1.0
         return added
 
-    def observe(self, *, noise: Any, dead: Any, canaries: Any) -> None:
+    def hear(self, noise: Any, start: int, size: int) -> None:
         """Keep it."""
-        self.noise.append(noise.copy())
+        if start == 0:
+            self.noise.append(np.full(size, np.nan))
+        self.noise[-1][start : start + len(noise)] = noise
+
+    def observe(self, *, dead: Any, canaries: Any) -> None:
+        """Keep it."""
         self.dead.append(dead.copy())
         self.drawn.append(canaries.copy())

@@ -90,6 +90,29 @@ def outer_squares(value: torch.Tensor, slope: torch.Tensor, bias: bool) -> torch
     return wide_squares(value).mul_(wide_squares(slope))
 
 
+def longest_slopes(rows: torch.Tensor, bias: bool, clip: float) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """How long the slope of one score may be for each row, so that its gradient is not longer than the clip.
+
+    Args:
+        rows: float32 [n, width].
+        bias: Whether the gradient has the slope itself beside slope times row.
+        clip: The bound on the norm.
+
+    Returns:
+        clip / (norm of the row, with a 1 beside it for a bias), rounded down as a factor is, float32 [n]; and which
+        rows are finite and not beyond any factor.
+    """
+    norms = (squares(rows) if bias else wide_squares(rows)).numpy()
+    if bias:
+        np.add(norms, 1.0, out=norms)
+    np.sqrt(norms, out=norms)
+    usable: NDArray[np.bool_] = norms <= clip * _LONGEST
+    with np.errstate(divide="ignore", over="ignore"):
+        # An empty row moves nothing: any slope will do.
+        most = np.divide(clip * _DOWN, norms, out=norms).astype(np.float32)
+    return most, usable
+
+
 def _float32_squares(values: torch.Tensor) -> torch.Tensor:
     norms: torch.Tensor = torch.linalg.vector_norm(values, dim=-1)
     return norms.to(torch.float64).square_()

@@ -3,7 +3,7 @@
 Rules
 -----
 1. A chain reads one value after the other, each a flat row: the models most people start with.
-2. The same kernels as autograd's, in the same order; what is saved is its bookkeeping and its memory.
+2. The same products as autograd's, in the same order; what is saved is its bookkeeping and its memory.
 3. Buffers are made once for each size of micro-batch and overwritten. Rows that fill the last block do not count.
 """
 
@@ -20,6 +20,7 @@ from privacy.graph.check import CheckedGraph
 from privacy.graph.spec import Node
 from privacy.jobs.spec import Loss
 from privacy.training.bookkeeping.bounds import BLOCKS, ROWS, clip_factors, outer_squares
+from privacy.training.bookkeeping.layers import add_blocks, product
 from privacy.training.losses import SLOPES
 
 Tensor: TypeAlias = torch.Tensor
@@ -201,7 +202,7 @@ class ChainPass:
             for function, z, value in reversed(kept[number]):
                 function.backward(slope, z, value)
             if number:
-                slope = torch.mm(slope, self._layers[number].weight, out=held.slopes[number - 1])
+                slope = product(slope, self._layers[number].weight, held.slopes[number - 1])
         return inputs
 
     def _filled(self, features: Tensor, targets: Tensor, counts: Tensor) -> _Buffers:
@@ -241,22 +242,14 @@ def _layer(node: Node, weights: Mapping[str, Tensor], totals: Mapping[str, Tenso
 
 
 def _linear(layer: _Layer, value: Tensor, result: Tensor) -> Tensor:
-    if layer.bias is None:
-        return torch.mm(value, layer.weight.t(), out=result)
-    return torch.addmm(layer.bias, value, layer.weight.t(), out=result)
+    product(value, layer.weight.t(), result)
+    return result if layer.bias is None else result.add_(layer.bias)
 
 
-def _add_product(layer: _Layer, value: Tensor, slope: Tensor, product: Tensor, blocks: int) -> None:
+def _add_product(layer: _Layer, value: Tensor, slope: Tensor, products: Tensor, blocks: int) -> None:
     """Add slope^T value to the totals: float32 within a block and over the blocks, then float64."""
-    if blocks == 1:
-        layer.into.add_(torch.mm(slope.t(), value, out=product[0]))
-        if layer.bias_into is not None:
-            layer.bias_into.add_(slope.sum(dim=0))
-        return
     slopes, values = slope.view(blocks, -1, slope.shape[1]), value.view(blocks, -1, value.shape[1])
-    torch.bmm(slopes.transpose(1, 2), values, out=product)
-    for block in product[1:]:
-        product[0].add_(block)
-    layer.into.add_(product[0])
+    product(slopes.transpose(1, 2), values, products)
+    add_blocks(layer.into, products)
     if layer.bias_into is not None:
         layer.bias_into.add_(slopes.sum(dim=1).sum(dim=0))

@@ -20,7 +20,7 @@ from privacy.jobs.spec import Loss
 from privacy.training.bookkeeping.chain import ChainPass, is_chain
 from privacy.training.bookkeeping.one_score import OneScorePass, is_one_score
 from privacy.training.bookkeeping.taps import TapPass
-from privacy.training.engine import ClippedSum, Floats, MicroBatch
+from privacy.training.engine import ClippedSum, Floats, MicroBatch, written
 
 
 class BookkeepingEngine:
@@ -57,16 +57,17 @@ class BookkeepingEngine:
         """Set the weights, flattened in the graph's order."""
         np.copyto(self._flat.numpy(), flat, casting="same_kind")
 
-    def clipped_sum(self, batch: MicroBatch, clip: float) -> ClippedSum:
-        """Sum what each unit's gradient is after it was shortened to `clip`."""
+    def clipped_sum(self, batch: MicroBatch, clip: float, into: Floats | None = None) -> ClippedSum:
+        """Sum what each unit's gradient is after it was shortened to `clip`; into a given vector, or a new one."""
         if batch.counts.shape[1] != 1:
             raise InvalidError("book-keeping is for units of one row", field="engine")
         self._total.zero_()
-        with torch.no_grad():
+        # A row that overflows is dealt with; a warning of it would say so to whoever reads what a child writes.
+        with torch.no_grad(), np.errstate(all="ignore"):
             within = self._pass.add(
                 torch.from_numpy(batch.features[:, 0]),
                 torch.from_numpy(batch.targets[:, 0]),
                 torch.from_numpy(batch.counts[:, 0]),
                 clip,
             )
-        return ClippedSum(total=self._total.numpy().copy(), within=within)
+        return ClippedSum(total=written(self._total.numpy(), into), within=within)

@@ -2,24 +2,30 @@
 
 Rules
 -----
-1. A row is a, its slope s: with a bias the gradient is s [a | 1], its squared norm s^2 (|a|^2 + 1), and the clipped sum
-   one product of a vector and a matrix. Nothing is copied but in a step with a row that is not finite itself; rows that
-   come from a table never are.
-2. Products run over blocks of at most `bounds.ROWS` rows in float32, and their sum is float64.
-3. The losses' gradients in one score are written out here: sigmoid(score) - target, and score - target.
+1. A row is a, its slope s: with a bias the gradient is s [a | 1] and its norm |s| r with r = sqrt(|a|^2 + 1), without
+   one |s| |a|. Shortening it to the clip is holding s within clip / r: no factor is formed, and the clipped sum is one
+   product of a vector and a matrix.
+2. Nothing is copied but in a step with a row that is not finite itself; rows that come from a table never are.
+3. Products run over blocks of at most `bounds.ROWS` rows in float32, and their sum is float64.
+4. The losses' gradients in one score are written out here: sigmoid(score) - target, and score - target.
+5. numpy is quicker than torch on vectors of a few thousand numbers: everything but the sigmoid is its.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from privacy.graph.check import CheckedGraph
 from privacy.jobs.spec import Loss
-from privacy.training.bookkeeping.bounds import ROWS, clip_factors, outer_squares
+from privacy.training.bookkeeping.bounds import ROWS, longest_slopes
 from privacy.training.bookkeeping.layers import Tensor
+
+Singles: TypeAlias = NDArray[np.float32]
 
 
 def is_one_score(model: CheckedGraph) -> bool:
@@ -55,38 +61,44 @@ class OneScorePass:
     ) -> None:
         self._logistic = loss is Loss.LOGISTIC
         names = model.graph.nodes[0].weights
-        self._weight, self._total = weights[names[0]].view(-1), totals[names[0]].view(-1).numpy()
+        self._weight, self._total = weights[names[0]].view(-1).numpy(), totals[names[0]].view(-1).numpy()
         self._bias, self._bias_total = None, None
         if len(names) == 2:
             self._bias, self._bias_total = weights[names[1]].numpy(), totals[names[1]].numpy()
 
     def add(self, features: Tensor, targets: Tensor, counts: Tensor, clip: float) -> int:
         """Add the clipped sum of a micro-batch to the totals; return how many rows were not shortened."""
-        slope = self._slopes(features, targets)
-        squared = outer_squares(features, slope[:, None], self._bias is not None)
-        factors, within, broken = clip_factors(squared[None], counts, clip)
-        if broken.shape[0]:
+        rows = features.numpy()
+        most, usable = longest_slopes(features, self._bias is not None, clip)
+        slopes = self._slopes(rows, targets.numpy())
+        usable &= np.isfinite(slopes)
+        if not usable.all():
             # The caller's rows stay as they are.
-            features = features.index_fill(0, broken, 0.0)
-            slope.index_fill_(0, broken, 0.0)
-        slope *= factors[0]
-        whole = slope.shape[0] // ROWS * ROWS
+            rows, slopes = np.where(usable[:, None], rows, 0), np.where(usable, slopes, 0)
+        # A row that is not usable may have no bound: then its slope, which is 0, stays.
+        held = np.fmin(slopes, most)
+        np.fmax(held, np.negative(most, out=most), out=held)
+        usable &= counts.numpy()
+        within = int(np.count_nonzero((held == slopes) & usable))
+        np.multiply(held, usable, out=held)
+        whole = len(held) // ROWS * ROWS
         if whole:
-            self._add_blocks(features[:whole].view(-1, ROWS, features.shape[1]), slope[:whole].view(-1, 1, ROWS))
-        if whole < slope.shape[0]:
-            self._add_blocks(features[None, whole:], slope[None, None, whole:])
+            self._add_blocks(rows[:whole].reshape(-1, ROWS, rows.shape[1]), held[:whole].reshape(-1, 1, ROWS))
+        if whole < len(held):
+            self._add_blocks(rows[None, whole:], held[None, None, whole:])
         if self._bias_total is not None:
-            self._bias_total += slope.numpy().sum(dtype=np.float64)
+            self._bias_total += held.sum(dtype=np.float64)
         return within
 
-    def _slopes(self, features: Tensor, targets: Tensor) -> Tensor:
+    def _slopes(self, rows: Singles, targets: Singles) -> Singles:
         """The gradients of the losses in the scores."""
-        scores = torch.mv(features, self._weight)
+        scores: Singles = np.dot(rows, self._weight)
         if self._bias is not None:
-            values = scores.numpy()
-            np.add(values, self._bias, out=values)
-        return (scores.sigmoid_() if self._logistic else scores).sub_(targets)
+            np.add(scores, self._bias, out=scores)
+        if self._logistic:
+            torch.from_numpy(scores).sigmoid_()
+        return np.subtract(scores, targets, out=scores)
 
-    def _add_blocks(self, features: Tensor, slope: Tensor) -> None:
+    def _add_blocks(self, rows: Singles, slopes: Singles) -> None:
         """Of [blocks, rows, width] and [blocks, 1, rows]."""
-        self._total += torch.bmm(slope, features).numpy()[:, 0].sum(axis=0, dtype=np.float64)
+        self._total += np.matmul(slopes, rows)[:, 0].sum(axis=0, dtype=np.float64)

@@ -107,7 +107,7 @@ def one_sample_for_all(patch: pytest.MonkeyPatch) -> None:
 
 def sum_not_averaged(patch: pytest.MonkeyPatch) -> None:
     """The divisor forgotten."""
-    patch.setattr(plan_runner, "average", lambda noisy, grid, _: noisy * grid)
+    patch.setattr(plan_runner, "average", lambda noisy, grid, _: np.multiply(noisy, grid, out=noisy))
 
 
 def noise_on_dead_alone(patch: pytest.MonkeyPatch) -> None:

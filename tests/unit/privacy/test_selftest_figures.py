@@ -15,6 +15,7 @@ from privacy.accounting.mechanisms import PoissonSampledGaussian
 from privacy.selftest.bound import Guess, best_p, guess_p, lower_bound
 from privacy.selftest.claims import Claims
 from privacy.selftest.gaussian_bound import gaussian_epsilon, gaussian_mu, refutes
+from privacy.selftest.noise_sums import HeardSums, NoiseSums
 from privacy.selftest.report import REHEARSED, Check, SelfTest, bound_at, failed, judge
 from privacy.selftest.tails import drift_p, rate_p, variance_p
 from privacy.selftest.witness import Witness
@@ -35,8 +36,37 @@ def ran(seed: int = 1, scale: float = 1.0, rate: float = 0.125, averaged: bool =
         noise = stuck if still else scale * draw.standard_normal(LIVE + witness.units)
         drawn = same if rate == 0 else np.flatnonzero(draw.random(witness.units) < rate)
         dead = witness.moves(drawn) + CLAIMS.noise * noise[LIVE:]
-        witness.observe(noise=noise, dead=dead / (CLAIMS.normaliser if averaged else 1), canaries=drawn)
+        witness.hear(noise, 0, len(noise))
+        witness.observe(dead=dead / (CLAIMS.normaliser if averaged else 1), canaries=drawn)
     return witness.report(REHEARSED)
+
+
+def test_pieces_say_what_the_whole_says() -> None:
+    """However a step's noise is cut, the figures are the same up to rounding; the last step has none after it."""
+    draw, size, steps = np.random.default_rng(5), 1000, 7
+    noise = draw.standard_normal((steps, size))
+    whole = NoiseSums()
+    whole.add(noise[:3])
+    whole.add(noise[3:])
+    for width in (size, 333, 1):
+        heard = HeardSums()
+        for step in noise:
+            for start in range(0, size, width):
+                heard.add(step[start : start + width], start, size)
+        assert heard.count == whole.count == steps * size
+        for figure in ("squares", "repeats", "previous"):
+            assert math.isclose(getattr(heard, figure), getattr(whole, figure), rel_tol=1e-12, abs_tol=1e-9)
+
+
+def test_a_step_ends_when_its_noise_was_heard_whole() -> None:
+    """A piece that is kept from the witness is noticed at once."""
+    witness = Witness(CLAIMS)
+    dead = np.zeros(witness.units)
+    for heard in (0, 1):
+        for number in range(heard):
+            witness.hear(np.zeros(10), 10 * number, 10 + witness.units)
+        with pytest.raises(ValueError, match="heard"):
+            witness.observe(dead=dead, canaries=np.arange(1))
 
 
 def test_an_honest_run_passes_every_check() -> None:

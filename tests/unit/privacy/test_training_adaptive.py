@@ -15,7 +15,7 @@ from privacy.accounting.mechanisms import PoissonSampledGaussian
 from privacy.accounting.price import price
 from privacy.jobs.plan import Performance, TrainingPlan
 from privacy.training.clipping import MARGIN, ClipRule
-from privacy.training.engine import ClippedSum, MicroBatch
+from privacy.training.engine import ClippedSum, MicroBatch, written
 from privacy.training.plan_runner import run_plan
 from privacy.training.rows import Rows
 from privacy.training.state import RunState
@@ -41,13 +41,13 @@ class Norms:
     def set_weights(self, flat: Any) -> None:
         """Lengths do not depend on them."""
 
-    def clipped_sum(self, batch: MicroBatch, clip: float) -> ClippedSum:
+    def clipped_sum(self, batch: MicroBatch, clip: float, into: Any = None) -> ClippedSum:
         """The first feature of a unit is the length of its gradient."""
         lengths, counts = batch.features[:, 0, 0], batch.counts[:, 0]
         self.clips.append(clip)
         total = np.zeros(3)
         total[0] = np.minimum(lengths, clip)[counts].sum()
-        return ClippedSum(total=total, within=int((lengths[counts] <= clip).sum()))
+        return ClippedSum(total=written(total, into), within=int((lengths[counts] <= clip).sum()))
 
 
 def _units(lengths: Any) -> UnitTable:

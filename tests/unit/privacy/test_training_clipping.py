@@ -212,7 +212,7 @@ class _Cheating(OpacusEngine):
         super().__init__(model, plan.loss)
         self._fault = fault
 
-    def clipped_sum(self, batch: MicroBatch, clip: float) -> ClippedSum:
+    def clipped_sum(self, batch: MicroBatch, clip: float, into: Any = None) -> ClippedSum:
         """Compute, with the fault."""
         total = self._honest(batch, clip)
         match self._fault:

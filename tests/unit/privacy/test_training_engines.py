@@ -206,6 +206,25 @@ def test_adding_one_record_moves_the_sum_by_the_clip_that_is_priced_at_most(name
         assert moved <= clip * (1 + 2**-8 - 2**-11)
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("engine", ["bookkeeping", "vmap", "opacus"])
+def test_a_total_goes_where_it_is_wanted(engine: str) -> None:
+    """Into the vector that is given, whatever was in it, or into a new one; extreme rows warn nobody."""
+    model = MODELS["chain-relu"]
+    batch = batch_for(model, 20)
+    # Long enough to overflow on its way.
+    batch.features[3] = 3e38
+    batch.features[4] = np.nan
+    made = {"bookkeeping": BookkeepingEngine, "vmap": VmapEngine, "opacus": OpacusEngine}[engine](model, Loss.SOFTMAX)
+    made.set_weights(weights_for(model))
+    new = made.clipped_sum(batch, 0.7)
+    given = np.full(made.size, np.nan)
+    found = made.clipped_sum(batch, 0.7, into=given)
+    assert found.total is given
+    assert (given == new.total).all()
+    assert not np.shares_memory(new.total, made.clipped_sum(batch, 0.7).total)
+
+
 @settings(deadline=None, max_examples=25)
 @given(st.integers(1, 3), st.integers(1, 3), st.integers(3, 7), st.integers(1, 2), st.integers(0, 1), st.booleans())
 def test_convolutions_of_any_shape(into: int, out: int, side: int, stride: int, padding: int, grouped: bool) -> None:

@@ -19,10 +19,11 @@ from privacy.graph.weights import pack_weights, unpack_weights
 from privacy.jobs.plan import MOST_UNITS_AT_ONCE, Performance, TrainingPlan, performance_of, plan_training
 from privacy.jobs.spec import complete_training
 from privacy.schema import TableSchema
-from privacy.training.engine import ClippedSum, MicroBatch
+from privacy.training.clipping import ClipRule
+from privacy.training.engine import ClippedSum, MicroBatch, written
 from privacy.training.noise import grid_of
 from privacy.training.opacus_engine import OpacusEngine
-from privacy.training.plan_runner import Stopped, run_plan
+from privacy.training.plan_runner import PIECE, Mechanism, Stopped, run_plan
 from privacy.training.rows import RowEncoder, Rows
 from privacy.training.savepoints import pack_state, unpack_state
 from privacy.training.slots import placed
@@ -66,10 +67,10 @@ class Recorder:
     def set_weights(self, flat: Any) -> None:
         """Nothing depends on them."""
 
-    def clipped_sum(self, batch: MicroBatch, clip: float) -> ClippedSum:
+    def clipped_sum(self, batch: MicroBatch, clip: float, into: Any = None) -> ClippedSum:
         """The same number for each row."""
         self.shapes.append(batch.features.shape)
-        return ClippedSum(total=np.full(self.size, self._adds * batch.counts.sum()), within=0)
+        return ClippedSum(total=written(np.full(self.size, self._adds * batch.counts.sum()), into), within=0)
 
 
 def _units(count: int) -> UnitTable:
@@ -114,6 +115,27 @@ def test_an_empty_sample_gets_the_same_noise() -> None:
     # Noise lies on a grid, so that a number in it may be 0 by right; that this many are has a chance below 10^-9.
     grid = grid_of(float(plan.recipe.clip.number), WIDTH + 1) / float(plan.gradient_noise * plan.recipe.clip.number)
     assert (scaled == 0).sum() <= stats.binom.isf(1e-9, len(scaled), grid)
+
+
+def test_a_vector_of_many_pieces_is_noised_whole() -> None:
+    """Each coordinate once: sums stay, noise is independent between pieces, and the witness hears all of it."""
+    size, rule = 2 * PIECE + 777, ClipRule.of(jobs.plan(recipe={"steps": 1, **STILL}))
+    onlooker = Onlooker()
+    mechanism = Mechanism(Recorder(size, adds=3.0), onlooker, rule, NoiseStream())
+    batch = _units(4).gather(np.arange(4))
+    steps = []
+    for _ in range(3):
+        mechanism.add(batch, 1.0)
+        mechanism.add(batch, 1.0)
+        gradient, _ = mechanism.release(np.arange(2), 1.0)
+        steps.append((gradient * rule.batch - 24.0) / rule.noise)
+    for seen, heard in zip(steps, onlooker.noise, strict=True):
+        assert len(heard) == size + onlooker.coordinates
+        np.testing.assert_allclose(seen, heard[:size], atol=1e-3)
+        assert stats.kstest(seen, "norm").pvalue > 1e-9
+    parts = [step[start : start + PIECE] for step in steps for start in (0, PIECE)]
+    for one, other in itertools.combinations(parts, 2):
+        assert abs(one @ other) / math.sqrt(PIECE) < 7
 
 
 def test_the_normaliser_is_the_declared_batch() -> None:

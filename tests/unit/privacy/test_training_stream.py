@@ -92,7 +92,7 @@ def test_the_extreme_words_are_finite() -> None:
     extremes = np.array([0, 1, -1, 2**63 - 1, -(2**63), -(2**63) + 1], dtype=np.int64)
     words[:PAIRS] = np.resize(np.repeat(extremes, 6), PAIRS)
     words[PAIRS:] = np.resize(extremes, PAIRS)
-    maker.make(x, y)
+    maker.make(x, y, 1.0)
     assert np.isfinite(x).all()
     assert np.isfinite(y).all()
     assert 9.3 < np.hypot(x, y).max() < 9.4
@@ -157,6 +157,18 @@ def test_numbers_in_one_place_are_the_streams_own_in_order() -> None:
     for _ in range(5):
         expected = plain.gaussians(2 * PAIRS + 5)
         assert (first == expected).all()
-        assert source.gaussians(2 * PAIRS + 5) is first
-    with pytest.raises(ValueError, match="one length"):
-        source.gaussians(4)
+        assert np.shares_memory(source.gaussians(2 * PAIRS + 5), first)
+    plain.gaussians(2 * PAIRS + 5)
+    shorter = source.gaussians(4)
+    assert (shorter == plain.gaussians(4)).all()
+    assert np.shares_memory(shorter, first)
+    with pytest.raises(ValueError, match="room"):
+        source.gaussians(2 * PAIRS + 6)
+
+
+@pytest.mark.parametrize("deviation", [2.0**-20, 0.3, 1.0, 12_345.678])
+def test_a_deviation_scales_whole_blocks_and_the_rest_alike(deviation: float) -> None:
+    """Under one key the standard numbers times it, up to rounding, wherever a number lies."""
+    plain, stream = (NoiseStream(lambda size: b"k" * size) for _ in range(2))
+    for size in (5, 2 * PAIRS, 2 * PAIRS + 7, 4 * PAIRS - 3):
+        np.testing.assert_allclose(stream.gaussians(size, deviation), deviation * plain.gaussians(size), rtol=1e-14)
