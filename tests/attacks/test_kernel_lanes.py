@@ -145,13 +145,20 @@ def _numbers(made: Node, inputs: list[Any], weights: list[Any], way: str) -> lis
     return [each.detach().numpy() for each in (result, *slopes)]
 
 
-@pytest.mark.parametrize("way", ["batch", "row", "numpy"])
-def test_no_kernel_lets_a_neighbour_change_a_bit(way: str) -> None:
+@pytest.mark.parametrize(
+    ("way", "count"),
+    [
+        *((way, 19) for way in ("batch", "row", "numpy")),
+        *(pytest.param("batch", count, marks=pytest.mark.slow) for count in (128, 1024, 4096)),
+    ],
+)
+def test_no_kernel_lets_a_neighbour_change_a_bit(way: str, count: int) -> None:
     """Vector instructions compute several rows at once, and may take another path for all of them if one is extreme.
 
-    Values and gradients of the others stay bit for bit, for every operation, whatever one row holds.
+    Values and gradients of the others stay bit for bit, for every operation, whatever one row holds: on a few rows, on
+    a block of full size and beyond, where kernels cut their work in another way.
     """
-    draw, count = np.random.default_rng(0), 19
+    draw = np.random.default_rng(0)
     for made, shapes, sizes in KERNELS:
         if way == "batch" and OPERATIONS[made.op].batch is None:
             continue
@@ -159,7 +166,7 @@ def test_no_kernel_lets_a_neighbour_change_a_bit(way: str) -> None:
         for scale in (1, 1e4):
             inputs = [draw.normal(size=(count, *sides)) * scale for sides in shapes]
             before = _numbers(made, inputs, weights, way)
-            for value, place in zip(HOSTILE, (0, 5, 18) * 3, strict=True):
+            for value, place in zip(HOSTILE, (0, 5, count - 1) * 3, strict=True):
                 others = np.arange(count) != place
                 hostile = [each.copy() for each in inputs]
                 for each in hostile:

@@ -178,8 +178,10 @@ class ChainPass:
         factors, within, broken = clip_factors(squared, held.counts, clip)
         for number, (layer, value) in enumerate(zip(self._layers, inputs, strict=True)):
             slope = held.slopes[number]
-            value.index_fill_(0, broken, 0.0)
-            slope.index_fill_(0, broken, 0.0).mul_(factors[number if self._per_layer else 0, :, None])
+            if len(broken):
+                value.index_fill_(0, broken, 0.0)
+                slope.index_fill_(0, broken, 0.0)
+            slope.mul_(factors[number if self._per_layer else 0, :, None])
             _add_product(layer, value, slope, held.products[number], held.blocks)
         return within
 
