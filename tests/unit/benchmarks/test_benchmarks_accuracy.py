@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -99,7 +100,7 @@ def test_the_reference_learns_without_the_product() -> None:
 
 
 @pytest.fixture
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A data folder of a test's own."""
     monkeypatch.setenv("PRIVGATE_TEST_DATA", str(tmp_path))
     return tmp_path
@@ -253,7 +254,7 @@ def test_tasks_that_were_not_chosen_keep_their_lines(
     monkeypatch.setattr(accuracy, "tasks", lambda: [_task("kept"), _task()])
     monkeypatch.setattr(accuracy, "lines", lines)
     for name in ("set_num_threads", "set_flush_denormal"):
-        monkeypatch.setattr(accuracy.torch, name, lambda _: None)
+        monkeypatch.setattr(torch, name, lambda _: None)
     monkeypatch.setattr(sys, "argv", ["accuracy", "--task", "made-up", *(["--quick"] if quick else [])])
     accuracy.main()
     assert asked == [("made-up", 1 if quick else accuracy.RUNS)]
