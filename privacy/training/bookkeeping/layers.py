@@ -66,7 +66,7 @@ class Formed:
         shape = (left.shape[0], left.shape[1], right.shape[2])
         if self._matrices.shape != shape:
             self._matrices = torch.empty(shape)
-        return torch.bmm(left, right, out=self._matrices)
+        return product(left, right, self._matrices)
 
     def keep(self, *formed: Tensor) -> Tensor:
         """Keep gradients, [n, ...weight shape] for each weight; return their squared norms."""
@@ -79,5 +79,8 @@ class Formed:
     def add(self, factors: Tensor, broken: Tensor) -> None:
         """Add what is kept, times the factors, to the totals."""
         for gradient, total in zip(self._formed, self._totals, strict=True):
-            total.view(-1).add_(factors @ gradient.index_fill_(0, broken, 0.0))
+            if len(broken):
+                gradient.index_fill_(0, broken, 0.0)
+            whole = total.view(-1).numpy()
+            np.add(whole, np.dot(factors.numpy(), gradient.numpy()), out=whole)
         self._formed = []
