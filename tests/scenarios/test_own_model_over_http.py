@@ -9,14 +9,19 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 import privgate
 from kernel.canonical import Digest
 from privacy.jobs.model import GraphChoice, model_from_json
+from privgate import modelling
 from privgate.client.errors import ConflictError, InvalidRequestError
+from privgate.modelling import Model
 from privgate.sdk.gateway import Gateway
 from privgate.sdk.jobs import Job
 from privgate.sdk.releases import VerifiedRelease
@@ -148,7 +153,7 @@ def test_an_own_graph_is_trained_released_and_predicts(trained: VerifiedRelease)
     assert predicate.model.template is None
     assert (str(predicate.engine.name), str(predicate.engine.clipping)) == ("bookkeeping", "flat")
     assert predicate.self_test.ran
-    model = trained.model()
+    model = trained.scorer()
     assert model.graph.graph.digest == predicate.model.graph
     fresh = graphs.pictures(150, seed=99)
     predicted = model.predict(fresh)
@@ -175,7 +180,39 @@ def test_a_graph_that_only_works_row_by_row_is_trained_as_well(people: People) -
     fetched = _released(people, people.trainer.train(people.dataset, **WANTED, **choice))
     assert str(fetched.certificate.predicate.engine.name) == "vmap"
     fresh = graphs.pictures(60, seed=7)
-    assert fetched.model().evaluate(fresh)["accuracy"] > 0.6
+    assert fetched.scorer().evaluate(fresh)["accuracy"] > 0.6
+
+
+def _from_onnx(path: Path) -> Model:
+    """A perceptron as an exporter writes one, with its numbers."""
+    draw = np.random.default_rng(2)
+    arrays = {
+        "first": draw.normal(0, 0.2, (16, 36)), "lift": np.zeros(16),
+        "last": draw.normal(0, 0.2, (3, 16)), "level": np.zeros(3),
+    }  # fmt: skip
+    onnx_graph = helper.make_graph(
+        [
+            helper.make_node("Gemm", ["x", "first", "lift"], ["hidden"], transB=1),
+            helper.make_node("Relu", ["hidden"], ["bent"]),
+            helper.make_node("Gemm", ["bent", "last", "level"], ["y"], transB=1),
+        ],
+        "perceptron",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 36])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(value.astype(np.float32), name) for name, value in arrays.items()],
+    )
+    made = helper.make_model(onnx_graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    path.write_bytes(made.SerializeToString())
+    return modelling.from_onnx(path)
+
+
+def test_a_model_from_onnx_is_trained_layer_by_layer(people: People, tmp_path: Path) -> None:
+    """From a file to a release, each layer clipped by itself, from the file's own numbers on."""
+    choice = {"model": _from_onnx(tmp_path / "model.onnx"), "recipe": RECIPE | {"clipping": "per-layer"}}
+    fetched = _released(people, people.trainer.train(people.dataset, **WANTED, **choice))
+    engine = fetched.certificate.predicate.engine
+    assert (str(engine.name), str(engine.clipping)) == ("bookkeeping", "per-layer")
+    assert fetched.model().evaluate(graphs.pictures(150, seed=8))["accuracy"] > 0.6
 
 
 def _broken() -> dict[str, tuple[Any, str]]:
