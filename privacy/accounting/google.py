@@ -8,12 +8,15 @@ Rules
    is above ours a finer grid decides.
 3. Both depend on declared parameters alone: run this before the envelope opens. A failure says nothing of any row.
 4. A mechanism that dp-accounting cannot express, or any error inside it, is no agreement.
+5. Of a selection its divergences of one try are put into both bounds anew, in doubles. Privacy loss distributions do
+   not express a selection: where there is one, no such epsilon is stated.
 """
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from importlib.metadata import version
@@ -26,7 +29,8 @@ from kernel.amounts import Delta, Epsilon
 from kernel.errors import UnavailableError
 from kernel.events import Parameter, Record
 from kernel.ids import Slug
-from privacy.accounting.mechanisms import Gaussian, MechanismUse, PoissonSampledGaussian, PureDp
+from privacy.accounting.mechanisms import Gaussian, MechanismUse, PoissonSampledGaussian, PrivateSelection, PureDp
+from privacy.accounting.orders import NEAR, lowest
 from privacy.accounting.price import divergence
 from privacy.accounting.rdp import job_epsilon
 
@@ -44,7 +48,7 @@ class Agreement(Record):
     Attributes:
         library, version: Who said it.
         order, rdp: Its divergence at the order that was asked for.
-        delta, pld_epsilon: Its epsilon at that delta, by privacy loss distributions.
+        delta, pld_epsilon: Its epsilon at that delta, by privacy loss distributions; none of a selection.
     """
 
     library: Slug
@@ -52,7 +56,7 @@ class Agreement(Record):
     order: int
     rdp: Parameter
     delta: Delta
-    pld_epsilon: Parameter
+    pld_epsilon: Parameter | None = None
 
 
 def agree(uses: Sequence[MechanismUse], *, order: int, delta: Delta) -> Agreement:
@@ -63,7 +67,7 @@ def agree(uses: Sequence[MechanismUse], *, order: int, delta: Delta) -> Agreemen
     """
     try:
         rdp = sum(_rdp(use, order) for use in uses)
-        pld_epsilon = _pld_epsilon(uses, delta, job_epsilon(*uses, delta=delta).epsilon)
+        pld_epsilon = None if _selects(uses) else _pld_epsilon(uses, delta, job_epsilon(*uses, delta=delta).epsilon)
     except (ArithmeticError, MemoryError, TypeError, ValueError):
         raise _disagreement() from None
     if not _close(rdp, uses, order):
@@ -74,7 +78,7 @@ def agree(uses: Sequence[MechanismUse], *, order: int, delta: Delta) -> Agreemen
         order=order,
         rdp=Parameter(repr(rdp)),
         delta=delta,
-        pld_epsilon=Parameter(repr(pld_epsilon)),
+        pld_epsilon=None if pld_epsilon is None else Parameter(repr(pld_epsilon)),
     )
 
 
@@ -88,13 +92,25 @@ def _close(theirs: float, uses: Sequence[MechanismUse], order: int) -> bool:
     if not math.isfinite(theirs):
         return False
     ours = divergence(*uses, order=order)
-    times = sum(use.times for use in uses)
+    times = sum(_runs(use) for use in uses)
     allowed = RELATIVE * ours + _FLOAT_ERROR * times * order / (order - 1)
     return abs(Decimal(theirs) - ours) <= allowed
 
 
+def _selects(uses: Sequence[MechanismUse]) -> bool:
+    return any(isinstance(use, PrivateSelection) for use in uses)
+
+
+def _runs(use: MechanismUse) -> int:
+    """How often a mechanism runs at most, the tries of selections included."""
+    return use.times * use.tries.most * use.base.times if isinstance(use, PrivateSelection) else use.times
+
+
 def _rdp(use: MechanismUse, order: int) -> float:
     match use:
+        case PrivateSelection():
+            one = functools.cache(lambda at: _rdp(use.base, at))
+            return use.times * min(_composed(use, one, order), _selected(use, one, order))
         case PoissonSampledGaussian():
             noise = dp_event.GaussianDpEvent(float(use.noise_multiplier))
             event: dp_event.DpEvent = dp_event.PoissonSampledDpEvent(float(use.sampling_rate), noise)
@@ -111,6 +127,30 @@ def _rdp(use: MechanismUse, order: int) -> float:
     accountant = RdpAccountant([order], relation)
     accountant.compose(dp_event.SelfComposedDpEvent(event, use.times))
     return float(accountant.rdp[0])
+
+
+def _composed(use: PrivateSelection, one: Callable[[int], float], order: int) -> float:
+    """The bound by composition: ln E[exp((a-1) R K)] / (a-1)."""
+    exponent, weights = (order - 1) * one(order), use.tries.weights
+    moment = math.fsum(
+        weight / sum(weights) * math.exp((k - use.tries.most) * exponent) for k, weight in enumerate(weights, start=1)
+    )
+    return (use.tries.most * exponent + math.log(moment)) / (order - 1)
+
+
+def _selected(use: PrivateSelection, one: Callable[[int], float], order: int) -> float:
+    """Papernot and Steinke 2022, theorem 2, with the mean of the number of tries as it is cut off."""
+    spread, mean = -math.log(float(use.tries.gamma)), math.log(float(use.tries.mean))
+
+    def ranked(b: int) -> float:
+        return (1 - 1 / b) * one(b) + spread / b
+
+    def first(a: int) -> float:
+        return one(a) + mean / (a - 1)
+
+    best = lowest(lambda b: Decimal(ranked(b)), NEAR)
+    start = lowest(lambda a: Decimal(first(a)), order, least=order)
+    return first(start) + (1 + float(use.tries.shape)) * ranked(best)
 
 
 def _pld_epsilon(uses: Sequence[MechanismUse], delta: Delta, ours: Epsilon) -> float:

@@ -6,6 +6,7 @@ Rules
 2. The set is closed: an unknown tag or member is refused, never guessed. A mechanism with a delta of its own has none.
 3. One number says how often the mechanism ran (`times`). Held, started and certified uses differ in it alone.
 4. Figures are relative to the bound on one unit's influence, for neighbours that add or remove one unit.
+5. A selection holds the use of one try; a selection of selections is refused.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any, ClassVar, Self
 from kernel.checks import probability, whole, within
 from kernel.errors import InvalidError
 from kernel.events import Parameter, Record
+from privacy.accounting.tries import Tries
 
 LEAST_NOISE = Decimal("0.05")
 MOST_NOISE = Decimal(10**6)
@@ -137,7 +139,33 @@ class PureDp(MechanismUse):
             raise InvalidError("`epsilon` must be above 0", field="epsilon")
 
 
-_BY_TAG: dict[str, type[MechanismUse]] = {kind.TAG: kind for kind in (PoissonSampledGaussian, Gaussian, PureDp)}
+@dataclass(frozen=True, kw_only=True)
+class PrivateSelection(MechanismUse):
+    """Selections of the best of several independent tries; neither the others nor their number is told.
+
+    Attributes:
+        base: One try, once through.
+        tries: The distribution from which the number of tries is drawn.
+        count: How many selections; each draws anew.
+    """
+
+    TAG = "private-selection"
+    TIMES = "count"
+    base: MechanismUse
+    tries: Tries
+    count: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.base, MechanismUse) or isinstance(self.base, PrivateSelection):
+            raise InvalidError("`base` must be the mechanism of one try, and no selection itself", field="base")
+        if not isinstance(self.tries, Tries):
+            raise InvalidError("`tries` must be a distribution", field="tries")
+
+
+_BY_TAG: dict[str, type[MechanismUse]] = {
+    kind.TAG: kind for kind in (PoissonSampledGaussian, Gaussian, PureDp, PrivateSelection)
+}
 
 
 def _number(value: Parameter, field: str) -> Decimal:

@@ -17,6 +17,11 @@ Summand k is a product of h^0 .. h^(k-1) and of k factors with five roundings ea
 Its first factor (1-q)^a adds less than 1e4 u and the summation at most a u. So A is off by less than 1e-49 of itself,
 ln A by less than that plus u ln A <= 3.4e9 u, and the product with times / (a-1) by three more roundings: less than
 times * 1e-48 in all. `SLACK` is 1e-40. The formulas of the Gaussian and of pure DP are shorter and err less.
+
+A selection starts from an upper bound R on one try. Its own formulas take a few operations for each of at most 100
+tries, so that they err by less than 1e4 u of their size. By composition that size is at most 100 (a-1) R before the
+division by a - 1; by selection it is at most 24 R and some hundred more. A price is below 1e12, else it is refused: so
+each errs by less than 1e12 * 1e7 * u < 5e-41.
 """
 
 from __future__ import annotations
@@ -28,10 +33,12 @@ from decimal import Context, Decimal, localcontext
 from kernel.amounts import Rdp
 from kernel.checks import whole
 from kernel.errors import InvalidError
-from privacy.accounting.mechanisms import Gaussian, MechanismUse, PoissonSampledGaussian, PureDp
+from privacy.accounting.mechanisms import Gaussian, MechanismUse, PoissonSampledGaussian, PrivateSelection, PureDp
+from privacy.accounting.orders import HIGHEST_ORDER, LEAST_ORDER
+from privacy.accounting.selection import Way, selection_price
 
-LEAST_ORDER = 2
-HIGHEST_ORDER = 4096
+__all__ = ["EXACT", "HIGHEST_ORDER", "LEAST_ORDER", "SLACK", "Way", "divergence", "price", "unlimited_price"]
+
 SLACK = Decimal("1e-40")
 
 EXACT = Context(
@@ -45,23 +52,28 @@ EXACT = Context(
 """The context of all accounting. Enter it with `localcontext(EXACT)`, which copies it."""
 
 
-def price(*uses: MechanismUse, order: int) -> Rdp:
+def price(*uses: MechanismUse, order: int, way: Way = Way.CHEAPER) -> Rdp:
     """What the uses cost together at `order`: the sum of each one's divergence, rounded up.
+
+    Args:
+        uses: What is composed.
+        order: At which order.
+        way: How selections are priced; whatever is held or charged costs the cheaper of both bounds.
 
     Raises:
         InvalidError: An order outside 2 .. 4096, a mechanism without a price, or a price that is not below 1e12.
     """
-    return Rdp.up(unlimited_price(*uses, order=order))
+    return Rdp.up(unlimited_price(*uses, order=order, way=way))
 
 
-def unlimited_price(*uses: MechanismUse, order: int) -> Decimal:
+def unlimited_price(*uses: MechanismUse, order: int, way: Way = Way.CHEAPER) -> Decimal:
     """`price` without its upper limit, for searches that pass through what nobody could pay."""
-    exact = (divergence(use, order=order) for use in uses)
+    exact = (divergence(use, order=order, way=way) for use in uses)
     with localcontext(EXACT):
         return sum((one.quantize(Rdp.QUANTUM, decimal.ROUND_CEILING) for one in exact), Decimal(0))
 
 
-def divergence(*uses: MechanismUse, order: int) -> Decimal:
+def divergence(*uses: MechanismUse, order: int, way: Way = Way.CHEAPER) -> Decimal:
     """An upper bound on the Renyi divergence of the uses together at `order`, above it by a hair (`SLACK`).
 
     Guarantee: For neighbours that add or remove one unit, both ways round, under adaptive composition of the uses.
@@ -72,12 +84,12 @@ def divergence(*uses: MechanismUse, order: int) -> Decimal:
     whole(LEAST_ORDER, HIGHEST_ORDER, order=order)
     try:
         with localcontext(EXACT):
-            return sum((use.times * (_once(use, order) + SLACK) for use in uses), Decimal(0))
+            return sum((use.times * (_once(use, order, way) + SLACK) for use in uses), Decimal(0))
     except decimal.DecimalException:
         raise InvalidError("this mechanism costs too much to be computed", field="mechanism") from None
 
 
-def _once(use: MechanismUse, order: int) -> Decimal:
+def _once(use: MechanismUse, order: int, way: Way = Way.CHEAPER) -> Decimal:
     match use:
         case PoissonSampledGaussian():
             return _sampled_gaussian(use.sampling_rate.number, use.noise_multiplier.number, order)
@@ -85,6 +97,8 @@ def _once(use: MechanismUse, order: int) -> Decimal:
             return _gaussian(use.noise_multiplier.number, order)
         case PureDp():
             return _pure(use.epsilon.number, order)
+        case PrivateSelection():
+            return _selection(use.repeated(1), order, way)
         case _:
             raise InvalidError("this mechanism has no price here", field="mechanism")
 
@@ -131,6 +145,16 @@ def _pure(epsilon: Decimal, order: int) -> Decimal:
     """
     ratio = (1 + (-epsilon).exp()) / (1 + (-(2 * order - 1) * epsilon).exp())
     return epsilon - ratio.ln() / (order - 1)
+
+
+@functools.lru_cache(maxsize=1024)  # as above; a selection asks for its try at many orders
+def _selection(use: PrivateSelection, order: int, way: Way) -> Decimal:
+    """One selection; `privacy.accounting.selection` has the bounds and their proof."""
+
+    def one(at: int) -> Decimal:
+        return use.base.times * (_once(use.base, at) + SLACK)
+
+    return selection_price(use.tries, one, order, way)
 
 
 def _power(base: Decimal, exponent: int) -> Decimal:

@@ -18,22 +18,22 @@ Why the searches find the best order
 (a-1) R(a) is convex in a (a cumulant generating function), and so is (a-1) ln(a-1) - a ln a. Hence (a-1) epsilon(a) is
 strictly convex, and its quotient by a - 1 falls strictly, then rises strictly. In the same way capacity(a) (a-1) is
 concave and rising; divided by a (a-1), which is convex, it rises while negative, then rises and falls strictly.
+Either bound on a selection, times a - 1, is convex too; the smaller of the two need not be. So a job with selections is
+searched by each bound, and its epsilon is the smaller answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 
 from kernel.amounts import Delta, Epsilon, Rdp
 from kernel.checks import whole
 from kernel.errors import InvalidError
-from privacy.accounting.mechanisms import MechanismUse
-from privacy.accounting.price import EXACT, HIGHEST_ORDER, LEAST_ORDER, SLACK, divergence
-
-NEAR = 8
-"""Where a search for an order starts; any start gives the same answer."""
+from privacy.accounting.mechanisms import MechanismUse, PrivateSelection
+from privacy.accounting.orders import HIGHEST_ORDER, LEAST_ORDER, NEAR, lowest
+from privacy.accounting.price import EXACT, SLACK, divergence
+from privacy.accounting.selection import Way
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ def best_order(epsilon: Epsilon, delta: Delta) -> int:
         InvalidError: `delta` is not strictly between 0 and 1, or no order leaves any capacity.
     """
     with localcontext(EXACT):
-        order = _lowest(lambda a: -_capacity(epsilon, delta, a) / a, NEAR)
+        order = lowest(lambda a: -_capacity(epsilon, delta, a) / a, NEAR)
     capacity(epsilon, delta, order)
     return order
 
@@ -81,10 +81,10 @@ def epsilon_at(*uses: MechanismUse, order: int, delta: Delta) -> Epsilon:
     return _stated(exact_epsilon(*uses, order=order, delta=delta))
 
 
-def exact_epsilon(*uses: MechanismUse, order: int, delta: Delta) -> Decimal:
+def exact_epsilon(*uses: MechanismUse, order: int, delta: Delta, way: Way = Way.CHEAPER) -> Decimal:
     """`epsilon_at` before rounding; may be negative."""
     with localcontext(EXACT):
-        return divergence(*uses, order=order) + _overhead(order, delta)
+        return divergence(*uses, order=order, way=way) + _overhead(order, delta)
 
 
 def job_epsilon(*uses: MechanismUse, delta: Delta, near: int = NEAR) -> JobEpsilon:
@@ -101,8 +101,14 @@ def job_epsilon(*uses: MechanismUse, delta: Delta, near: int = NEAR) -> JobEpsil
 
 def least_epsilon(*uses: MechanismUse, delta: Delta, near: int = NEAR) -> tuple[Decimal, int]:
     """`job_epsilon` before rounding, for calibration: the epsilon (which may be negative) and its order."""
-    order = _lowest(lambda order: exact_epsilon(*uses, order=order, delta=delta), near)
-    return exact_epsilon(*uses, order=order, delta=delta), order
+    selects = any(isinstance(use, PrivateSelection) for use in uses)
+    ways = (Way.COMPOSITION, Way.SELECTION) if selects else (Way.CHEAPER,)
+    return min(_least_epsilon(uses, delta, near, way) for way in ways)
+
+
+def _least_epsilon(uses: tuple[MechanismUse, ...], delta: Delta, near: int, way: Way) -> tuple[Decimal, int]:
+    order = lowest(lambda order: exact_epsilon(*uses, order=order, delta=delta, way=way), near)
+    return exact_epsilon(*uses, order=order, delta=delta, way=way), order
 
 
 def _stated(epsilon: Decimal) -> Epsilon:
@@ -120,29 +126,3 @@ def _overhead(order: int, delta: Delta) -> Decimal:
         raise InvalidError("`delta` must lie strictly between 0 and 1", field="delta")
     above = Decimal(order - 1)
     return (above / order).ln() - (delta.value.ln() + Decimal(order).ln()) / above + SLACK
-
-
-def _lowest(cost: Callable[[int], Decimal], near: int) -> int:
-    """The least costly order, where cost falls strictly and then rises: the first whose successor costs no less."""
-    known: dict[int, Decimal] = {}
-
-    def at(order: int) -> Decimal:
-        if order not in known:
-            known[order] = cost(order)
-        return known[order]
-
-    def past(order: int) -> bool:
-        return order >= HIGHEST_ORDER or at(order + 1) >= at(order)
-
-    low, high, stride = LEAST_ORDER - 1, near, 1
-    if past(near):
-        while high - stride >= LEAST_ORDER and past(high - stride):
-            high, stride = high - stride, stride * 2
-        low = max(low, high - stride)
-    else:
-        while not past(high):
-            low, high, stride = high, min(high + stride, HIGHEST_ORDER), stride * 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if past(middle) else (middle, high)
-    return high

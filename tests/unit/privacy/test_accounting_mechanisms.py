@@ -12,18 +12,26 @@ from hypothesis import strategies as st
 from kernel.canonical import decode, encode
 from kernel.errors import InvalidError
 from kernel.events import Parameter
-from privacy.accounting.mechanisms import Gaussian, MechanismUse, PoissonSampledGaussian, PureDp
+from privacy.accounting.mechanisms import Gaussian, MechanismUse, PoissonSampledGaussian, PrivateSelection, PureDp
+from privacy.accounting.tries import MOST_TRIES, Tries
 
 STEP = {"mechanism": "poisson-sampled-gaussian", "sampling_rate": "0.01", "noise_multiplier": "1.1", "steps": 1000}
 
 decimals = st.decimals(min_value=Decimal("0.05"), max_value=1000, places=6).map(Parameter)
 rates = st.decimals(min_value=Decimal("0.000001"), max_value=1, places=9).filter(bool).map(Parameter)
 times = st.integers(1, 10**9)
-uses = st.one_of(
+single = st.one_of(
     st.builds(PoissonSampledGaussian, sampling_rate=rates, noise_multiplier=decimals, steps=times),
     st.builds(Gaussian, noise_multiplier=decimals, count=times),
     st.builds(PureDp, epsilon=decimals, count=times),
 )
+tries = st.builds(
+    Tries,
+    most=st.integers(1, MOST_TRIES),
+    shape=st.decimals(min_value=0, max_value=10, places=6).map(Parameter),
+    gamma=st.decimals(min_value=Decimal("0.000001"), max_value=Decimal("0.999999"), places=6).map(Parameter),
+)
+uses = single | st.builds(PrivateSelection, base=single, tries=tries, count=times)
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=12),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
