@@ -76,6 +76,8 @@ class VersionRecord:
     Attributes:
         format: How the file is written (`UploadFormat`).
         staged_blob, staged_dek: The raw upload, encrypted; gone once it is sealed or refused.
+        home: The home block that was open when it was sealed.
+        homes_blob, homes_seq: The population's map of home blocks as its sealing left it, and the map's number from 1.
         problems: What was wrong with the file: for the owner only, and transient.
     """
 
@@ -90,6 +92,9 @@ class VersionRecord:
     manifest_blob: str | None = None
     manifest_digest: Digest | None = None
     fingerprints_blob: str | None = None
+    home: int = 1
+    homes_blob: str | None = None
+    homes_seq: int | None = None
     problems: Mapping[str, Any] | None = None
     created_by: PrincipalId
     created_at: datetime

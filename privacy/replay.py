@@ -6,7 +6,9 @@ Rules
 2. Every prefix is held against the capacity; every price is computed again: ours <= stated <= 1.01 times ours.
 3. Order and capacity follow from epsilon and delta, or it is a finding.
 4. A finding says where: population, `ledger_seq`, log index. After one, the fold goes on as well as it can.
-5. What is reported is never repaired. Silence means that everything that was given was looked at: `checked` counts it.
+5. Rows that were sealed while a home block was open are charged to it, and to the earlier ones if they are seen: which
+   block it was is told by the seal's event.
+6. What is reported is never repaired. Silence means that everything that was given was looked at: `checked` counts it.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from kernel.amounts import Delta, Epsilon, Rdp
+from kernel.canonical import Digest
 from kernel.errors import PrivgateError
 from kernel.events import Event
 from kernel.ids import JobId, PopulationId
@@ -39,6 +42,7 @@ from privacy.events.budget import (
     PopulationCreated,
     Scope,
 )
+from privacy.events.sealing import VersionSealed
 
 MOST_OVERSTATED = Decimal("1.01")
 
@@ -58,6 +62,7 @@ class Fault(StrEnum):
     EARLY = "a hold was freed before it expired"
     LATE = "a hold was touched after it expired"
     OVER_CAP = "a trainer's cap was exceeded; that is access policy, not the guarantee"
+    WRONG_BLOCK = "a hold is on another home block than the one that was open when its rows were sealed"
     REFUSAL = "a refusal does not tell what the ledger had left"
 
 
@@ -68,7 +73,7 @@ class Posted:
     Attributes:
         index: Its entry's index, for findings.
         at: Its entry's time.
-        event: Any event; only those about budgets are looked at.
+        event: Any event; only those about budgets, and what a seal says of its home block, are looked at.
     """
 
     index: int
@@ -110,6 +115,7 @@ class Replay:
 
 def replay(posted: Iterable[Posted]) -> Replay:
     """Fold and check all budget events of a log."""
+    sealed: dict[Digest, int] = {}
     numbered: dict[PopulationId, list[Posted]] = defaultdict(list)
     refused: dict[PopulationId, list[Posted]] = defaultdict(list)
     for entry in posted:
@@ -117,10 +123,12 @@ def replay(posted: Iterable[Posted]) -> Replay:
             numbered[entry.event.population].append(entry)
         elif isinstance(entry.event, BudgetRefused):
             refused[entry.event.population].append(entry)
+        elif isinstance(entry.event, VersionSealed):
+            sealed[entry.event.manifest] = entry.event.home or 1
     homes: dict[JobId, PopulationId] = {}
     ledgers, findings, checked = {}, [], 0
     for population in sorted(numbered.keys() | refused.keys()):
-        reader = _Reader(population, homes)
+        reader = _Reader(population, homes, sealed)
         reader.read(numbered[population], refused[population])
         if reader.state is not None:
             ledgers[population] = reader.state
@@ -135,6 +143,7 @@ class _Reader:
 
     population: PopulationId
     homes: dict[JobId, PopulationId]
+    sealed: Mapping[Digest, int]
     state: LedgerState | None = None
     findings: list[Finding] = field(default_factory=list)
 
@@ -200,6 +209,9 @@ class _Reader:
             case BudgetReserved():
                 if self.homes.setdefault(event.job, self.population) != self.population:
                     self._report(Fault.TWO_HOMES, entry)
+                home = self.sealed.get(event.manifest)
+                if home is not None and any(hold.block.home != home for hold in event.holds):
+                    self._report(Fault.WRONG_BLOCK, entry)
                 standing = state.standing(event.principal)
                 met = limits(standing, by_block(event.holds), event.trainer_share)
                 if not account.retired and any(limit.short and limit.scope is Scope.TRAINER for limit in met):

@@ -20,6 +20,7 @@ CONSERVED = frozenset(
         Fault.ILLEGAL,
         Fault.OVERDRAWN,
         Fault.TWO_HOMES,
+        Fault.WRONG_BLOCK,
         Fault.EARLY,
         Fault.LATE,
     }

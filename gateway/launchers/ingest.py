@@ -21,17 +21,18 @@ from gateway.launchers.parts import local_file
 from gateway.records import TaskRecord
 from gateway.services import seal_version
 from gateway.services.collaborators import Collaborators
-from gateway.services.seal_version import SealedFiles, SealKeys, Staged
+from gateway.services.seal_version import Sealed, SealedFiles, SealKeys, Staged
 from kernel import canonical
 from kernel.canonical import Digest
 from kernel.errors import CorruptError, PrivgateError
-from privacy.ingest.assignment import IngestAssignment
+from privacy.ingest.assignment import HomesFile, IngestAssignment
 from privacy.ingest.formats import MOST_PROBLEMS, Problem, Rule, UploadFormat
 from privacy.sandbox.frames import Channel
 from privacy.sandbox.limits import Limits
 from privacy.sandbox.spawn import spawn
 from privacy.schema import TableSchema
 from privacy.sealing.manifest import Part, PartAddress
+from privacy.sealing.stores import BlobPath
 from privacy.units import PrivacyUnit
 
 LARGEST_ANSWER = 64 * 2**20
@@ -56,7 +57,18 @@ def seal_in_child(on: Collaborators, task: TaskRecord, confinement: Confinement)
     Raises:
         StaleError: Another worker took the task over.
     """
-    staged = seal_version.read_staged(on, task)
+    while True:
+        staged = seal_version.read_staged(on, task)
+        refused = _attempt(on, task, confinement, staged)
+        if not isinstance(refused, Sealed):
+            break
+    if refused is not None:
+        seal_version.refuse(on, task, staged, refused.problems, more=refused.more)
+    return refused is None
+
+
+def _attempt(on: Collaborators, task: TaskRecord, confinement: Confinement, staged: Staged) -> Refused | Sealed | None:
+    """Seal on top of the population's newest map of home blocks; `OVERTAKEN` if that is no longer the newest."""
     with (
         tempfile.TemporaryDirectory(prefix="privgate-ingest-") as name,
         seal_version.seal_keys(on, staged) as keys,
@@ -64,10 +76,7 @@ def seal_in_child(on: Collaborators, task: TaskRecord, confinement: Confinement)
         output = Path(name) / "out"
         output.mkdir(mode=0o700)
         answer = _in_child(on, staged, keys, confinement, output, Path(name) / "staged")
-        refused = answer if isinstance(answer, Refused) else _seal(on, task, staged, keys, answer)
-    if refused is not None:
-        seal_version.refuse(on, task, staged, refused.problems, more=refused.more)
-    return refused is None
+        return answer if isinstance(answer, Refused) else _seal(on, task, staged, keys, answer)
 
 
 def give_up(on: Collaborators, task: TaskRecord) -> None:
@@ -75,23 +84,33 @@ def give_up(on: Collaborators, task: TaskRecord) -> None:
     seal_version.refuse(on, task, seal_version.read_staged(on, task), DID_NOT_FINISH.problems)
 
 
-def _seal(on: Collaborators, task: TaskRecord, staged: Staged, keys: SealKeys, files: SealedFiles) -> Refused | None:
+def _seal(
+    on: Collaborators, task: TaskRecord, staged: Staged, keys: SealKeys, files: SealedFiles
+) -> Refused | Sealed | None:
     try:
-        sealed = seal_version.seal(on, task, staged, keys, files)
+        ended = seal_version.seal(on, task, staged, keys, files)
     except CorruptError:
         return DID_NOT_FINISH
-    return None if sealed else Refused([Problem(row=None, column=None, rule=Rule.OVERLAPS_ANOTHER_POPULATION)])
+    match ended:
+        case Sealed.DONE:
+            return None
+        case Sealed.OVERLAPS:
+            return Refused([Problem(row=None, column=None, rule=Rule.OVERLAPS_ANOTHER_POPULATION)])
+        case Sealed.OVERTAKEN:
+            return ended
 
 
 def _in_child(
     on: Collaborators, staged: Staged, keys: SealKeys, confinement: Confinement, output: Path, copy: Path
 ) -> SealedFiles | Refused:
     file = local_file(on.blobs, staged.path, copy)
-    limits = _limits(confinement.ingest, file.stat().st_size)
+    homes = _homes_file(on, staged, copy.with_name("homes"))
+    readable = [file] if homes is None else [file, Path(homes.path)]
+    limits = _limits(confinement.ingest, sum(path.stat().st_size for path in readable))
     # A child that does not come up has seen nothing: the host is at fault, not the file, and the task is tried again.
-    with spawn("ingest", limits=limits, readable=[file], writable=output, minimum=confinement.minimum) as child:
+    with spawn("ingest", limits=limits, readable=readable, writable=output, minimum=confinement.minimum) as child:
         try:
-            child.channel.send({"m": "assignment"}, _assignment(staged, file, output).to_bytes())
+            child.channel.send({"m": "assignment"}, _assignment(staged, file, output, homes).to_bytes())
             _expect_ready(child.channel)
             child.channel.send({"m": "key"}, keys.body())
             return _answer(*child.channel.receive(LARGEST_ANSWER), staged, output)
@@ -104,7 +123,14 @@ def _limits(most: Limits, upload: int) -> Limits:
     return replace(most, output_bytes=min(most.output_bytes, FREE_OUTPUT + OUTPUT_RATIO * upload))
 
 
-def _assignment(staged: Staged, file: Path, output: Path) -> IngestAssignment:
+def _homes_file(on: Collaborators, staged: Staged, copy: Path) -> HomesFile | None:
+    newest = staged.newest
+    if newest is None or newest.homes_blob is None:
+        return None
+    return HomesFile(path=str(local_file(on.blobs, BlobPath(newest.homes_blob), copy)), version=newest.id)
+
+
+def _assignment(staged: Staged, file: Path, output: Path, homes: HomesFile | None) -> IngestAssignment:
     version, dataset = staged.version, staged.dataset
     return IngestAssignment(
         tenant=version.tenant,
@@ -117,6 +143,8 @@ def _assignment(staged: Staged, file: Path, output: Path) -> IngestAssignment:
         unit=PrivacyUnit.from_json(dataset.unit),
         holdout_share=staged.account.population.holdout_share,
         output=str(output),
+        home=staged.account.homes,
+        homes=homes,
     )
 
 
@@ -132,7 +160,7 @@ def _answer(header: Mapping[str, Any], body: bytes, staged: Staged, output: Path
         match header:
             case {"m": "sealed"}:
                 parts = tuple(_own(Part.from_json(part), staged) for part in found["parts"])
-                return SealedFiles(output, parts, Digest(found["fingerprints"]))
+                return SealedFiles(output, parts, Digest(found["fingerprints"]), Digest(found["homes"]))
             case {"m": "refused"}:
                 problems = [Problem.from_json(problem) for problem in found["problems"][:MOST_PROBLEMS]]
                 return Refused(problems, found["more"] is True)

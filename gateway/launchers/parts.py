@@ -12,7 +12,7 @@ from kernel.canonical import Digest
 from kernel.errors import CorruptError
 from kernel.ids import Slug
 from privacy.jobs.assignment import PartFile
-from privacy.sealing.manifest import Manifest, PartAddress, Split
+from privacy.sealing.manifest import Manifest, PartAddress, Split, is_earlier
 from privacy.sealing.stores import BlobPath, BlobStore, LocalBlobStore
 
 PIECE = 1 << 20
@@ -25,7 +25,9 @@ def version_folder(version: VersionRecord) -> BlobPath:
     return BlobPath(version.manifest_blob.rpartition("/")[0])
 
 
-def listed_parts(blobs: BlobStore, version: VersionRecord, split: Split, spool: Path) -> tuple[PartFile, ...]:
+def listed_parts(
+    blobs: BlobStore, version: VersionRecord, split: Split, spool: Path, *, home_only: bool = False
+) -> tuple[PartFile, ...]:
     """Return the files of one side of the split, as the store lists them; no key is needed for that.
 
     Args:
@@ -33,16 +35,19 @@ def listed_parts(blobs: BlobStore, version: VersionRecord, split: Split, spool: 
         version: Whose parts.
         split: Which side.
         spool: An empty directory for copies, if the store has no files of its own.
+        home_only: Without the units that are at home in an earlier block.
     """
     names = [path.rpartition("/")[2] for path in blobs.list(version_folder(version))]
     return tuple(
-        _part(blobs, version, Slug(name), spool) for name in sorted(names) if name.startswith(f"{split.value}-")
+        _part(blobs, version, Slug(name), spool)
+        for name in sorted(names)
+        if name.startswith(f"{split.value}-") and not (home_only and is_earlier(name))
     )
 
 
-def verify_parts(manifest: Manifest, split: Split, files: Sequence[PartFile]) -> None:
+def verify_parts(manifest: Manifest, split: Split, files: Sequence[PartFile], *, home_only: bool = False) -> None:
     """Return if the files are those of the manifest, byte for byte; raise `CorruptError` otherwise."""
-    expected = {part.aad: part for part in manifest.parts if part.split is split}
+    expected = {part.aad: part for part in manifest.parts if part.split is split and not (home_only and part.earlier)}
     if {file.aad for file in files} != set(expected):
         raise CorruptError("the parts of a version are not those of its manifest: some are missing or were added")
     for file in files:

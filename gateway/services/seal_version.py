@@ -9,7 +9,9 @@ Rules
 4. Seals of one organisation commit one after the other, under the lock of its policy. Under it the versions that were
    compared are looked at again: if another one was sealed meanwhile, nothing is committed before it is compared, too.
 5. Every attempt writes to a folder of its own, so that a worker that comes back late overwrites nothing.
-6. What the child wrote is read as what a hostile program wrote: plain files of the child's own folder, no link.
+6. The population's map of home blocks grows by one version at a time: if another version of the population was sealed
+   meanwhile, the upload is sealed anew on top of that one's map (RULES 2).
+7. What the child wrote is read as what a hostile program wrote: plain files of the child's own folder, no link.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
 from typing import BinaryIO
 
@@ -46,15 +49,21 @@ from privacy.units import PrivacyUnit
 
 MANIFEST = "manifest"
 FINGERPRINTS = "fingerprints"
+HOMES = "homes"
 
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """A staged upload with the declarations that it is checked against."""
+    """A staged upload with the declarations that it is checked against.
+
+    Attributes:
+        newest: The version with the population's newest map of home blocks; nothing if this is its first.
+    """
 
     version: VersionRecord
     dataset: DatasetRecord
     account: Account
+    newest: VersionRecord | None = None
 
     @property
     def path(self) -> BlobPath:
@@ -83,11 +92,20 @@ class SealKeys:
 
 @dataclass(frozen=True, slots=True)
 class SealedFiles:
-    """What the child wrote: encrypted parts and the fingerprints of their units, in one directory."""
+    """What the child wrote in one directory: encrypted parts, the fingerprints of their units, the map of homes."""
 
     directory: Path
     parts: Sequence[Part]
     fingerprints: Digest
+    homes: Digest
+
+
+class Sealed(Enum):
+    """How a sealing ended."""
+
+    DONE = auto()
+    OVERLAPS = auto()
+    OVERTAKEN = auto()
 
 
 def fingerprint_key(tenant: TenantId) -> Slug:
@@ -100,7 +118,18 @@ def read_staged(on: Collaborators, task: TaskRecord) -> Staged:
     with on.database.read() as reading:
         version = reading.versions.get(id=VersionId(task.subject))
         dataset = reading.datasets.get(id=version.dataset)
-        return Staged(version, dataset, reading.ledger.read(dataset.population).account)
+        account = reading.ledger.read(dataset.population).account
+        return Staged(version, dataset, account, newest_homes(reading, dataset))
+
+
+def newest_homes(reading: Reading, dataset: DatasetRecord) -> VersionRecord | None:
+    """The version whose sealing wrote the newest map of home blocks of the dataset's population, if there is one."""
+    sealed = [
+        version
+        for other in reading.datasets.all(tenant=dataset.tenant, population=dataset.population)
+        for version in reading.versions.all(dataset=other.id, state=VersionState.SEALED)
+    ]
+    return max(sealed, key=lambda version: version.homes_seq or 0, default=None)
 
 
 @contextlib.contextmanager
@@ -118,12 +147,13 @@ def seal_keys(on: Collaborators, staged: Staged) -> Iterator[SealKeys]:
         )
 
 
-def seal(on: Collaborators, task: TaskRecord, staged: Staged, keys: SealKeys, files: SealedFiles) -> bool:
+def seal(on: Collaborators, task: TaskRecord, staged: Staged, keys: SealKeys, files: SealedFiles) -> Sealed:
     """Store what the child wrote and make it the dataset's current version.
 
     Returns:
-        Whether it was sealed. Not if a unit is, or ever was, in another population of the same owner; what was stored
-        by then is named by nothing, and its key is kept nowhere.
+        How it ended: done; a unit is, or ever was, in another population of the same owner; or another version of this
+        population was sealed meanwhile, so that the child must be asked again. Unless it is done, what was stored is
+        named by nothing, and its key is kept nowhere.
 
     Raises:
         CorruptError: A file is not the one that the child named.
@@ -132,17 +162,19 @@ def seal(on: Collaborators, task: TaskRecord, staged: Staged, keys: SealKeys, fi
     compared: frozenset[VersionId] = frozenset()
     others = _neighbours(on, staged, compared)
     if overlaps(on, staged, keys, files, others):
-        return False
+        return Sealed.OVERLAPS
     made = _store_all(on, task, staged, keys, files)
     while True:
         compared |= {other.id for other in others}
-        if _commit_sealed(on, task, staged, keys, made, compared):
+        ended = _commit_sealed(on, task, staged, keys, made, compared)
+        if ended is not Sealed.OVERLAPS:
             break
         others = _neighbours(on, staged, compared)
         if overlaps(on, staged, keys, files, others):
-            return False
-    on.blobs.delete(staged.path)
-    return True
+            return Sealed.OVERLAPS
+    if ended is Sealed.DONE:
+        on.blobs.delete(staged.path)
+    return ended
 
 
 def overlaps(
@@ -194,6 +226,7 @@ class _Stored:
     manifest: Manifest
     manifest_blob: BlobPath
     fingerprints_blob: BlobPath
+    homes_blob: BlobPath
 
 
 def _neighbours(on: Collaborators, staged: Staged, compared: frozenset[VersionId]) -> list[VersionRecord]:
@@ -216,15 +249,18 @@ def _sealed_elsewhere(reading: Reading, staged: Staged, compared: frozenset[Vers
 
 
 def _store_all(on: Collaborators, task: TaskRecord, staged: Staged, keys: SealKeys, files: SealedFiles) -> _Stored:
-    folder = BlobPath.of("datasets", staged.dataset.id, staged.version.id, str(task.fence)).split("/")
+    attempt = f"{task.fence}-{on.entropy(4).hex()}"
+    folder = BlobPath.of("datasets", staged.dataset.id, staged.version.id, attempt).split("/")
     for part in files.parts:
         _store(on, files.directory / part.name, BlobPath.of(*folder, part.name), part.digest)
     fingerprints = BlobPath.of(*folder, FINGERPRINTS)
     _store(on, files.directory / FINGERPRINTS, fingerprints, files.fingerprints)
+    homes = BlobPath.of(*folder, HOMES)
+    _store(on, files.directory / HOMES, homes, files.homes)
     manifest = _manifest(on, staged, keys, files)
     place = BlobPath.of(*folder, MANIFEST)
     on.blobs.put_new(place, seal_manifest(manifest, keys.version))
-    return _Stored(manifest, place, fingerprints)
+    return _Stored(manifest, place, fingerprints, homes)
 
 
 def _store(on: Collaborators, file: Path, path: BlobPath, digest: Digest) -> None:
@@ -269,8 +305,8 @@ def _commit_sealed(
     keys: SealKeys,
     made: _Stored,
     compared: frozenset[VersionId],
-) -> bool:
-    """Name what was stored; not if a version was sealed elsewhere that has not been compared."""
+) -> Sealed:
+    """Name what was stored; not if a version was sealed elsewhere that has not been compared, or in this population."""
     version, dataset, manifest = staged.version, staged.dataset, made.manifest
     context = KeyContext(
         tenant=version.tenant, dek=keys.dek, purpose=KeyPurpose.VERSION, dataset=dataset.id, version=version.id
@@ -282,12 +318,16 @@ def _commit_sealed(
         work.tasks.require_fence(task)
         work.policy.lock(task.tenant)
         if _sealed_elsewhere(work, staged, compared):
-            return False
+            return Sealed.OVERLAPS
+        newest = newest_homes(work, dataset)
+        if (newest and newest.id) != (staged.newest and staged.newest.id):
+            return Sealed.OVERTAKEN
+        home, seq = staged.account.homes, 1 + ((newest and newest.homes_seq) or 0)
         work.deks.add(record)
         work.versions.change(
             {"id": version.id}, state=VersionState.SEALED, staged_blob=None, staged_dek=None, dek=keys.dek,
             manifest_blob=str(made.manifest_blob), manifest_digest=manifest.digest,
-            fingerprints_blob=str(made.fingerprints_blob),
+            fingerprints_blob=str(made.fingerprints_blob), home=home, homes_blob=str(made.homes_blob), homes_seq=seq,
         )  # fmt: skip
         work.datasets.change({"id": dataset.id}, current_version=version.id)
         work.record(DekCreated(dek=keys.dek, purpose=KeyPurpose.VERSION, kek_version=kek, version=version.id))
@@ -300,12 +340,13 @@ def _commit_sealed(
                 manifest=manifest.digest,
                 dek=keys.dek,
                 kek_version=kek,
+                home=None if home == 1 else home,
             )
         )
         _move(on, work, staged, DatasetState.SEALED)
         work.tasks.finish(task)
         work.commit("seal")
-    return True
+    return Sealed.DONE
 
 
 def _destroy_upload_key(work: Work, staged: Staged) -> None:

@@ -143,6 +143,9 @@ dataset_version = Table(
     Column("manifest_blob", Text),
     Column("manifest_digest", DigestText),
     Column("fingerprints_blob", Text),
+    Column("home", Integer, nullable=False, default=1),
+    Column("homes_blob", Text),
+    Column("homes_seq", Integer),
     # Owner-only and transient (RULES 18): what was wrong with the file.
     Column("problems", Text),
     Column("created_by", Id, nullable=False),

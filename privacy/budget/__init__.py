@@ -1,8 +1,9 @@
 """The ledger of a population: what one unit can lose in total, what is held, what is charged.
 
-Nouns: population (the people or records that one budget protects), budget, block (a disjoint part of a population),
-reservation (held -> touched -> charged, or voided, or expired), account (the balances of a population), standing (the
-rows that one verb reads), change (an event and what it turns the standing into).
+Nouns: population (the people or records that one budget protects), budget, block (a disjoint part of a population: one
+side of the split in one of its home blocks), reservation (held -> touched -> charged, or
+voided, or expired), account (the balances of a population), standing (the rows that one verb reads), change (an event
+and what it turns the standing into).
 
 Rules
 -----

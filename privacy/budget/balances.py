@@ -4,14 +4,16 @@ Rules
 -----
 1. A population's balance is the maximum over its blocks; a trainer's likewise.
 2. `committed` = charged + held. Available is what the capacity leaves beside it, never below 0.
-3. A verb sees a `Standing`: the account, at most one trainer and at most one reservation. It depends on nothing else,
+3. A population has a balance for each side of each of its home blocks. A trainer's account lacks those that it never
+   used: they are empty.
+4. A verb sees a `Standing`: the account, at most one trainer and at most one reservation. It depends on nothing else,
    so an adapter reads and writes a fixed number of rows, however many jobs there are.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -19,7 +21,7 @@ from kernel.amounts import Rdp, Share
 from kernel.events import Record
 from kernel.ids import PopulationId, PrincipalId
 from privacy.budget.populations import Population
-from privacy.budget.reservations import Block, Reservation
+from privacy.budget.reservations import SIDES, Block, Reservation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,22 +39,49 @@ class Balance(Record):
 
 
 Balances = tuple[Balance, ...]
-EMPTY: Balances = tuple(Balance(block=block, charged=Rdp.zero(), held=Rdp.zero()) for block in Block)
+
+
+def emptied(home: int) -> Balances:
+    """The balances of a home block in which nothing happened."""
+    return tuple(Balance(block=side.at(home), charged=Rdp.zero(), held=Rdp.zero()) for side in SIDES)
+
+
+EMPTY: Balances = emptied(1)
+
+
+def grown(balances: Balances, blocks: Iterable[Block]) -> Balances:
+    """The same balances with empty ones for home blocks that are not among them."""
+    most = max((block.home for block in blocks), default=1)
+    for home in range(len(balances) // len(SIDES) + 1, most + 1):
+        balances += emptied(home)
+    return balances
+
+
+def balance_of(balances: Balances, block: Block) -> Balance:
+    """The balance of one block; an empty one if it is not there."""
+    return next(balance for balance in grown(balances, (block,)) if balance.block is block)
 
 
 def with_held(balances: Balances, more: Mapping[Block, Rdp]) -> Balances:
     """Add to what is held."""
-    return tuple(dataclasses.replace(b, held=b.held + more[b.block]) if b.block in more else b for b in balances)
+    return tuple(
+        dataclasses.replace(b, held=b.held + more[b.block]) if b.block in more else b for b in grown(balances, more)
+    )
 
 
 def without_held(balances: Balances, less: Mapping[Block, Rdp]) -> Balances:
     """Take from what is held."""
-    return tuple(dataclasses.replace(b, held=b.held - less[b.block]) if b.block in less else b for b in balances)
+    return tuple(
+        dataclasses.replace(b, held=b.held - less[b.block]) if b.block in less else b for b in grown(balances, less)
+    )
 
 
 def with_charged(balances: Balances, more: Mapping[Block, Rdp]) -> Balances:
     """Add to what is charged."""
-    return tuple(dataclasses.replace(b, charged=b.charged + more[b.block]) if b.block in more else b for b in balances)
+    return tuple(
+        dataclasses.replace(b, charged=b.charged + more[b.block]) if b.block in more else b
+        for b in grown(balances, more)
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +91,8 @@ class Account(Record):
     Attributes:
         population: Its facts, with the budget as it is now.
         ledger_seq: The number of its last event.
-        balances: One for each block, in the order of `Block`.
+        balances: One for each block: both sides of the first home block, then both of the next.
+        sizes: Of the home blocks after the first: about how many units each has, as declared.
         retired: Whether it takes no more reservations.
         uncovered_since: The event from which its guarantee does not cover everything that left; absent while it does.
     """
@@ -72,10 +102,20 @@ class Account(Record):
     balances: Balances = EMPTY
     retired: bool = False
     uncovered_since: int | None = None
+    sizes: tuple[int, ...] = ()
+
+    @property
+    def homes(self) -> int:
+        """How many home blocks there are; units that appear from here on are at home in the last."""
+        return 1 + len(self.sizes)
+
+    def size(self, home: int) -> int:
+        """About how many units a home block has, as declared: the whole population for the first."""
+        return self.population.public_size if home == 1 else self.sizes[home - 2]
 
     def balance(self, block: Block) -> Balance:
         """The balance of one block."""
-        return next(balance for balance in self.balances if balance.block is block)
+        return balance_of(self.balances, block)
 
     @property
     def committed(self) -> Rdp:
@@ -104,7 +144,7 @@ class TrainerAccount(Record):
     Attributes:
         population, principal: Whose.
         cap: The owner's cap as a share of the capacity; absent for none beyond the permit's.
-        balances: One for each block, in the order of `Block`.
+        balances: One for each block, in the order of the account's; the last may be missing.
     """
 
     population: PopulationId
@@ -114,7 +154,7 @@ class TrainerAccount(Record):
 
     def balance(self, block: Block) -> Balance:
         """The balance of one block."""
-        return next(balance for balance in self.balances if balance.block is block)
+        return balance_of(self.balances, block)
 
     def share(self, permitted: Share) -> Share:
         """The smaller of the owner's cap and what the permit allows."""

@@ -16,10 +16,11 @@ from typing import TypeVar, cast
 
 from kernel.errors import ConflictError, CorruptError
 from kernel.ids import JobId, PopulationId, PrincipalId
-from privacy.budget.balances import Account, Standing, TrainerAccount, with_charged, with_held, without_held
-from privacy.budget.populations import Budget, Population
-from privacy.budget.reservations import Reservation, ReservationState, Settled, by_block
+from privacy.budget.balances import Account, Standing, TrainerAccount, grown, with_charged, with_held, without_held
+from privacy.budget.populations import Budget, Population, check_size
+from privacy.budget.reservations import MOST_HOMES, Block, Reservation, ReservationState, Settled, by_block
 from privacy.events.budget import (
+    BlockOpened,
     BudgetCapped,
     BudgetChanged,
     BudgetCharged,
@@ -98,6 +99,8 @@ def _reserved(standing: Standing, event: BudgetReserved) -> Standing:
         raise ConflictError("this job has a reservation already", field="job")
     if standing.account.retired:
         raise ConflictError("a retired population takes no reservations", field="population")
+    if any(hold.block.home > standing.account.homes for hold in event.holds):
+        raise CorruptError("a hold is in a home block that was never opened", field="holds")
     fields = {f.name: getattr(event, f.name) for f in dataclasses.fields(event) if f.name != "ledger_seq"}
     reservation = Reservation(**fields, reserved_seq=event.ledger_seq, state=ReservationState.HELD)
     trainer, holds = _trainer(standing, event.principal), by_block(event.holds)
@@ -156,6 +159,18 @@ def _retired(standing: Standing, _: PopulationRetired) -> Standing:
     return standing.replaced(account=dataclasses.replace(standing.account, retired=True))
 
 
+def _block_opened(standing: Standing, event: BlockOpened) -> Standing:
+    account = standing.account
+    if event.home != account.homes + 1 or event.home > MOST_HOMES:
+        raise CorruptError("home blocks are numbered without a gap", field="home")
+    if account.retired:
+        raise ConflictError("a retired population gets no further block", field="population")
+    check_size(event.public_size, most=account.population.public_size)
+    balances = grown(account.balances, (Block.TRAIN.at(event.home),))
+    sizes = (*account.sizes, event.public_size)
+    return standing.replaced(account=dataclasses.replace(account, balances=balances, sizes=sizes))
+
+
 def _uncovered(standing: Standing, event: PopulationUncovered) -> Standing:
     since = standing.account.uncovered_since or event.ledger_seq
     return standing.replaced(account=dataclasses.replace(standing.account, uncovered_since=since))
@@ -171,7 +186,7 @@ def check_answers(reservation: Reservation, event: BudgetCharged) -> None:
         raise CorruptError("a charge must answer every hold of the job, in order", field="charges")
     for hold, charge in zip(reservation.holds, event.charges, strict=True):
         whole = hold.charge_in_full()
-        if charge.block is not hold.block or charge.times > whole.times or charge.price > whole.price:
+        if charge.blocks != hold.blocks or charge.times > whole.times or charge.price > whole.price:
             raise CorruptError("a charge exceeds its hold", field="charges")
         if event.in_full and charge != whole:
             raise CorruptError("a charge in full must equal its hold", field="charges")
@@ -215,6 +230,7 @@ _STEPS: dict[type[BudgetEvent], _Step] = dict(
         _step(BudgetExpired, _expired),
         _step(PopulationRetired, _retired),
         _step(PopulationUncovered, _uncovered),
+        _step(BlockOpened, _block_opened),
     )
 )
 

@@ -28,9 +28,11 @@ from kernel.ids import JobId
 from kernel.permit import Permit
 from privacy.budget.balances import Account, Standing, TrainerAccount, left
 from privacy.budget.fold import apply, opened
-from privacy.budget.populations import Budget, Population
+from privacy.budget.populations import Budget, Population, check_size
 from privacy.budget.reservations import (
     MOST_HOLDS,
+    MOST_HOMES,
+    SIDES,
     Block,
     BlockHold,
     BlockUse,
@@ -39,6 +41,7 @@ from privacy.budget.reservations import (
     by_block,
 )
 from privacy.events.budget import (
+    BlockOpened,
     BudgetCapped,
     BudgetChanged,
     BudgetCharged,
@@ -139,7 +142,7 @@ def limits(standing: Standing, requested: Mapping[Block, Rdp], permitted: Share)
     account, trainer = standing.account, _trainer_of(standing)
     cap = account.population.budget.part(trainer.share(permitted))
     found: list[Limit] = []
-    for block in sorted(requested, key=list(Block).index):
+    for block in sorted(requested, key=lambda block: (block.home, SIDES.index(block.at(1)))):
         own = NOTHING_LEFT if account.retired else left(cap, trainer.balance(block).committed)
         pairs = ((Scope.POPULATION, account.available(block)), (Scope.TRAINER, own))
         found += [Limit(scope=s, block=block, requested=requested[block], available=a) for s, a in pairs]
@@ -285,6 +288,24 @@ def cap_trainer(standing: Standing, share: Share) -> Change | None:
     return _change(standing, BudgetCapped(**_next(standing), principal=trainer.principal, share=share))
 
 
+def open_block(standing: Standing, public_size: int) -> Change:
+    """Open a further home block: units that first appear from here on are charged apart from those before.
+
+    Args:
+        standing: The account.
+        public_size: About how many units will be at home in it; coarse, and not more than the population's.
+
+    Raises:
+        InvalidError: The size is not coarse or above the population's.
+        ConflictError: The population is retired, or has as many home blocks as a ledger takes.
+    """
+    account = standing.account
+    if account.homes >= MOST_HOMES:
+        raise ConflictError(f"a population has at most {MOST_HOMES} home blocks", field="population")
+    check_size(public_size, most=account.population.public_size)
+    return _change(standing, BlockOpened(**_next(standing), home=account.homes + 1, public_size=public_size))
+
+
 def retire(standing: Standing) -> Change | None:
     """Take no more reservations. What is held may still be charged; nothing is reset, ever."""
     if standing.account.retired:
@@ -311,8 +332,10 @@ def _next(standing: Standing) -> dict[str, Any]:
 def _holds(account: Account, uses: Sequence[BlockUse]) -> tuple[BlockHold, ...]:
     whole(1, MOST_HOLDS, uses=len(uses))
     population = account.population
-    if not population.holdout_share.value and any(use.block is Block.HOLDOUT for use in uses):
+    if not population.holdout_share.value and any(use.block.at(1) is Block.HOLDOUT for use in uses):
         raise InvalidError("this population has no holdout", field="uses")
+    if any(use.block.home > account.homes for use in uses):
+        raise InvalidError("this population has no such home block", field="uses")
     return tuple(BlockHold.of(use, population.budget.order) for use in uses)
 
 

@@ -98,12 +98,7 @@ class Population(Record):
     larger_delta_reason: Commitment | None = None
 
     def __post_init__(self) -> None:
-        whole(1, LARGEST_SIZE, public_size=self.public_size)
-        if len(str(self.public_size).rstrip("0")) > _SIGNIFICANT:
-            raise InvalidError(
-                "declare a coarse `public_size` of at most two significant digits, such as 600 or 33000",
-                field="public_size",
-            )
+        check_size(self.public_size, most=LARGEST_SIZE)
         if self.holdout_share.value >= 1:
             raise InvalidError("`holdout_share` must leave units to train on: below 1", field="holdout_share")
         self._check_delta()
@@ -119,3 +114,13 @@ class Population(Record):
                 "`delta` must be at most 1e-6 and at most 1 / (100 public_size), or have the owner's written reason",
                 field="delta",
             )
+
+
+def check_size(public_size: int, *, most: int) -> None:
+    """Raise `InvalidError` unless a declared number of units is coarse, and not above `most`."""
+    whole(1, most, public_size=public_size)
+    if len(str(public_size).rstrip("0")) > _SIGNIFICANT:
+        raise InvalidError(
+            "declare a coarse `public_size` of at most two significant digits, such as 600 or 33000",
+            field="public_size",
+        )

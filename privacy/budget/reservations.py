@@ -7,33 +7,77 @@ Rules
 2. A hold covers every replay that a resume may need. What is charged is what was started, replays included, never more
    than the hold; in doubt it is the whole hold.
 3. A job has one reservation, for good. Asked again for the same, it gets the same; for anything else, a conflict.
+4. A unit has one home block, for good: the one that was open when it first appeared, on its side of the split. A job
+   that sees a unit's rows charges its home block: the block itself, or with `earlier` all earlier ones of its side too.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import ClassVar, Self
 
 from kernel.amounts import Rdp, Share
 from kernel.canonical import Digest
 from kernel.checks import whole
 from kernel.errors import InvalidError
 from kernel.events import Record
-from kernel.ids import DecisionId, GrantId, JobId, PopulationId, PrincipalId
+from kernel.ids import DecisionId, GrantId, JobId, PopulationId, PrincipalId, Slug
 from privacy.accounting.mechanisms import MechanismUse
 from privacy.accounting.price import price
 
 MOST_HOLDS = 64
+MOST_HOMES = 64
 LARGEST_RUN = 10**9
+_BLOCK = re.compile(r"(train|holdout)(?:/([1-9][0-9]?))?")
 
 
-class Block(StrEnum):
-    """A part of a population. A unit is in one block for good, so blocks compose in parallel."""
+class Block(Slug):
+    """A part of a population. A unit is in one block for good, so blocks compose in parallel.
 
-    TRAIN = "train"
-    HOLDOUT = "holdout"
+    Written `train` or `holdout`, the sides of the split, for the units of the first home block; `train/2` for those of
+    the second, and so on. Equal blocks are one object.
+    """
+
+    __slots__ = ()
+    TRAIN: ClassVar[Block]
+    HOLDOUT: ClassVar[Block]
+    _known: ClassVar[dict[str, Block]] = {}
+
+    def __new__(cls, value: str) -> Self:
+        """Validate the written form."""
+        known = cls._known.get(value) if isinstance(value, str) else None
+        if known is None:
+            found = _BLOCK.fullmatch(value) if isinstance(value, str) else None
+            if found is None or not 2 <= int(found[2] or 2) <= MOST_HOMES:
+                raise InvalidError(
+                    f"`block` must be train or holdout, or with /2 to /{MOST_HOMES} behind", field="block"
+                )
+            known = cls._known.setdefault(value, super().__new__(cls, value))
+        return known  # type: ignore[return-value]  # nobody subclasses it
+
+    @property
+    def value(self) -> str:
+        """The written form."""
+        return str(self)
+
+    @property
+    def home(self) -> int:
+        """The number of the home block, from 1."""
+        return int(self.partition("/")[2] or 1)
+
+    def at(self, home: int) -> Block:
+        """The same side of another home block."""
+        whole(1, MOST_HOMES, home=home)
+        side = self.partition("/")[0]
+        return Block(side if home == 1 else f"{side}/{home}")
+
+
+Block.TRAIN, Block.HOLDOUT = Block("train"), Block("holdout")
+SIDES = (Block.TRAIN, Block.HOLDOUT)
 
 
 class ReservationState(StrEnum):
@@ -59,42 +103,73 @@ LEGAL_MOVES: dict[ReservationState, frozenset[ReservationState]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class BlockUse(Record):
-    """A mechanism use and the block whose rows it sees."""
+class InBlocks(Record):
+    """What is about a block, or about it and every earlier one of its side.
+
+    Attributes:
+        block: The block, or the newest of several.
+        earlier: True for the earlier ones too; else absent.
+    """
 
     block: Block
-    mechanism: MechanismUse
+    earlier: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.earlier is not None and not (self.earlier and self.block.home > 1):
+            raise InvalidError("`earlier` is true, for a block that is not the first, or absent", field="earlier")
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """Every block, the first first."""
+        last = self.block.home
+        return tuple(self.block.at(home) for home in range(1 if self.earlier else last, last + 1))
 
 
 @dataclass(frozen=True, kw_only=True)
-class BlockHold(Record):
-    """What is held in a block for a mechanism use; `mechanism.times` is how often it may be started."""
+class BlockUse(InBlocks):
+    """A mechanism use and the blocks whose rows it sees."""
 
-    block: Block
+    mechanism: MechanismUse
+
+    def placed(self, home: int, *, alone: bool) -> BlockUse:
+        """The same use on the rows of a version that was sealed while a home block was open.
+
+        Args:
+            home: The block's number.
+            alone: Whether only the units whose home it is are seen, or whoever else is in the version too.
+        """
+        earlier = None if alone or home == 1 else True
+        return BlockUse(block=self.block.at(home), earlier=earlier, mechanism=self.mechanism)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockHold(InBlocks):
+    """What is held in each of its blocks for a mechanism use; `mechanism.times` is how often it may be started."""
+
     mechanism: MechanismUse
     price: Rdp
 
     @classmethod
     def of(cls, use: BlockUse, order: int) -> BlockHold:
         """Price a use at the population's order."""
-        return cls(block=use.block, mechanism=use.mechanism, price=price(use.mechanism, order=order))
+        priced = price(use.mechanism, order=order)
+        return cls(block=use.block, earlier=use.earlier, mechanism=use.mechanism, price=priced)
 
     def charge(self, times: int, order: int) -> BlockCharge:
         """The charge for starting the mechanism `times` times; raise `InvalidError` beyond what is held."""
         whole(0, self.mechanism.times, started=times)
         started = price(self.mechanism.repeated(times), order=order) if times else Rdp.zero()
-        return BlockCharge(block=self.block, times=times, price=started)
+        return BlockCharge(block=self.block, earlier=self.earlier, times=times, price=started)
 
     def charge_in_full(self) -> BlockCharge:
         """The whole hold as a charge."""
-        return BlockCharge(block=self.block, times=self.mechanism.times, price=self.price)
+        return BlockCharge(block=self.block, earlier=self.earlier, times=self.mechanism.times, price=self.price)
 
 
 @dataclass(frozen=True, kw_only=True)
-class BlockCharge(Record):
-    """What a hold turned into: how often its mechanism was started, and the price of that."""
+class BlockCharge(InBlocks):
+    """What a hold turned into, in each of its blocks: how often its mechanism was started, and the price of that."""
 
-    block: Block
     times: int
     price: Rdp
 
@@ -171,7 +246,8 @@ def by_block(parts: Iterable[BlockHold | BlockCharge]) -> dict[Block, Rdp]:
     """The sum of prices in each block that occurs."""
     sums: dict[Block, Rdp] = {}
     for part in parts:
-        sums[part.block] = sums.get(part.block, Rdp.zero()) + part.price
+        for block in part.blocks:
+            sums[block] = sums.get(block, Rdp.zero()) + part.price
     return sums
 
 

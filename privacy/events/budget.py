@@ -128,6 +128,15 @@ class PopulationUncovered(BudgetEvent):
     job: JobId | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class BlockOpened(BudgetEvent):
+    """Units that first appear from here on are at home in a new block, about so many of them by declaration."""
+
+    TYPE: ClassVar[str] = "block:opened"
+    home: int
+    public_size: int
+
+
 class Scope(StrEnum):
     """Whose limit it is."""
 
@@ -176,5 +185,6 @@ LEDGER_EVENTS: tuple[type[BudgetEvent], ...] = (
     BudgetExpired,
     PopulationRetired,
     PopulationUncovered,
+    BlockOpened,
 )
 BUDGET_EVENTS: tuple[type[Event], ...] = (*LEDGER_EVENTS, BudgetRefused)

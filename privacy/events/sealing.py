@@ -39,7 +39,10 @@ class VersionStaged(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class VersionSealed(Event):
-    """An upload was checked against its schema and sealed; it is the dataset's current version from here on."""
+    """An upload was checked against its schema and sealed; it is the dataset's current version from here on.
+
+    `home` is the home block that was open: units that had not appeared before are at home in it. Absent for the first.
+    """
 
     TYPE: ClassVar[str] = "version:sealed"
     version: VersionId
@@ -48,6 +51,7 @@ class VersionSealed(Event):
     manifest: Digest
     dek: DekId
     kek_version: int
+    home: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,9 +16,10 @@ from typing import Any, Self
 
 from kernel import canonical
 from kernel.amounts import Share
-from kernel.checks import text
+from kernel.checks import text, whole
 from kernel.errors import InvalidError
 from kernel.ids import DatasetId, PopulationId, TenantId, VersionId
+from privacy.budget.reservations import MOST_HOMES
 from privacy.ingest.formats import UploadFormat
 from privacy.schema import ColumnKind, TableSchema
 from privacy.units import PrivacyUnit
@@ -27,8 +28,29 @@ VERSION = 1
 LIMIT = 64 * 2**20
 _LONGEST_PATH = 4096
 _MEMBERS = {
-    "dataset", "format", "holdout_share", "output", "population", "schema", "staged", "tenant", "unit", "v", "version",
+    "dataset", "format", "holdout_share", "home", "homes", "output", "population", "schema", "staged", "tenant", "unit",
+    "v", "version",
 }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HomesFile:
+    """A population's map of home blocks, and the version with whose sealing it was written."""
+
+    path: str
+    version: VersionId
+
+    def __post_init__(self) -> None:
+        text(_LONGEST_PATH, homes=self.path)
+
+    @classmethod
+    def from_json(cls, body: Any) -> HomesFile | None:
+        """Read an assignment's member; nothing for the first version of a population."""
+        if body is None:
+            return None
+        if not isinstance(body, Mapping) or set(body) != {"path", "version"}:
+            raise InvalidError("`homes` has `path` and `version`", field="homes")
+        return cls(path=body["path"], version=VersionId(body["version"]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +65,8 @@ class IngestAssignment:
         unit: Who is protected.
         holdout_share: The part of the units that never trains.
         output: The folder to write into.
+        home: The home block that is open.
+        homes: The map of who is at home where; nothing for the first version of a population.
     """
 
     tenant: TenantId
@@ -55,8 +79,11 @@ class IngestAssignment:
     unit: PrivacyUnit
     holdout_share: Share
     output: str
+    home: int = 1
+    homes: HomesFile | None = None
 
     def __post_init__(self) -> None:
+        whole(1, MOST_HOMES, home=self.home)
         text(_LONGEST_PATH, staged=self.staged)
         text(_LONGEST_PATH, output=self.output)
         if self.holdout_share.value >= 1:
@@ -71,6 +98,8 @@ class IngestAssignment:
                 "dataset": self.dataset,
                 "format": self.format.to_json(),
                 "holdout_share": str(self.holdout_share),
+                "home": self.home,
+                "homes": None if self.homes is None else {"path": self.homes.path, "version": self.homes.version},
                 "output": self.output,
                 "population": self.population,
                 "schema": self.schema.to_json(),
@@ -88,7 +117,8 @@ class IngestAssignment:
         body = canonical.decode(data, limit=LIMIT)
         if not isinstance(body, Mapping) or set(body) != _MEMBERS or body["v"] != VERSION:
             raise InvalidError("an ingest assignment has exactly the members of its version", field="assignment")
-        return cls(**_identifiers(body), **_declared(body), staged=body["staged"], output=body["output"])
+        files = {"staged": body["staged"], "output": body["output"], "homes": HomesFile.from_json(body["homes"])}
+        return cls(**_identifiers(body), **_declared(body), **files, home=body["home"])
 
 
 def _identifiers(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from kernel.amounts import Share
 from privacy.ingest.fingerprints import FINGERPRINT_BYTES, MAGIC
+from privacy.ingest.homes import Homes
 from privacy.ingest.identity import Bytes, Hashes, holdout
 from privacy.ingest.spill import BUCKETS, Spill
 from privacy.sealing.chunked import ChunkedWriter
@@ -36,6 +37,10 @@ class Side(IntEnum):
     DROPPED = 0
     TRAIN = 1
     HOLDOUT = 2
+
+
+EARLIER = 2
+"""Added to the side of a row whose unit is at home in an earlier block."""
 
 
 class RowChoice:
@@ -57,13 +62,13 @@ class RowChoice:
         self._rows += len(units)
         self._spill.add((units >> np.uint64(56)).astype(np.uint8), np.stack([units, choices, rows], axis=1))
 
-    def sides(self, share: Share) -> Sides:
-        """Where each row of the file goes: dropped, trains, or is held out."""
+    def sides(self, share: Share, homes: Homes) -> Sides:
+        """Where each row of the file goes: dropped, trains, or is held out; `EARLIER` on top of the last two."""
         self._spill.finish()
         sides = np.full(self._rows, Side.DROPPED, dtype=np.uint8)
         for bucket in range(BUCKETS):
             best = self._of_bucket(bucket)
-            sides[best[:, _ROW].astype(np.int64)] = np.where(holdout(best[:, _UNIT], share), Side.HOLDOUT, Side.TRAIN)
+            sides[best[:, _ROW].astype(np.int64)] = sides_of(best[:, _UNIT], share, homes)
         self._spill.close()
         return sides
 
@@ -88,6 +93,13 @@ class RowChoice:
         lengths = np.diff(np.append(begins, len(units)))
         places = np.arange(len(units)) - np.repeat(begins, lengths)
         return ordered[places < self._most]
+
+
+def sides_of(units: Hashes, share: Share, homes: Homes) -> Sides:
+    """The side of each unit, with `EARLIER` on top where it is at home in an earlier block."""
+    sides = np.where(holdout(units, share), Side.HOLDOUT, Side.TRAIN).astype(np.uint8)
+    sides[homes.earlier(units)] += EARLIER
+    return sides
 
 
 class FingerprintList:

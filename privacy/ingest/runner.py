@@ -5,7 +5,8 @@ Rules
 1. Nothing is sent but `sealed` with digests of ciphertext, or `refused` with places and rules.
 2. Where the unit is a column the file is read twice: once to check it and to choose each unit's rows, once to write
    them. The second look is at the same authenticated bytes.
-3. Memory does not grow with the file, except by one byte for each row and a share of the hashes.
+3. Memory does not grow with the file, except by one byte for each row and a share of the hashes; nor with the
+   population, except by ten bytes for each unit from its second home block on.
 
 Form: docs/formats/ingest-request.md.
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +24,12 @@ from kernel import canonical
 from kernel.canonical import Digest
 from kernel.errors import InvalidError
 from privacy.ingest.assignment import LIMIT, IngestAssignment
-from privacy.ingest.bound import FingerprintList, RowChoice, Side, Sides
+from privacy.ingest.bound import FingerprintList, RowChoice, Sides, sides_of
 from privacy.ingest.findings import Findings, RefusedError
 from privacy.ingest.fingerprints import fingerprints_context
 from privacy.ingest.formats import Problem, Rule
-from privacy.ingest.identity import Identities, holdout
+from privacy.ingest.homes import HomeMap, Homes, homes_context, homes_key
+from privacy.ingest.identity import Identities
 from privacy.ingest.parts import SplitWriter
 from privacy.ingest.readers import open_records
 from privacy.ingest.validate import Validator, sealed_schema
@@ -36,7 +39,7 @@ from privacy.sealing.deks import KEY_BYTES, Label, subkey
 from privacy.sealing.manifest import Part
 from privacy.sealing.secret import SecretBytes
 
-FINGERPRINTS = "fingerprints"
+FINGERPRINTS, HOMES = "fingerprints", "homes"
 _KEYS = 4
 
 
@@ -56,17 +59,30 @@ def main(channel: Channel, request: Mapping[str, Any]) -> None:
     channel.send({"m": "ready-for-key"})
     with _keys(_expect(channel, "key", _KEYS * KEY_BYTES)) as keys:
         try:
-            parts, fingerprints = Sealing(assignment, *keys).run()
+            written = Sealing(assignment, *keys).run()
         except RefusedError as refused:
             problems, more = refused.problems, refused.more
         except MemoryError:
             problems, more = (Problem(None, None, Rule.TOO_MUCH_MEMORY),), False
         else:
-            body: dict[str, Any] = {"fingerprints": fingerprints, "parts": [part.to_json() for part in parts]}
-            channel.send({"m": "sealed"}, canonical.encode(body))
+            channel.send({"m": "sealed"}, canonical.encode(written.to_json()))
             return
-    body = {"more": more, "problems": [problem.to_json() for problem in problems]}
+    body: dict[str, Any] = {"more": more, "problems": [problem.to_json() for problem in problems]}
     channel.send({"m": "refused"}, canonical.encode(body))
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What lies in the output folder: parts, and the digests of the fingerprints and of the map of home blocks."""
+
+    parts: Sequence[Part]
+    fingerprints: Digest
+    homes: Digest
+
+    def to_json(self) -> dict[str, Any]:
+        """Encode as docs/formats/ingest-request.md says."""
+        parts = [part.to_json() for part in self.parts]
+        return {"fingerprints": self.fingerprints, "homes": self.homes, "parts": parts}
 
 
 class Sealing:
@@ -93,47 +109,55 @@ class Sealing:
         self._output = Path(assignment.output)
         self._identities = Identities(assignment.schema, assignment.unit, population, tenant)
         self._fingerprints = FingerprintList(self._output / "spill-fingerprints")
+        self._homes_key = homes_key(population)
 
-    def run(self) -> tuple[Sequence[Part], Digest]:
-        """Check and write everything; return the parts, and the digest of the list of fingerprints.
+    def run(self) -> Written:
+        """Check and write everything.
 
         Raises:
             RefusedError: Something is wrong with the upload.
-            CorruptError: It was altered since it was staged.
+            CorruptError: It, or the map of home blocks, was altered since it was stored.
         """
-        sides = None if self._assignment.unit.column is None else self._chosen()
-        with SplitWriter(self._assignment, sealed_schema(self._assignment.schema), self._version) as writer:
-            if sides is None:
-                self._write_all(writer)
-            else:
-                self._write_chosen(writer, sides)
-            parts = writer.finish()
-        return parts, self._write_fingerprints()
+        with self._known_homes() as known:
+            homes = Homes(known, self._assignment.home, self._output / "spill-homes")
+            sides = None if self._assignment.unit.column is None else self._chosen(homes)
+            with SplitWriter(self._assignment, sealed_schema(self._assignment.schema), self._version) as writer:
+                if sides is None:
+                    self._write_all(writer, homes)
+                else:
+                    self._write_chosen(writer, sides)
+                parts = writer.finish()
+            return Written(parts, self._write_fingerprints(), self._write_homes(homes))
 
-    def _chosen(self) -> Sides:
+    def _known_homes(self) -> HomeMap:
+        of, known = self._assignment, self._assignment.homes
+        path = None if known is None else Path(known.path)
+        return HomeMap(path, self._homes_key, homes_context(of.tenant, of.version if known is None else known.version))
+
+    def _chosen(self, homes: Homes) -> Sides:
         """Read the file once, to choose the rows of each unit."""
         choice = RowChoice(self._assignment.unit.rows_per_unit, self._output / "spill-rows")
         for batch in self._batches():
             units, fingerprints = self._identities.of(batch)
             choice.add(units, self._identities.choices(batch))
             self._fingerprints.add(fingerprints)
-        return choice.sides(self._assignment.holdout_share)
+            homes.add(units)
+        return choice.sides(self._assignment.holdout_share, homes)
 
     def _write_chosen(self, writer: SplitWriter, sides: Sides) -> None:
         """Read the file again and write the chosen rows."""
         first = 0
         for batch in self._batches():
-            of_batch = sides[first : first + batch.num_rows]
+            writer.write(batch, sides[first : first + batch.num_rows])
             first += batch.num_rows
-            writer.write(batch, train=of_batch == Side.TRAIN, holdout=of_batch == Side.HOLDOUT)
 
-    def _write_all(self, writer: SplitWriter) -> None:
+    def _write_all(self, writer: SplitWriter, homes: Homes) -> None:
         """Read the file once and write every row: each is a unit."""
         for batch in self._batches():
             units, fingerprints = self._identities.of(batch)
             self._fingerprints.add(fingerprints)
-            held_out = holdout(units, self._assignment.holdout_share)
-            writer.write(batch, train=~held_out, holdout=held_out)
+            homes.add(units)
+            writer.write(batch, sides_of(units, self._assignment.holdout_share, homes))
 
     def _batches(self) -> Iterator[Any]:
         """The upload's rows as record batches of the sealed types; refuses the file once all problems are known."""
@@ -157,6 +181,13 @@ class Sealing:
         context = fingerprints_context(self._assignment.tenant, self._assignment.version)
         with path.open("xb") as sink, ChunkedWriter(sink, subkey(self._version, Label.BLOB), context) as writer:
             self._fingerprints.write(writer)
+        return _digest_of(path)
+
+    def _write_homes(self, homes: Homes) -> Digest:
+        path = self._output / HOMES
+        context = homes_context(self._assignment.tenant, self._assignment.version)
+        with path.open("xb") as sink, ChunkedWriter(sink, self._homes_key, context) as writer:
+            homes.write(writer)
         return _digest_of(path)
 
 

@@ -26,7 +26,7 @@ from kernel.events import Parameter, Record
 from kernel.ids import ApprovalId, DatasetId, DecisionId, JobId, PopulationId, ReleaseId, Slug, TenantId, VersionId
 from kernel.signing import Envelope, PublicKey, Signer, open_envelope, sign_envelope
 from privacy.accounting.mechanisms import MechanismUse
-from privacy.budget.reservations import Block
+from privacy.budget.reservations import InBlocks
 from privacy.release.settlement import Settlement
 from privacy.selftest.report import CONFIDENCE, METHOD, Check, SelfTest, bound_at, gaussian_bound_at
 from privacy.units import Adjacency
@@ -89,10 +89,9 @@ class ModelFacts(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChargedMechanism(Record):
+class ChargedMechanism(InBlocks):
     """One mechanism use, with the number of times that was charged, and whose rows it read."""
 
-    block: Block
     mechanism: MechanismUse
 
 

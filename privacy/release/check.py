@@ -42,7 +42,8 @@ def charged_by_block(predicate: Predicate) -> dict[Block, Rdp]:
     sums: dict[Block, Rdp] = {}
     for part in predicate.mechanisms:
         ours = price(part.mechanism, order=predicate.guarantee.order)
-        sums[part.block] = sums.get(part.block, Rdp.zero()) + ours
+        for block in part.blocks:
+            sums[block] = sums.get(block, Rdp.zero()) + ours
     return sums
 
 

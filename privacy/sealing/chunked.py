@@ -48,6 +48,7 @@ class BlobKind(StrEnum):
     UPLOAD = "upload"
     MANIFEST = "manifest"
     FINGERPRINTS = "fingerprints"
+    HOMES = "homes"
     SAVEPOINT = "savepoint"
     RELEASE = "release"
 

@@ -31,7 +31,8 @@ from privacy.units import PrivacyUnit
 MANIFEST_LIMIT = 16 * 2**20
 MOST_PARTS = 100_000
 SALT_BYTES = 32
-_PART_NAME = re.compile(r"(train|holdout)-[0-9]{5}")
+_PART_NAME = re.compile(r"(train|holdout)(-earlier)?-[0-9]{5}")
+_NAMES = "must be train-NNNNN or holdout-NNNNN, or with earlier- before the number"
 _SALT = re.compile(r"[0-9a-f]{64}")
 
 
@@ -40,6 +41,11 @@ class Split(StrEnum):
 
     TRAIN = "train"
     HOLDOUT = "holdout"
+
+
+def is_earlier(name: str) -> bool:
+    """Whether a part of this name has the units of earlier home blocks."""
+    return "-earlier-" in name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,15 +58,23 @@ class PartAddress:
     name: Slug
 
     def __post_init__(self) -> None:
-        matching(_PART_NAME, "must be train-NNNNN or holdout-NNNNN", name=self.name)
+        matching(_PART_NAME, _NAMES, name=self.name)
 
     @classmethod
     def numbered(
-        cls, tenant: TenantId, dataset: DatasetId, version: VersionId, split: Split, number: int
+        cls,
+        tenant: TenantId,
+        dataset: DatasetId,
+        version: VersionId,
+        split: Split,
+        number: int,
+        *,
+        earlier: bool = False,
     ) -> PartAddress:
-        """The address of the `number`-th part of a split, from 0."""
+        """The address of the `number`-th part of a split, from 0; `earlier` for units of earlier home blocks."""
         whole(0, MOST_PARTS - 1, number=number)
-        return cls(tenant=tenant, dataset=dataset, version=version, name=Slug(f"{split.value}-{number:05d}"))
+        side = f"{split.value}-earlier" if earlier else split.value
+        return cls(tenant=tenant, dataset=dataset, version=version, name=Slug(f"{side}-{number:05d}"))
 
     @property
     def split(self) -> Split:
@@ -85,11 +99,16 @@ class Part:
     aad: str
 
     def __post_init__(self) -> None:
-        matching(_PART_NAME, "must be train-NNNNN or holdout-NNNNN", name=self.name)
+        matching(_PART_NAME, _NAMES, name=self.name)
         whole(0, LARGEST_INTEGER, rows=self.rows)
         whole(1, LARGEST_INTEGER, bytes=self.bytes)
         if not self.name.startswith(f"{self.split.value}-") or not self.aad.endswith(f"/{self.name}"):
             raise InvalidError("a part's `name` must agree with its `split` and its `aad`", field="parts")
+
+    @property
+    def earlier(self) -> bool:
+        """Whether its units are at home in an earlier block than the one that was open."""
+        return is_earlier(self.name)
 
     def to_json(self) -> dict[str, Any]:
         """Encode."""

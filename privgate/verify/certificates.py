@@ -251,7 +251,7 @@ class _Reader:
 
 def _charged(reservation: Reservation) -> tuple[ChargedMechanism, ...]:
     return tuple(
-        ChargedMechanism(block=hold.block, mechanism=hold.mechanism.repeated(charge.times))
+        ChargedMechanism(block=hold.block, earlier=hold.earlier, mechanism=hold.mechanism.repeated(charge.times))
         for hold, charge in zip(reservation.holds, reservation.charges, strict=True)
         if charge.times
     )

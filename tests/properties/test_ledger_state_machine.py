@@ -19,7 +19,7 @@ from privacy.accounting.rdp import capacity
 from privacy.budget import ledger
 from privacy.budget.fold import fold
 from privacy.budget.ledger import Change, Exhausted, Reserved
-from privacy.budget.reservations import Block, BlockUse
+from privacy.budget.reservations import SIDES, Block, BlockUse
 from privacy.replay import replay
 from tests.support.budgets import NOW, SOON, Book, counts, fresh, permit, population, posted, pure, training
 
@@ -28,7 +28,7 @@ uses = st.lists(
     st.one_of(
         st.builds(training, st.sampled_from(["3", "5", "9", "30"]), st.integers(1, 300)),
         st.builds(counts, st.sampled_from(["2", "6", "20"]), st.integers(1, 5)),
-        st.builds(pure, st.sampled_from(["0.05", "0.4"]), st.integers(1, 4), st.sampled_from(Block)),
+        st.builds(pure, st.sampled_from(["0.05", "0.4"]), st.integers(1, 4), st.sampled_from(SIDES)),
     ),
     min_size=1,
     max_size=3,
@@ -152,7 +152,7 @@ class LedgerMachine(RuleBasedStateMachine):
             wanted = int(capacity(epsilon, self.delta, self.order).value * GRID)
         except InvalidError:
             wanted = -1
-        legal = wanted >= max(self.total(block) for block in Block) and wanted > 0
+        legal = wanted >= max(self.total(block) for block in SIDES) and wanted > 0
         self.expect(lambda: ledger.change_budget(self.book.standing(), epsilon), legal)
         if legal:
             self.capacity = wanted
@@ -174,7 +174,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def balances_are_the_models(self) -> None:
         """Balances equal the model's sums to the last billionth, and stay within the capacity."""
         account = self.book.state.account
-        for block in Block:
+        for block in SIDES:
             committed = int(account.balance(block).committed.value * GRID)
             assert committed == self.total(block) <= self.capacity
             for principal in self.trainers:

@@ -13,7 +13,7 @@ from kernel import canonical
 from kernel.amounts import Share
 from kernel.errors import PrivgateError
 from kernel.ids import DatasetId, PopulationId, TenantId, VersionId
-from privacy.ingest.assignment import IngestAssignment
+from privacy.ingest.assignment import HomesFile, IngestAssignment
 from privacy.ingest.fingerprints import read_fingerprints
 from privacy.ingest.formats import Problem, Rule, UploadFormat
 from privacy.sandbox.endings import Ending, Usage
@@ -137,7 +137,7 @@ def ingest_here(folder: Path, *arguments: Any, keys: Sequence[bytes] = KEYS, **o
 
     assignment = staged(folder, *arguments, keys=keys, **options)
     try:
-        parts, _ = Sealing(assignment, *map(SecretBytes, keys)).run()
+        parts = Sealing(assignment, *map(SecretBytes, keys)).run().parts
     except RefusedError as refused:
         return Refused(refused.problems, refused.more)
     return _read_back(Path(assignment.output), list(parts), keys, None)
@@ -152,6 +152,8 @@ def staged(
     unit: PrivacyUnit = RECORD,
     holdout: str = "0",
     keys: Sequence[bytes] = KEYS,
+    home: int = 1,
+    homes: HomesFile | None = None,
     **options: Any,
 ) -> IngestAssignment:
     """Encrypt an upload as the gateway stages it; return what a child would be told."""
@@ -165,14 +167,16 @@ def staged(
     return IngestAssignment(
         tenant=TENANT, dataset=DATASET, version=VERSION, population=POPULATION, staged=str(place / "staged"),
         format=UploadFormat.of(form, **options), schema=declared, unit=unit, holdout_share=Share.parse(holdout),
-        output=str(output),
+        output=str(output), home=home, homes=homes,
     )  # fmt: skip
 
 
 def _read_back(output: Path, parts: list[Part], keys: Sequence[bytes], usage: Usage | None) -> Sealed:
     with (output / "fingerprints").open("rb") as file:
         marks = list(read_fingerprints(file, SecretBytes(keys[1]), TENANT, VERSION))
-    assert sorted(path.name for path in output.iterdir()) == sorted([*(part.name for part in parts), "fingerprints"])
+    assert sorted(path.name for path in output.iterdir()) == sorted(
+        [*(part.name for part in parts), "fingerprints", "homes"]
+    )
     return Sealed(output, parts, marks, usage, keys[1])
 
 

@@ -90,7 +90,7 @@ class SqlLedger:
         if change.before is None:
             self._create(after.account)
         else:
-            self._move(change.before.account.ledger_seq, after.account)
+            self._move(change.before.account, after.account)
         row = {
             "population": event.population,
             "ledger_seq": event.ledger_seq,
@@ -164,16 +164,18 @@ class SqlLedger:
             raise ConflictError("this population exists already", field="population") from None
         self._connection.execute(insert(budget_block), _blocks(account))
 
-    def _move(self, before: int, account: Account) -> None:
+    def _move(self, before: Account, account: Account) -> None:
         whose = account.population.id
-        row = {"whose": whose, "before": before, "now": account.ledger_seq, "written": _written(account)}
+        row = {"whose": whose, "before": before.ledger_seq, "now": account.ledger_seq, "written": _written(account)}
         if self._connection.execute(_MOVE_ACCOUNT, row).rowcount != 1:
             raise StaleError("the ledger has moved on since it was read; read it again", field="population")
         moved = [
             {"whose": whose, "place": block["block"], "total": block["committed"], "most": block["capacity"]}
-            for block in _blocks(account)
+            for block in _blocks(account)[: len(before.balances)]
         ]
         self._connection.execute(_MOVE_BLOCK, moved)
+        if opened := _blocks(account)[len(before.balances) :]:
+            self._connection.execute(insert(budget_block), opened)
 
     def _put_trainer(self, trainer: TrainerAccount) -> None:
         key = {"whose": trainer.population, "who": trainer.principal}

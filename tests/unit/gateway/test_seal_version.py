@@ -11,7 +11,7 @@ import pytest
 
 from gateway.launchers import ingest
 from gateway.records import TaskState, VersionState
-from gateway.services.seal_version import FINGERPRINTS, SealedFiles, Staged
+from gateway.services.seal_version import FINGERPRINTS, HOMES, SealedFiles, Staged
 from gateway.wiring import build
 from gateway.worker import MOST_IN_VAIN
 from kernel.canonical import Digest
@@ -73,7 +73,7 @@ def _other_content(file: Path, _: Path) -> None:
     file.write_bytes(b"not what was named")
 
 
-@pytest.mark.parametrize("name", ["train-00000", FINGERPRINTS])
+@pytest.mark.parametrize("name", ["train-00000", FINGERPRINTS, HOMES])
 @pytest.mark.parametrize("write", [_link, _pipe, _folder, _nothing, _other_content])
 def test_a_child_that_names_what_it_did_not_write_is_refused_at_once(
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Write, name: str
@@ -84,7 +84,7 @@ def test_a_child_that_names_what_it_did_not_write_is_refused_at_once(
 
     def lie(_: object, staged: Staged, *rest: object) -> SealedFiles:
         output = next(path for path in rest if isinstance(path, Path))
-        for file in ("train-00000", FINGERPRINTS):
+        for file in ("train-00000", FINGERPRINTS, HOMES):
             (write if file == name else _honest)(output / file, secret)
         of = staged.version
         address = PartAddress.numbered(of.tenant, of.dataset, of.id, Split.TRAIN, 0)
@@ -96,13 +96,13 @@ def test_a_child_that_names_what_it_did_not_write_is_refused_at_once(
             rows=1,
             split=Split.TRAIN,
         )
-        return SealedFiles(output, (part,), Digest.of(SECRET))
+        return SealedFiles(output, (part,), Digest.of(SECRET), Digest.of(SECRET))
 
     monkeypatch.setattr(ingest, "_in_child", lie)
     assert stage.worker.step() is True
     assert ended(stage) == REFUSED
     stored = [path.read_bytes() for path in (stage.place.folder / "home" / "blobs").rglob("*") if path.is_file()]
-    assert (SECRET in stored) is (name == FINGERPRINTS)  # what was stored before is named by nothing
+    assert (SECRET in stored) is (name in (FINGERPRINTS, HOMES))  # what was stored before is named by nothing
     assert stage.worker.step() is False
 
 

@@ -37,6 +37,8 @@ def every_event() -> list[Any]:
         )
     )
     book.spend(training(), counts())
+    book.keep(ledger.open_block(book.standing(), 200))
+    book.hold(training().placed(2, alone=False))
     book.keep(ledger.void(book.standing(job=book.hold(training()))))
     job = book.hold(training())
     expired = book.state.reservations[job].expires_at

@@ -241,7 +241,7 @@ def test_what_the_child_writes_shows_no_value(tmp_path: Path) -> None:
     secret = b"Zaphod-4711-Beeblebrox"
     answer = sealed(tmp_path, b"mrn,day\n" + secret + b",1\n", VISITS, unit=by("mrn"), holdout="0.5")
     files = {path.name: path.read_bytes() for path in answer.folder.iterdir()}
-    assert files.keys() == {"train-00000", "holdout-00000", "fingerprints"}
+    assert files.keys() == {"train-00000", "holdout-00000", "fingerprints", "homes"}
     assert [name for name, content in files.items() if secret in content] == []
 
 
