@@ -8,8 +8,7 @@ Rules
    every part must be byte for byte the one it names.
 3. The answer to a frame is given after the commit that it stands for.
 4. Whatever happens in the child, the worker learns one of: finished, cancelled, died.
-5. A result is read as what a hostile program wrote: weights of this very graph, or an evaluation of this very plan,
-   and not a byte beside.
+5. A result is read as what a hostile program wrote. What it must look like, the job's kind says (`launchers.runs`).
 """
 
 from __future__ import annotations
@@ -21,39 +20,30 @@ from pathlib import Path
 from typing import Any
 
 from gateway.launchers.parts import listed_parts, verify_parts
-from gateway.records import JobRecord, TaskRecord
+from gateway.launchers.runs import RUNS, Declarations, Run
+from gateway.records import TaskRecord
 from gateway.services import run_job
 from gateway.services.certify import SecondOpinion
 from gateway.services.collaborators import Collaborators
-from gateway.services.job_facts import read_plan, training_spec_of
 from gateway.services.owner_facts import read_manifest
-from gateway.services.release_desk import open_artifact
 from gateway.services.run_job import Opened, Steps
-from gateway.unit_of_work import Reading
 from kernel.amounts import Delta
 from kernel.errors import CorruptError, PrivgateError, StaleError
 from kernel.ids import JobId
 from privacy.accounting.mechanisms import MechanismUse
-from privacy.evaluation.report import read_evaluation
-from privacy.graph.spec import ModelGraph
-from privacy.graph.weights import pack_weights, unpack_weights
-from privacy.jobs.assignment import EvaluationAssignment, PartFile, Table, TrainingAssignment
-from privacy.jobs.model import initial_of
-from privacy.jobs.plan import EvaluationPlan, Plan, TrainingPlan
-from privacy.jobs.spec import TrainingSpec
+from privacy.jobs.assignment import PartFile, Role
+from privacy.jobs.kinds import kind_named
+from privacy.jobs.plan import Plan, block_of, read_plan
+from privacy.jobs.spec import JobKind
 from privacy.sandbox.frames import Channel
 from privacy.sandbox.limits import Level, Limits
 from privacy.sandbox.spawn import spawn
 from privacy.schema import TableSchema
-from privacy.sealing.deks import expand
 from privacy.sealing.manifest import Split
-from privacy.sealing.stores import BlobPath
-from privacy.selftest.claims import Claims
-from privacy.selftest.report import REHEARSED, Check, SelfTest, failed, judge, require_whole
+from privacy.selftest.report import REHEARSED, Check, SelfTest
 from privacy.units import PrivacyUnit
 
 LARGEST_BODY = 128 * 2**20
-JOB_KEY = b"privgate/job-key/v1\x00"
 ROUGH = 10
 
 Opinion = Callable[[tuple[MechanismUse, ...], int, Delta], SecondOpinion]
@@ -107,12 +97,11 @@ End = Finished | SelfTestFailed | Cancelled | Died
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    job: JobRecord
     plan: Plan
-    graph: ModelGraph
-    assignment: bytes
+    role: Role
+    split: Split
     parts: tuple[PartFile, ...]
-    steps: int
+    run: Run
 
 
 def run_in_child(on: Collaborators, task: TaskRecord, confinement: Confinement, opinion: Opinion) -> End:
@@ -131,12 +120,14 @@ def run_in_child(on: Collaborators, task: TaskRecord, confinement: Confinement, 
 
 
 def _converse(on: Collaborators, task: TaskRecord, confinement: Confinement, prepared: _Prepared) -> End:
-    role = "train" if isinstance(prepared.plan, TrainingPlan) else "evaluate"
+    run = prepared.run
     readable = [Path(part.path) for part in prepared.parts]
     opened: Opened | None = None
     try:
-        with spawn(role, limits=confinement.job, readable=readable, minimum=confinement.minimum) as child:
-            child.channel.send({"m": "assignment"}, prepared.assignment)
+        with spawn(
+            prepared.role.value, limits=confinement.job, readable=readable, minimum=confinement.minimum
+        ) as child:
+            child.channel.send({"m": "assignment"}, run.assignment)
             if (unmet := _unmet(child.channel)) is not None:
                 return Died(touched=False, rehearsal=unmet)
             opened = run_job.open_envelope(on, task)
@@ -147,30 +138,14 @@ def _converse(on: Collaborators, task: TaskRecord, confinement: Confinement, pre
             result = _Dialogue(on, task, opened, prepared, child.channel).result()
             if result is None:
                 return Cancelled()
-            _check_form(prepared, result.artifact)
-            self_test = _read_self_test(prepared, result.self_test)
+            run.require_form(result.artifact)
+            self_test = run.read_self_test(result.self_test)
     except StaleError:
         raise
     except (PrivgateError, OSError):
         return Died(touched=opened is not None)
-    return _judged(prepared.plan, Finished(opened, result.artifact, self_test))
-
-
-def _read_self_test(prepared: _Prepared, written: Any) -> SelfTest | None:
-    """Read a training's self-test; raise `PrivgateError` if it is missing, malformed or where none belongs."""
-    if isinstance(prepared.plan, TrainingPlan):
-        return require_whole(SelfTest.from_fields(written), prepared.steps - prepared.job.savepoint_step)
-    if written is not None:
-        raise CorruptError("an evaluation has no self-test")
-    return None
-
-
-def _judged(plan: Plan, finished: Finished) -> End:
-    """The verdict on a self-test, from its figures; the child tells none."""
-    if not isinstance(plan, TrainingPlan) or finished.self_test is None:
-        return finished
-    checks = failed(judge(finished.self_test, Claims.of(plan), plan.uses()))
-    return SelfTestFailed(checks) if checks else finished
+    checks = run.failed_checks(self_test)
+    return SelfTestFailed(checks) if checks else Finished(opened, result.artifact, self_test)
 
 
 def _prepare(on: Collaborators, job_id: JobId, spool: Path) -> _Prepared:
@@ -182,59 +157,21 @@ def _prepare(on: Collaborators, job_id: JobId, spool: Path) -> _Prepared:
         if reservation is None:
             raise CorruptError("a queued job has no reservation")
         version = reading.versions.get(dataset=job.dataset, manifest_digest=reservation.manifest)
-        training = isinstance(plan, TrainingPlan)
-        spec = TrainingSpec.from_json(job.spec) if training else _spec_of(plan, reading, job)
-    split = Split.TRAIN if training else Split.HOLDOUT
-    schema, parts = TableSchema.from_json(dataset.schema), listed_parts(on.blobs, version, split, spool)
-    unit = PrivacyUnit.from_json(dataset.unit)
-    table = Table(features=spec.features, schema=schema, unit=unit, parts=parts)
-    graph = spec.model_graph(schema).graph
-    assignment: TrainingAssignment | EvaluationAssignment
-    if isinstance(plan, TrainingPlan):
-        assignment = TrainingAssignment(
-            tenant=job.tenant,
-            job=job.id,
-            plan=plan,
-            graph=graph,
-            table=table,
-            initial=initial_of(spec.model),
-            savepoint=job.savepoint_step,
-            attempt=job.attempts + 1,
-            started=job.steps_started,
+        split = Split(block_of(plan).value)
+        declared = Declarations(
+            job=job,
+            schema=TableSchema.from_json(dataset.schema),
+            unit=PrivacyUnit.from_json(dataset.unit),
+            parts=listed_parts(on.blobs, version, split, spool),
         )
-        return _Prepared(job, plan, graph, assignment.to_bytes(), parts, plan.recipe.steps)
-    assignment = EvaluationAssignment(tenant=job.tenant, job=job.id, plan=plan, graph=graph, table=table)
-    return _Prepared(job, plan, graph, assignment.to_bytes(), parts, 1)
-
-
-def _spec_of(plan: Plan, reading: Reading, job: JobRecord) -> TrainingSpec:
-    assert isinstance(plan, EvaluationPlan)
-    return training_spec_of(reading, job.tenant, plan.release)
+        run = RUNS[JobKind(job.kind)](reading, declared)
+    return _Prepared(plan, kind_named(job.kind).role, split, declared.parts, run)
 
 
 def _key_body(on: Collaborators, opened: Opened, prepared: _Prepared) -> bytes:
-    """What follows the point of no return: keys, then the savepoint or the released weights."""
-    manifest = read_manifest(on, opened.version, opened.key)
-    split = Split.TRAIN if isinstance(prepared.plan, TrainingPlan) else Split.HOLDOUT
-    verify_parts(manifest, split, prepared.parts)
-    if isinstance(prepared.plan, EvaluationPlan):
-        return opened.key.reveal() + _weights(on, prepared.plan)
-    job_key = expand(opened.key, JOB_KEY + opened.job.id.encode("ascii"))
-    return opened.key.reveal() + job_key + _savepoint(on, prepared.job)
-
-
-def _weights(on: Collaborators, plan: EvaluationPlan) -> bytes:
-    with on.database.read() as reading:
-        release = reading.releases.get(id=plan.release)
-        wrapped = reading.deks.get(release.artifact_dek)
-    return open_artifact(on, release, wrapped)
-
-
-def _savepoint(on: Collaborators, job: JobRecord) -> bytes:
-    if job.savepoint_blob is None:
-        return b""
-    with on.blobs.open(BlobPath(job.savepoint_blob)) as blob:
-        return blob.read()
+    """What follows the point of no return: the data key, and what the kind of job needs besides."""
+    verify_parts(read_manifest(on, opened.version, opened.key), prepared.split, prepared.parts)
+    return opened.key.reveal() + prepared.run.after_key(on, opened)
 
 
 def _unmet(channel: Channel) -> Check | None:
@@ -253,14 +190,6 @@ def _unmet(channel: Channel) -> Check | None:
     return None
 
 
-def _check_form(prepared: _Prepared, artifact: bytes) -> None:
-    """Return if this is the result of such a job, written in the one way; raise `PrivgateError` otherwise."""
-    if isinstance(prepared.plan, EvaluationPlan):
-        read_evaluation(prepared.plan, artifact)
-    elif pack_weights(prepared.graph, unpack_weights(prepared.graph, artifact)) != artifact:
-        raise CorruptError("a child's result is not written as weights are")
-
-
 @dataclass(frozen=True, slots=True)
 class _Result:
     artifact: bytes
@@ -275,8 +204,7 @@ class _Dialogue:
     ) -> None:
         self._on, self._task, self._opened = on, task, opened
         self._channel = channel
-        self._total = prepared.steps
-        self._upto = prepared.job.savepoint_step if isinstance(prepared.plan, TrainingPlan) else 0
+        self._upto, self._total = prepared.run.first, prepared.run.steps
 
     def result(self) -> _Result | None:
         """Answer the child until its result; nothing if it was told to stop because of a cancellation."""

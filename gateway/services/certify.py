@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, Context
 
 from gateway.records import JobRecord, VersionRecord
+from gateway.services.certified_facts import engine_facts, model_facts
 from gateway.services.collaborators import Collaborators
 from gateway.unit_of_work import Work
 from kernel.amounts import Delta
@@ -22,17 +23,14 @@ from privacy.accounting.mechanisms import MechanismUse
 from privacy.accounting.rdp import job_epsilon
 from privacy.budget.balances import Account
 from privacy.budget.reservations import Reservation
-from privacy.graph.templates import ModelChoice
+from privacy.jobs.kinds import kind_named
 from privacy.jobs.plan import Plan, TrainingPlan
-from privacy.jobs.spec import TrainingSpec
 from privacy.release import certificate as c
 from privacy.release.check import unamplified
 from privacy.release.settlement import Settlement
 from privacy.selftest.report import SelfTest
 from privacy.units import PrivacyUnit
 
-MODEL = "model.safetensors"
-EVALUATION = "evaluation.json"
 _TWELVE_DIGITS = Context(prec=12, rounding=ROUND_CEILING)
 
 
@@ -67,10 +65,8 @@ def certify(
     on: Collaborators, work: Work, settlement: Settlement, facts: CertificateFacts
 ) -> tuple[c.PrivacyCertificate, bytes]:
     """Return the certificate and its signed envelope."""
-    training = isinstance(facts.plan, TrainingPlan)
-    certificate = c.PrivacyCertificate.of(
-        settlement, MODEL if training else EVALUATION, _predicate(on, work, settlement, facts)
-    )
+    artifact_name = kind_named(facts.job.kind).artifact
+    certificate = c.PrivacyCertificate.of(settlement, artifact_name, _predicate(on, work, settlement, facts))
     return certificate, certificate.sign(on.certificate_signer).to_bytes()
 
 
@@ -78,7 +74,7 @@ def _predicate(on: Collaborators, work: Work, settlement: Settlement, facts: Cer
     job, account = facts.job, facts.account
     population, budget = account.population, account.population.budget
     mechanisms = tuple(
-        c.ChargedMechanism(block=hold.block, mechanism=hold.mechanism.repeated(charge.times))
+        c.ChargedMechanism(block=hold.block, earlier=hold.earlier, mechanism=hold.mechanism.repeated(charge.times))
         for hold, charge in zip(settlement.holds, settlement.charges, strict=True)
         if charge.times
     )
@@ -103,9 +99,9 @@ def _predicate(on: Collaborators, work: Work, settlement: Settlement, facts: Cer
             holdout_share=population.holdout_share,
         ),
         request=job.request_digest,
-        model=_model(job, facts.plan),
+        model=model_facts(job, facts.plan),
         mechanisms=mechanisms,
-        engine=_engine(facts.plan),
+        engine=engine_facts(facts.plan),
         guarantee=c.Guarantee(
             epsilon=budget.epsilon,
             delta=budget.delta,
@@ -154,22 +150,3 @@ def _self_test(facts: CertificateFacts, alone: c.ThisJobAlone) -> c.SelfTestFact
     if facts.self_test is None or not isinstance(facts.plan, TrainingPlan):
         return c.SelfTestFacts(ran=False)
     return c.SelfTestFacts.of(facts.self_test, Parameter(_TWELVE_DIGITS.plus(facts.plan.gradient_noise)), alone)
-
-
-def _model(job: JobRecord, plan: Plan) -> c.ModelFacts:
-    if not isinstance(plan, TrainingPlan):
-        return c.ModelFacts(release=plan.release)
-    spec = TrainingSpec.from_json(job.spec)
-    template = Slug(spec.model.template.value) if isinstance(spec.model, ModelChoice) else None
-    return c.ModelFacts(graph=plan.graph, template=template, features=plan.features, loss=Slug(plan.loss.value))
-
-
-def _engine(plan: Plan) -> c.EngineFacts:
-    if isinstance(plan, TrainingPlan):
-        return c.EngineFacts(
-            name=Slug(plan.engine.value),
-            clip=plan.recipe.clip,
-            clipping=Slug(plan.recipe.clipping.value),
-            normaliser=plan.normaliser,
-        )
-    return c.EngineFacts(name=Slug("discrete-gaussian"), sensitivity=Parameter(plan.rows_per_unit))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from gateway.records import DatasetRecord, VersionRecord
 from gateway.unit_of_work import Reading
@@ -14,8 +14,8 @@ from kernel.ids import DatasetId, ReleaseId, TenantId
 from privacy.budget.balances import Account
 from privacy.jobs.facts import DeclaredFacts
 from privacy.jobs.labels import Target
-from privacy.jobs.plan import EvaluationPlan, Plan, TrainingPlan, plan_evaluation, plan_training
-from privacy.jobs.spec import EvaluationSpec, JobKind, JobSpec, TrainingSpec, complete_training
+from privacy.jobs.plan import Plan, TrainingPlan, plan_evaluation, plan_training
+from privacy.jobs.spec import EvaluationSpec, JobKind, JobSpec, TrainingSpec, complete_training, kind_of_request
 from privacy.schema import TableSchema
 from privacy.units import PrivacyUnit
 
@@ -55,12 +55,25 @@ def plan_job(reading: Reading, tenant: TenantId, body: Mapping[str, Any]) -> Pla
         NotFoundError: No such dataset or release.
     """
     declared = declared_facts(reading, tenant, _dataset_of(body))
-    if body.get("kind") == JobKind.EVALUATION.value:
-        evaluation = EvaluationSpec.from_json(body)
-        target = _target_of(reading, tenant, evaluation.release, declared.schema)
-        return PlannedJob(evaluation, plan_evaluation(evaluation, declared.facts, target), declared)
-    training = complete_training(body, declared.schema, declared.facts)
-    return PlannedJob(training, plan_training(training, declared.schema, declared.facts), declared)
+    return _PLANNERS[kind_of_request(body)](reading, tenant, body, declared)
+
+
+def _plan_training(_: Reading, __: TenantId, body: Mapping[str, Any], declared: Declared) -> PlannedJob:
+    spec = complete_training(body, declared.schema, declared.facts)
+    return PlannedJob(spec, plan_training(spec, declared.schema, declared.facts), declared)
+
+
+def _plan_evaluation(reading: Reading, tenant: TenantId, body: Mapping[str, Any], declared: Declared) -> PlannedJob:
+    spec = EvaluationSpec.from_json(body)
+    target = _target_of(reading, tenant, spec.release, declared.schema)
+    return PlannedJob(spec, plan_evaluation(spec, declared.facts, target), declared)
+
+
+_PLANNERS: Final[Mapping[JobKind, Callable[[Reading, TenantId, Mapping[str, Any], Declared], PlannedJob]]] = {
+    JobKind.TRAINING: _plan_training,
+    JobKind.EVALUATION: _plan_evaluation,
+}
+"""For each kind of job: what completes its request and calibrates its plan."""
 
 
 def _target_of(reading: Reading, tenant: TenantId, release: ReleaseId, schema: TableSchema) -> Target:
@@ -82,11 +95,6 @@ def training_spec_of(reading: Reading, tenant: TenantId, release: ReleaseId) -> 
     if job.kind != JobKind.TRAINING.value:
         raise NotFoundError("this release is not a model", field="release")
     return TrainingSpec.from_json(job.spec)
-
-
-def read_plan(kind: str, fields: Mapping[str, Any]) -> Plan:
-    """Read a stored plan."""
-    return TrainingPlan.from_fields(fields) if kind == JobKind.TRAINING.value else EvaluationPlan.from_fields(fields)
 
 
 def sealed_version(reading: Reading, dataset: DatasetRecord) -> tuple[VersionRecord, Digest]:

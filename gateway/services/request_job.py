@@ -22,7 +22,7 @@ from gateway.records import ApprovalRecord, JobRecord, JobState, TaskKind, TaskR
 from gateway.services.collaborators import Collaborators
 from gateway.services.deciding import Answer, Caller
 from gateway.services.idempotency import Alongside, nothing_else
-from gateway.services.job_facts import PlannedJob, plan_job, read_plan, sealed_version
+from gateway.services.job_facts import PlannedJob, plan_job, sealed_version
 from gateway.services.use_rights import fetch_facts, refused_model
 from gateway.unit_of_work import Work
 from kernel.amounts import Epsilon, Share
@@ -38,8 +38,10 @@ from privacy.budget import ledger
 from privacy.budget.balances import Standing
 from privacy.budget.ledger import Exhausted
 from privacy.events.jobs import JobEnd, JobEnded, JobQueued, JobRequested
-from privacy.jobs.plan import Plan
+from privacy.jobs.kinds import KINDS, kind_named
+from privacy.jobs.plan import Plan, read_plan
 from privacy.jobs.quote import Quote, largest_epsilon_of, quote
+from privacy.jobs.spec import kind_of_request
 
 APPROVAL_DAYS = 30
 
@@ -168,14 +170,14 @@ def _refused_early(on: Collaborators, caller: Caller, body: Mapping[str, Any]) -
 
     Nor is anything told of a model that he may not fetch.
     """
-    evaluates = body.get("kind") == JobKind.EVALUATION.value
+    kind = kind_of_request(body)
     facts: dict[str, Any] = {
         "dataset": DatasetId(text(64, dataset=body.get("dataset", ""))),
         "purpose": Slug(text(64, purpose=body.get("purpose", ""))),
-        "job_kind": JobKind.EVALUATION if evaluates else JobKind.TRAINING,
+        "job_kind": JobKind(kind.value),
     }
     denial = _denied(on, caller, Action.JOB_QUOTE, facts)
-    if denial is not None or not evaluates:
+    if denial is not None or not KINDS[kind].uses_release:
         return denial
     release = ReleaseId(text(64, release=body.get("release", "")))
     with on.database.read() as reading:
@@ -327,11 +329,10 @@ def _record(job: JobId, caller: Caller, planned: PlannedJob, work: Work) -> JobR
 
 
 def _task(on: Collaborators, record: JobRecord, work: Work) -> TaskRecord:
-    kind = TaskKind.TRAIN if record.kind == JobKind.TRAINING.value else TaskKind.EVALUATE
     return TaskRecord(
         id=TaskId.new(on.entropy),
         tenant=record.tenant,
-        kind=kind,
+        kind=TaskKind(kind_named(record.kind).role.value),
         subject=str(record.id),
         state=TaskState.QUEUED,
         created_at=work.now,

@@ -19,7 +19,6 @@ from enum import Enum, auto
 from gateway.records import JobRecord, JobState, ReleaseRecord, TaskRecord, VersionRecord
 from gateway.services.certify import CertificateFacts, SecondOpinion, certify
 from gateway.services.collaborators import Collaborators
-from gateway.services.job_facts import read_plan
 from gateway.services.use_rights import may_still_run
 from gateway.unit_of_work import Work
 from kernel.amounts import Share
@@ -36,7 +35,7 @@ from privacy.events.jobs import JobEnd, JobEnded, JobStarted, TrainerHalted
 from privacy.events.releases import ReleaseHeld
 from privacy.events.sealing import DekCreated, KeyPurpose
 from privacy.jobs.outcome import Outcome
-from privacy.jobs.plan import Plan, TrainingPlan
+from privacy.jobs.plan import Plan, read_plan
 from privacy.release.desk import ReleaseState
 from privacy.release.settlement import Charge
 from privacy.sealing.chunked import BlobKind, blob_context, encrypt_bytes
@@ -271,8 +270,7 @@ def fail_self_test(on: Collaborators, task: TaskRecord, checks: tuple[Check, ...
 
 
 def _retries(job: JobRecord) -> int:
-    plan = read_plan(job.kind, job.plan)
-    return plan.resumes if isinstance(plan, TrainingPlan) else plan.repeats
+    return read_plan(job.kind, job.plan).retries
 
 
 def _count_failure(on: Collaborators, work: Work, job: JobRecord, standing: Standing) -> None:

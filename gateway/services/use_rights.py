@@ -28,7 +28,8 @@ from policies.decisions import Deny
 from policies.vocabulary import Action, JobKind
 from privacy.budget.balances import Standing
 from privacy.budget.reservations import ReservationState
-from privacy.jobs.spec import EvaluationSpec, JobSpec
+from privacy.jobs.kinds import kind_named
+from privacy.jobs.spec import JobSpec, read_spec
 from privacy.release.desk import ReleaseState
 
 
@@ -44,11 +45,12 @@ def refused_model(on: Collaborators, work: Work, caller: Caller, spec: JobSpec) 
     Raises:
         ConflictError: It is held, refused or recalled.
     """
-    if not isinstance(spec, EvaluationSpec):
+    release = spec.used_release
+    if release is None:
         return None
-    facts = fetch_facts(work, caller.tenant, spec.release)
+    facts = fetch_facts(work, caller.tenant, release)
     denial = on.decider.decide_in(work, caller, Action.RELEASE_FETCH, **facts).denial
-    if denial is None and work.releases.get(id=spec.release).state != ReleaseState.RELEASED.value:
+    if denial is None and work.releases.get(id=release).state != ReleaseState.RELEASED.value:
         raise ConflictError("only a model that was released and not recalled can be evaluated", field="release")
     return denial
 
@@ -68,9 +70,9 @@ def may_still_run(on: Collaborators, work: Work, job: JobRecord, standing: Stand
     )  # fmt: skip
     if answer.denial is not None:
         return False
-    if job.kind != JobKind.EVALUATION.value:
+    if not kind_named(job.kind).uses_release:
         return True
     try:
-        return refused_model(on, work, caller, EvaluationSpec.from_json(job.spec)) is None
+        return refused_model(on, work, caller, read_spec(job.spec)) is None
     except PrivgateError:
         return False

@@ -56,12 +56,12 @@ def load_units(table: Table, encoder: RowEncoder, key: SecretBytes) -> UnitTable
 
 
 def _by_unit(rows: Rows, units: list[Any], rows_per_unit: int) -> UnitTable:
-    numbers, known = _numbered(units)
+    numbers, known = numbered_units(units)
     alive = Rows(features=rows.features, targets=rows.targets, alive=rows.alive & known)
     return UnitTable.by_unit(alive, numbers, rows_per_unit)
 
 
-def _numbered(units: list[Any]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def numbered_units(units: list[Any]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """A number for each unit, and whether the row names one."""
     texts = [pc.cast(_plain(array), pa.large_string()) for array in units]
     encoded = pa.chunked_array(texts, type=pa.large_string()).combine_chunks().dictionary_encode()

@@ -25,13 +25,12 @@ from pathlib import Path
 from typing import Any
 
 from gateway.records import JobState
-from gateway.services.job_facts import read_plan
 from gateway.services.request_job import request_job
 from gateway.wiring import build
 from kernel.ids import DatasetId, JobId
 from privacy.budget.reservations import ReservationState
 from privacy.jobs.engines import EngineName
-from privacy.jobs.plan import RESUMES, TrainingPlan
+from privacy.jobs.plan import RESUMES, TrainingPlan, read_plan
 from privacy.jobs.recipe import Clipping
 from tests.support import crashes, declarations
 from tests.support.crash_looks import look

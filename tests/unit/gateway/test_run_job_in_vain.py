@@ -12,12 +12,11 @@ from gateway import worker as worker_module
 from gateway.records import JobState, TaskRecord, TaskState
 from gateway.services import run_job
 from gateway.services.collaborators import Collaborators
-from gateway.services.job_facts import read_plan
 from gateway.wiring import build
 from gateway.worker import MOST_IN_VAIN
 from kernel.ids import JobId
 from privacy.budget.reservations import Reservation, ReservationState
-from privacy.jobs.plan import TrainingPlan
+from privacy.jobs.plan import TrainingPlan, read_plan
 from tests.support import crashes
 from tests.support.crashes import Place, Stage
 

@@ -1,0 +1,63 @@
+"""What requests of every kind share: version, kind, dataset, purpose, epsilon.
+
+Rules
+-----
+1. A kind of job is one member here; what is particular to it is said in modules of its own (`privacy.jobs.kinds`).
+2. Every message names the field and what to write instead, and repeats no value.
+
+Form: docs/formats/job-spec.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, Final
+
+from kernel.amounts import Epsilon
+from kernel.errors import InvalidError
+from kernel.ids import DatasetId, Slug
+
+VERSION = 1
+LIMIT = 8 * 2**20
+LARGEST_EPSILON = Decimal(100)
+COMMON: Final = ("dataset", "purpose", "epsilon")
+
+
+class JobKind(StrEnum):
+    """What kinds of job there are."""
+
+    TRAINING = "training"
+    EVALUATION = "evaluation"
+
+
+def check_epsilon(epsilon: Epsilon) -> None:
+    """Raise `InvalidError` unless a job may ask for so much."""
+    if not 0 < epsilon.value <= LARGEST_EPSILON:
+        raise InvalidError(f"`epsilon` must be above 0 and at most {LARGEST_EPSILON}", field="epsilon")
+
+
+def check_head(members: Mapping[str, Any], kind: JobKind) -> None:
+    """Raise `InvalidError` unless the request is of this version and kind."""
+    if members["v"] != VERSION or isinstance(members["v"], bool):
+        raise InvalidError("this version reads requests with `v` 1", field="v")
+    if members["kind"] != kind.value:
+        raise InvalidError(f"`kind` must be {kind}", field="kind")
+
+
+def common_of(members: Mapping[str, Any]) -> dict[str, Any]:
+    """What every request says: on what, why, for how much."""
+    return {
+        "dataset": DatasetId(members["dataset"]),
+        "purpose": Slug(members["purpose"]),
+        "epsilon": Epsilon.parse(members["epsilon"]),
+    }
+
+
+def members_of_request(body: Any, needed: tuple[str, ...], optional: tuple[str, ...]) -> Mapping[str, Any]:
+    """Return a request that has exactly what it needs and what it may have."""
+    if not isinstance(body, Mapping) or not set(needed) <= set(body) <= {*needed, *optional}:
+        also = f" and may have {', '.join(optional)}" if optional else ""
+        raise InvalidError(f"a request needs {', '.join(needed)}{also}, nothing else", field="request")
+    return body
