@@ -35,6 +35,7 @@ class Template(StrEnum):
     LINEAR = "linear"
     LOGISTIC = "logistic"
     SOFTMAX = "softmax"
+    GAM = "gam"
     MLP = "mlp"
     CNN = "cnn"
     TRANSFORMER = "transformer"
@@ -52,6 +53,7 @@ CHOICES: Final[Mapping[Template, tuple[str, ...]]] = {
     Template.LINEAR: (),
     Template.LOGISTIC: (),
     Template.SOFTMAX: (),
+    Template.GAM: (),
     Template.MLP: ("hidden", "activation"),
     Template.CNN: ("image", "channels", "hidden", "activation"),
     Template.TRANSFORMER: ("vocabulary", "length", "dim", "heads", "layers", "activation"),

@@ -21,7 +21,7 @@ from typing import Any, Final, TypeAlias
 from kernel.errors import InvalidError
 from privacy.graph.check import CheckedGraph, check
 from privacy.graph.spec import InitialRule, ModelGraph
-from privacy.graph.templates import ModelChoice
+from privacy.graph.templates import ModelChoice, Template
 from privacy.jobs.features import FeatureSpec, Transform, tokens
 from privacy.jobs.given import check_given
 from privacy.jobs.labels import Target
@@ -119,6 +119,8 @@ def checked_model(model: Model, width: int, outputs: int) -> CheckedGraph:
 def check_target(model: Model, target: Target) -> None:
     """Raise `InvalidError` if the model is a template for another kind of target."""
     wanted = _TARGETS.get(model.template, target) if isinstance(model, ModelChoice) else target
+    if isinstance(model, ModelChoice) and model.template is Template.GAM and target is Target.CLASSES:
+        raise InvalidError("`gam` has one score: choose a label of two classes or a scaled one", field="template")
     if wanted is not target:
         raise InvalidError(
             f"this `template` is for a target of kind {wanted}, the label's is {target}: "

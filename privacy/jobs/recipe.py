@@ -119,6 +119,7 @@ _HABITS: Final[dict[str, _Habit]] = {
     "linear": _Habit(learning_rate="0.5", momentum="0.9", clip="0.3"),
     "logistic": _Habit(learning_rate="1", momentum="0.9"),
     "softmax": _Habit(learning_rate="1", momentum="0.9"),
+    "gam": _Habit(learning_rate="2", momentum="0.9"),
     "mlp": _Habit(learning_rate="0.7", momentum="0.9"),
     "cnn": _Habit(learning_rate="2", momentum="0.9", clip="0.1"),
     "transformer": _Habit(learning_rate="0.5", momentum="0.9"),
