@@ -23,7 +23,7 @@ from privacy.schema import Column, ColumnKind
 Cell: TypeAlias = "float | str | bool | list[float]"
 LONGEST_IDENTIFIER = 512
 _NUMBER: Final = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
-_TRUTHS: Final = {
+TRUTHS: Final = {
     **dict.fromkeys(("true", "True", "TRUE", "1", "yes", "Yes", "YES"), True),
     **dict.fromkeys(("false", "False", "FALSE", "0", "no", "No", "NO"), False),
 }
@@ -33,18 +33,18 @@ def read_cell(column: Column, value: Any) -> Cell | Rule:
     """Read a cell as its column's kind; bounds are not looked at, but `clamp` is obeyed."""
     if isinstance(value, str):
         value = value.strip()
-    if _is_missing(column, value):
+    if is_missing(column, value):
         if column.fill is None:
             return Rule.MISSING_VALUE
         value = [column.fill] * column.elements if column.kind is ColumnKind.TENSOR else column.fill
     match column.kind:
         case ColumnKind.NUMERIC:
-            number = _number(value)
+            number = number_in(value)
             return Rule.NOT_A_NUMBER if number is None else _clamped(column, number)
         case ColumnKind.CATEGORICAL | ColumnKind.ORDINAL:
             return str(value) if str(value) in column.categories else Rule.NOT_LISTED
         case ColumnKind.BOOLEAN:
-            return _TRUTHS.get(str(value), Rule.NOT_A_BOOLEAN)
+            return TRUTHS.get(str(value), Rule.NOT_A_BOOLEAN)
         case ColumnKind.TENSOR:
             return _tensor(column, value)
         case ColumnKind.IDENTIFIER:
@@ -61,13 +61,15 @@ def out_of_bounds(column: Column, cell: Cell) -> bool:
     return any(not low <= number <= high for number in (cell if isinstance(cell, list) else [cell]))
 
 
-def _is_missing(column: Column, value: Any) -> bool:
+def is_missing(column: Column, value: Any) -> bool:
+    """Whether a cell means that there is no value; texts are stripped already."""
     if isinstance(value, str):
         return value == "" or value in column.missing
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
-def _number(value: Any) -> float | None:
+def number_in(value: Any) -> float | None:
+    """The finite number that a cell says, if it says one."""
     if isinstance(value, bool) or (isinstance(value, str) and _NUMBER.fullmatch(value) is None):
         return None
     try:
@@ -89,8 +91,8 @@ def _tensor(column: Column, value: Any) -> list[float] | Rule:
     items = value.split() if isinstance(value, str) else value
     if not isinstance(items, Sequence) or len(items) != column.elements:
         return Rule.WRONG_SHAPE
-    if column.fill is None and any(_is_missing(column, item) for item in items):
+    if column.fill is None and any(is_missing(column, item) for item in items):
         return Rule.MISSING_VALUE
-    numbers = [_number(column.fill if _is_missing(column, item) else item) for item in items]
+    numbers = [number_in(column.fill if is_missing(column, item) else item) for item in items]
     found = [_clamped(column, number) for number in numbers if number is not None]
     return found if len(found) == len(numbers) else Rule.NOT_A_NUMBER

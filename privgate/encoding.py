@@ -28,18 +28,35 @@ Encoded: TypeAlias = "list[float] | None"
 
 
 def rows_of(rows: Iterable[Row]) -> Iterator[Row]:
-    """The rows, one after another; raise `InvalidError` where something else than rows was given."""
+    """The rows of a list or a data frame, one after another.
+
+    Raises:
+        InvalidError: Something else than rows was given.
+    """
+    rows = _records(rows)
     if isinstance(rows, Mapping | str) or not isinstance(rows, Iterable):
         raise InvalidError(
-            "give a list of rows, each a mapping from column to value: for one row `[row]`", field="rows"
+            "give a list of rows, each a mapping from column to value, or a data frame: for one row `[row]`",
+            field="rows",
         )
     for number, row in enumerate(rows):
         if not isinstance(row, Mapping):
             raise InvalidError(
-                f"row {number} is no mapping from column to value: of a data frame give `frame.to_dict('records')`",
+                f"row {number} is no mapping from column to value: give mappings, or a data frame",
                 field="rows",
             )
         yield row
+
+
+def _records(rows: Any) -> Any:
+    """The rows of a data frame, whoever made it; anything else as it is. No library of frames is imported here."""
+    if hasattr(rows, "to_pylist"):  # arrow
+        return rows.to_pylist()
+    if hasattr(rows, "to_dicts"):  # polars
+        return rows.to_dicts()
+    if hasattr(rows, "notna") and hasattr(rows, "to_dict"):  # pandas: what it means by missing becomes None
+        return rows.astype(object).where(rows.notna(), None).to_dict("records")
+    return rows
 
 
 class RowEncoder:
@@ -81,11 +98,11 @@ Encode: TypeAlias = Callable[[Any], Encoded]
 def _feature(feature: Feature, column: Column) -> Encode:
     match feature.transform:
         case Transform.SCALE if column.kind is ColumnKind.TENSOR:
-            return _tensor(column, *_bounds(feature, column))
+            return _tensor(column, *bounds_of(feature, column))
         case Transform.SCALE:
-            return _scale(column, *_bounds(feature, column))
+            return _scale(column, *bounds_of(feature, column))
         case Transform.LOG:
-            return _log(column, *_bounds(feature, column))
+            return _log(column, *bounds_of(feature, column))
         case Transform.BINS:
             return _bins(column, [float(edge.number) for edge in feature.edges])
         case Transform.ONE_HOT:
@@ -100,7 +117,7 @@ def _feature(feature: Feature, column: Column) -> Encode:
 
 def _label(label: Label, column: Column) -> Encode:
     if label.encoding is Encoding.SCALED:
-        return _scale(column, *_bounds(label, column))
+        return _scale(column, *bounds_of(label, column))
     if label.encoding is Encoding.THRESHOLD:
         above = float(label.above.number) if label.above is not None else math.nan
         return lambda value: None if (number := _number(column, value)) is None else [float(number > above)]
@@ -179,7 +196,8 @@ def _tokens(column: Column) -> Encode:
     return encode
 
 
-def _bounds(chosen: Feature | Label, column: Column) -> tuple[float, float]:
+def bounds_of(chosen: Feature | Label | Column, column: Column) -> tuple[float, float]:
+    """The bounds that apply: those that were chosen, else the declared ones."""
     low, high = chosen.low or column.low, chosen.high or column.high
     if low is None or high is None:
         raise InvalidError(f"column `{column.name}` has no bounds", field=column.name)

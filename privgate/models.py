@@ -41,7 +41,7 @@ Vector: TypeAlias = "list[float]"
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A released model with its weights; build one with `open`, or with `release.fetch().model()`."""
+    """A released model with its weights; build one with `open`, or with `release.fetch().scorer()`."""
 
     spec: TrainingSpec
     schema: TableSchema
@@ -155,19 +155,31 @@ class Model:
         return {"rows": len(known), "scored": len(scored), "accuracy": right / max(1, len(known))}
 
     def to_torch(self) -> Any:
-        """The model as a `torch.nn.Module` on encoded rows; raise `ExtraMissingError` without torch."""
+        """The model as a `torch.nn.Module` on encoded rows, float32, in eval mode.
+
+        Raises:
+            ExtraMissingError: Without torch.
+        """
         try:
-            import numpy as np
             import torch
 
             from privacy.graph.torch_module import GraphModule
+            from privgate.scoring import arrays_of
         except ImportError:
             from privgate.sdk.errors import ExtraMissingError
 
             raise ExtraMissingError("the model in torch", "train") from None
-        shapes = {weight.name: weight.shape for weight in self.graph.graph.weights}
-        arrays = {n: np.asarray(v, dtype=np.float32).reshape(shapes[n]) for n, v in self.weights.items()}
-        return GraphModule(self.graph, arrays, torch.float32)
+        return GraphModule(self.graph, arrays_of(self.graph, self.weights), torch.float32).eval()
+
+    def encoded(self, rows: Iterable[Row]) -> list[Vector | None]:
+        """The numbers that the columns of each row become; `None` where a row cannot be read."""
+        return list(map(RowEncoder(self.spec.features, self.schema).encode, rows_of(rows)))
+
+    def with_weights(self, spec: TrainingSpec, graph: CheckedGraph, weights: Mapping[str, Any]) -> Model:
+        """A model of the same columns with other weights, given as arrays."""
+        return Model(
+            spec, self.schema, graph, {name: array.array("f", value.tobytes()) for name, value in weights.items()}
+        )
 
     def _require_binary(self) -> None:
         if self.spec.features.label.encoding is Encoding.SCALED:

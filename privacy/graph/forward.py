@@ -12,7 +12,7 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from privacy.graph.check import CheckedGraph
 from privacy.graph.numpy_ops import FUNCTIONS, Floats, sigmoid
 
-__all__ = ["forward", "sigmoid"]
+__all__ = ["forward", "sigmoid", "values_of"]
 
 MOST_NUMBERS_AT_ONCE = 2**23
 
@@ -47,10 +47,24 @@ def forward(model: CheckedGraph, weights: Mapping[str, NDArray[Any]], rows: NDAr
     return result
 
 
+def values_of(
+    model: CheckedGraph, weights: Mapping[str, NDArray[Any]], rows: NDArray[Any], names: Collection[str]
+) -> dict[str, Floats]:
+    """The values of some names on the way, for a few rows: all of them stand in memory at once."""
+    doubles = {name: weight.astype(np.float64) for name, weight in weights.items()}
+    with np.errstate(all="ignore"):
+        values = _values(model, doubles, np.asarray(rows, dtype=np.float64))
+    return {name: values[name] for name in names}
+
+
 def _few(model: CheckedGraph, weights: Mapping[str, Floats], rows: Floats) -> Floats:
+    return _values(model, weights, rows)[model.graph.outputs[0]].reshape(len(rows), model.outputs)
+
+
+def _values(model: CheckedGraph, weights: Mapping[str, Floats], rows: Floats) -> dict[str, Floats]:
     graph = model.graph
     values = {graph.inputs[0].name: rows.reshape(len(rows), *graph.inputs[0].shape)}
     for node in graph.nodes:
         inputs = [values[name] for name in node.inputs]
         values[node.name] = FUNCTIONS[node.op](node, inputs, [weights[name] for name in node.weights])
-    return values[graph.outputs[0]].reshape(len(rows), model.outputs)
+    return values

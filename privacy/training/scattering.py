@@ -28,7 +28,7 @@ Array: TypeAlias = NDArray[Any]
 _BYTES_AT_ONCE: Final = 2**21
 """What the largest intermediate result may take: about a core's second cache."""
 _PERIODS: Final = 2
-_NORM_FLOOR: Final = 1e-5
+NORM_FLOOR: Final = 1e-5
 
 
 class ScatteringTransform:
@@ -45,7 +45,7 @@ class ScatteringTransform:
         self._complex = np.result_type(self._real, np.complex64)
         height, width = choice.padded
         self._grids = [(height >> scale, width >> scale) for scale in range(choice.scales)]
-        self._margins = tuple(
+        self.margins = tuple(
             _reflected(side, whole) for side, whole in zip(choice.image[-2:], choice.padded, strict=True)
         )
         wavelets = [_wavelets(choice, scale) for scale in range(choice.scales)]
@@ -80,10 +80,18 @@ class ScatteringTransform:
         largest = choice.channels * choice.angles * height * width * self._complex.itemsize
         return max(1, _BYTES_AT_ONCE // (largest * (choice.angles if choice.order == 2 else 1)))
 
+    def wavelets(self, grid: int, scale: int) -> Array:
+        """The wavelets of a scale on a grid, [angles, height, width]: real in the frequencies."""
+        return self._wavelets[grid, scale][..., 0::2]
+
+    def matrices(self, grid: int) -> Matrices:
+        """What values on a grid are multiplied with."""
+        return self._transforms[grid]
+
     def _features(self, rows: Array) -> Array:
         choice = self.choice
         images = rows.reshape(len(rows), choice.channels, *choice.image[-2:])
-        padded = images[..., self._margins[0][:, None], self._margins[1]]
+        padded = images[..., self.margins[0][:, None], self.margins[1]]
         spectrum = self._forward(padded, 0)
         maps = [self._average(padded[:, :, None], 0)]
         later: list[Array] = []
@@ -139,11 +147,11 @@ class ScatteringTransform:
         grouped = features.reshape(len(features), self.choice.groups, -1)
         centred = grouped - grouped.mean(axis=2, keepdims=True)
         variance = np.square(centred).mean(axis=2, keepdims=True)
-        floor: Any = np.asarray(_NORM_FLOOR, dtype=self._real)
+        floor: Any = np.asarray(NORM_FLOOR, dtype=self._real)
         scaled: Array = centred / np.sqrt(variance + floor)
         return scaled.reshape(len(features), -1)
 
-    def _transform(self, height: int, width: int) -> _Matrices:
+    def _transform(self, height: int, width: int) -> Matrices:
         rows, columns = _fourier(width), _fourier(height)
         step = (self.choice.padded[0] // height).bit_length() - 1
         average = [
@@ -151,7 +159,7 @@ class ScatteringTransform:
             for side, image in zip((height, width), self.choice.image[-2:], strict=True)
         ]
         pairs = np.ascontiguousarray(rows).view(np.float64)
-        return _Matrices(
+        return Matrices(
             rows=pairs.astype(self._real),
             columns=columns.astype(self._complex),
             back_rows=(rows.conj() / width).astype(self._complex),
@@ -162,7 +170,7 @@ class ScatteringTransform:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Matrices:
+class Matrices:
     """What a grid is multiplied with: Fourier matrices (`rows` as pairs of real numbers), their inverses, averages."""
 
     rows: Array

@@ -17,7 +17,7 @@ from privgate.verify.sums import write_sums
 
 def own_figures(model: VerifiedRelease, rows: list[Row] | None) -> dict[str, float] | None:
     """Accuracy and AUC of the released model on the trainer's own labelled rows, if it has any."""
-    return None if rows is None else model.model().evaluate(rows)
+    return None if rows is None else model.scorer().evaluate(rows)
 
 
 def summarise(

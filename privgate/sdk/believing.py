@@ -40,14 +40,20 @@ def believe(release: str, *, certificate: bytes, artifact: bytes, receipt: bytes
         CorruptError: One of them is not what it says; the field names the file.
         InvalidError: One of them is malformed.
     """
+    believed = believe_papers(release, certificate=certificate, receipt=receipt, trust=trust)
+    if Digest.of(artifact) != believed.certificate.artifact:
+        raise CorruptError("the artefact is not the one that was certified", field=believed.certificate.artifact_name)
+    return believed
+
+
+def believe_papers(release: str, *, certificate: bytes, receipt: bytes, trust: TrustFile) -> Believed:
+    """Verify certificate and receipt of one release, without what was released; raise as `believe` does."""
     opened = PrivacyCertificate.open(Envelope.from_bytes(certificate), trust.certificate_keys)
     predicate = opened.predicate
     if predicate.release != release or predicate.tenant != trust.tenant or predicate.evidence.origin != trust.origin:
         raise CorruptError("the certificate is about another release", field="certificate.json")
     for problem in check(predicate):
         raise CorruptError(f"the certificate contradicts itself: {problem}", field="certificate.json")
-    if Digest.of(artifact) != opened.artifact:
-        raise CorruptError("the artefact is not the one that was certified", field=opened.artifact_name)
     entry = Receipt.from_bytes(receipt).verify(origin=trust.origin, log_keys=trust.log_keys)
     _require_published(entry, opened, Digest.of(certificate))
     return Believed(opened, entry)

@@ -8,6 +8,7 @@ Rules
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -19,11 +20,16 @@ from privgate.sdk.view import View
 if TYPE_CHECKING:
     from audit.receipt import ReceiptedEntry
     from privacy.release.certificate import PrivacyCertificate
+    from privgate.derive.derived import Derived
+    from privgate.encoding import Row
+    from privgate.explain import Explanation
+    from privgate.export.file import Exported
     from privgate.models import Model
     from privgate.sdk.gateway import Gateway
+    from privgate.statistics import Statistics
 
 FILES = ("certificate.json", "receipt.tlog-proof", "MODEL_CARD.md")
-ARTIFACTS = frozenset({"model.safetensors", "evaluation.json"})
+ARTIFACTS = frozenset({"model.safetensors", "evaluation.json", "statistics.json"})
 EVALUATION_LIMIT = 1 << 20
 
 
@@ -51,6 +57,22 @@ class Release(View):
     def recall(self) -> Release:
         """Close its download. What was disclosed stays disclosed."""
         return self.gateway.recall_release(self)
+
+    def model(self) -> Any:
+        """Fetch, verify, and give the model as a `torch.nn.Module`; see `VerifiedRelease.model`."""
+        return self.fetch().model()
+
+    def predict(self, rows: Iterable[Row], *, threshold: float = 0.5) -> list[Any]:
+        """Fetch, verify, and score raw rows here; for many calls keep what `fetch` gives."""
+        return self.fetch().predict(rows, threshold=threshold)
+
+    def export_onnx(self, path: str | Path, **choices: Any) -> Exported:
+        """Fetch, verify, and write the model as one ONNX file; see `VerifiedRelease.export_onnx`."""
+        return self.fetch().export_onnx(path, **choices)
+
+    def explain(self, background: Sequence[Row], rows: Sequence[Row] | None = None, **choices: Any) -> Explanation:
+        """Fetch, verify, and explain the model against public rows; see `VerifiedRelease.explain`."""
+        return self.fetch().explain(background, rows, **choices)
 
     def fetch(self) -> VerifiedRelease:
         """Fetch every file and verify all of it; raise `CorruptError` if anything is not what it should be."""
@@ -100,8 +122,8 @@ class VerifiedRelease:
             path.write_bytes(content)
         return [folder / name for name in self.files]
 
-    def model(self) -> Model:
-        """The released model, ready to score rows on this machine."""
+    def scorer(self) -> Model:
+        """The released model, ready to score rows on this machine; the base install is enough for most."""
         from privgate.models import Model
 
         gateway, model = self.release.gateway, self.certificate.predicate.model
@@ -110,6 +132,40 @@ class VerifiedRelease:
         if request is None or request.get("kind") != "training":
             raise InvalidError("this release is not a model", field="release")
         return Model.open(self.artifact, request, schema, graph=model.graph, features=model.features)
+
+    def model(self) -> Any:
+        """The released model as a `torch.nn.Module`: from graph and weights, float32, in eval mode.
+
+        It reads encoded rows, as `scorer().encoded(rows)` gives them. Raise `ExtraMissingError` without torch.
+        """
+        return self.scorer().to_torch()
+
+    def predict(self, rows: Iterable[Row], *, threshold: float = 0.5) -> list[Any]:
+        """The prediction for each raw row, of a list or a data frame; `None` where a row cannot be scored.
+
+        A binary target gives `True` or `False`, several classes the likeliest one's name, a number the number.
+        """
+        return self.scorer().predict(rows, threshold=threshold)
+
+    def derived(self) -> Derived:
+        """The model with its papers, to be exported, explained, pruned, rounded or distilled. All of that is free."""
+        from privgate.derive.derived import Derived
+
+        return Derived.of(self.scorer(), self.certificate, self.files)
+
+    def export_onnx(self, path: str | Path, **choices: Any) -> Exported:
+        """Write one ONNX file from raw columns to probabilities, with the certificate inside.
+
+        Choices are those of `privgate.derive.derived.Derived.export_onnx`: `int8`, `calibrate`, `origin`.
+        """
+        return self.derived().export_onnx(path, **choices)
+
+    def explain(self, background: Sequence[Row], rows: Sequence[Row] | None = None, **choices: Any) -> Explanation:
+        """What each column does to the scores, against a background of public or made-up rows, never of raw ones.
+
+        `release.explain(background).save("explained.svg")`; see `privgate.explain.explain` for the choices.
+        """
+        return self.derived().explain(background, rows, **choices)
 
     def evaluation(self) -> dict[str, Any]:
         """The released evaluation: noisy counts and what follows from them; amounts are decimal text.
@@ -122,6 +178,14 @@ class VerifiedRelease:
         if self.certificate.artifact_name != "evaluation.json":
             raise InvalidError("this release is not an evaluation", field="release")
         return dict(canonical.decode(self.artifact, limit=EVALUATION_LIMIT))
+
+    def statistics(self) -> Statistics:
+        """The released statistics, computed again from their noisy numbers: answers with their intervals."""
+        from privgate.statistics import Statistics
+
+        if self.certificate.artifact_name != "statistics.json":
+            raise InvalidError("this release holds no statistics", field="release")
+        return Statistics.read(self.artifact)
 
     def __repr__(self) -> str:
         alone = self.certificate.predicate.this_job_alone

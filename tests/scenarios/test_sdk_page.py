@@ -207,7 +207,7 @@ def test_the_example_with_an_extractor_is_trained(trained: Session, quoted: list
     trained.owner.approve(job.job)
     release = job.wait().result()
     trained.let_go(release)
-    model = release.fetch().model()
+    model = release.fetch().scorer()
     fresh = scans(60, seed=3)
     predicted = model.predict([{"scan": row["scan"]} for row in fresh])
     assert sum(p == row["diagnosis"] for p, row in zip(predicted, fresh, strict=True)) > 50

@@ -344,7 +344,7 @@ def test_the_model_scores_the_trainers_own_rows(cycle: Cycle) -> None:
     """Better than chance by far, although it is private; and the card says what it is."""
     with cycle.rows.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    model = cycle.fetched.model()
+    model = cycle.fetched.scorer()
     found = model.evaluate(rows)
     assert found["auc"] > 0.9
     assert model.predict(rows[:3]) == [probability >= 0.5 for probability in model.probabilities(rows[:3])]
@@ -359,7 +359,7 @@ def test_an_evaluation_is_read_and_is_no_model(cycle: Cycle) -> None:
     assert {"value", "low", "high", "confidence"} <= set(evaluation["accuracy"])
     assert evaluation["release"] == cycle.held.release
     with pytest.raises(InvalidError):
-        cycle.evaluated.model()
+        cycle.evaluated.scorer()
 
 
 def test_a_report_is_verified_and_drawn_here(cycle: Cycle) -> None:
