@@ -176,6 +176,9 @@ def _view(record: DatasetRecord, population: Population, governed: GovernedDatas
         retention_until=format_time(governed.retention_until),
         table=dict(record.schema),
         unit=dict(record.unit),
+        holdout_share=str(population.holdout_share),
+        delta=str(population.budget.delta),
+        order=population.budget.order,
     )
 
 

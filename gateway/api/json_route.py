@@ -3,10 +3,7 @@
 Rules
 -----
 1. Whoever sends a body has to be somebody first: no body of nobody is read.
-2. A body is JSON by its own word (`Content-Type`), UTF-8, bounded in length and depth, without a repeated member and
-   without floats: two readers of the same bytes cannot understand them differently. Only job requests may be longer
-   than `JSON_LIMIT`: they may hold a model graph with the values it starts from. How many values a body holds is
-   bounded as well: a million small ones take seconds to read, as one long text does not.
+2. A body is JSON by its own word (`Content-Type`), and strict and bounded JSON (`kernel.bodies`).
 3. It has to arrive within `READ_SECONDS`.
 """
 
@@ -24,17 +21,10 @@ from gateway.api.body_reader import declared_length
 from gateway.api.deps import get_caller
 from gateway.api.direct import called_directly
 from gateway.api.problems import ProblemError
-from kernel import canonical
-from kernel.errors import InvalidError, Kind, TooLargeError
+from kernel.bodies import JSON_LIMIT, LARGE_LIMIT, read_body, too_large
+from kernel.errors import Kind
 
-JSON_LIMIT = 4 << 20
-LARGE_LIMIT = 8 << 20
-MOST_VALUES = 300_000
 READ_SECONDS = 30.0
-_NOT_JSON = (
-    "The body must be JSON in UTF-8 without repeated members. Numbers with a fraction, or beyond 2^53, are written as "
-    'text, for example "0.5".'
-)
 
 
 class JsonRoute(APIRoute):
@@ -85,24 +75,19 @@ class _StrictRequest(Request):
                 Kind.INVALID, "request-timeout", "The body did not arrive in time.", status=HTTPStatus.REQUEST_TIMEOUT
             ) from None
         self._body = content
-        if sum(map(content.count, (b",", b"[", b"{"))) > MOST_VALUES:
-            raise TooLargeError(f"this JSON body may hold at most {MOST_VALUES} values", field="body")
         if not content:
             return
         _check_media_type(self.headers.get("content-type", ""))
-        try:
-            self._json = canonical.decode(content, limit=longest)
-        except InvalidError:
-            raise InvalidError(_NOT_JSON, field="body") from None
+        self._json = read_body(content, longest)
 
     async def _bounded(self, longest: int) -> bytes:
         if declared_length(self) > longest:
-            raise _too_large(longest)
+            raise too_large(longest)
         pieces = bytearray()
         async for piece in self.stream():
             pieces += piece
             if len(pieces) > longest:
-                raise _too_large(longest)
+                raise too_large(longest)
         return bytes(pieces)
 
 
@@ -116,7 +101,3 @@ def _check_media_type(written: str) -> None:
             "Send the body as `Content-Type: application/json`.",
             status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
         )
-
-
-def _too_large(longest: int) -> TooLargeError:
-    return TooLargeError(f"this JSON body may have at most {longest} bytes", field="body")

@@ -123,6 +123,10 @@ class DatasetView(View):
     retention_until: str
     table: dict[str, Any]
     unit: dict[str, Any]
+    holdout_share: str
+    delta: str
+    order: int
+    """With the public size and the unit: all that a plan knows of the people, so that anybody can make the same one."""
 
 
 class VersionView(View):

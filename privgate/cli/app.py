@@ -18,6 +18,7 @@ from privgate.cli import (
     policy,
     populations,
     quotes,
+    rehearse,
     releases,
     reports,
     verify,
@@ -64,7 +65,7 @@ def root(
     """Private training under one budget, with evidence anybody can recompute."""
 
 
-for module in (login, quotes, verify):
+for module in (login, quotes, rehearse, verify):
     module.attach(app)
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(populations.app, name="populations")

@@ -119,6 +119,24 @@ def card(dataset: Dataset, profile: Profile = DEFAULT, machine: Machine = False)
         show(connected.datasets[dataset], machine=machine)
 
 
+@app.command()
+def dummy(
+    dataset: Dataset,
+    rows: Annotated[int, typer.Argument(help="How many.", metavar="ROWS")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="A .csv, .jsonl or .parquet file that is not there yet.")],
+    seed: Annotated[int, typer.Option("--seed", help="Another number, other rows.")] = 0,
+    profile: Profile = DEFAULT,
+) -> None:
+    """Make rows up from a dataset's declaration alone. They are public, and their figures mean nothing."""
+    from privgate.dummy import dummy_rows
+    from privgate.rowfiles import write_rows
+
+    with gateway(profile) as connected:
+        found = connected.datasets[dataset]
+    write_rows(out, found.schema, dummy_rows(found.schema, found.privacy_unit, rows, seed))
+    note(f"Wrote {out}: made up, nobody's rows.")
+
+
 @app.command("list")
 def list_datasets(profile: Profile = DEFAULT, machine: Machine = False) -> None:
     """The catalogue."""

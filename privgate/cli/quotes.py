@@ -64,7 +64,7 @@ def written_request(
     missing = [f"--{name}" for name, value in common.items() if value is None]
     if dataset is None or purpose is None or epsilon is None:
         raise InvalidError(f"give --spec FILE, or also {', '.join(missing)}", field=missing[0].lstrip("-"))
-    if choices["release"] is not None:
+    if choices.get("release") is not None:
         return evaluation_request(choices["release"], dataset, purpose=purpose, epsilon=epsilon)
     return training_request(
         dataset,
@@ -106,7 +106,9 @@ def read_request(path: Path) -> dict[str, Any]:
     recipe = body.get("recipe")
     if isinstance(recipe, dict):
         body["recipe"] = _decimal(recipe, DECIMALS)
-    return _decimal(body, {"epsilon", "accuracy_share"})
+    if isinstance(body.get("shares"), dict):
+        body["shares"] = _decimal(body["shares"], body["shares"])
+    return _decimal(body, {"epsilon", "error_bound"})
 
 
 def _decimal(members: dict[str, Any], decimals: Collection[str]) -> dict[str, Any]:

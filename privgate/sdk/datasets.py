@@ -7,7 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from kernel.amounts import Delta, Share
+from privacy.jobs.facts import DeclaredFacts
 from privacy.schema import TableSchema
+from privacy.units import PrivacyUnit
+from privgate.dummy import dummy_rows
 from privgate.sdk.view import View
 from privgate.sdk.views import Version
 
@@ -36,11 +40,38 @@ class Dataset(View):
     retention_until: str
     table: Mapping[str, Any]
     unit: Mapping[str, Any]
+    holdout_share: str
+    delta: str
+    order: int
 
     @property
     def schema(self) -> TableSchema:
         """The declared columns."""
         return TableSchema.from_json(self.table)
+
+    @property
+    def privacy_unit(self) -> PrivacyUnit:
+        """Who is protected."""
+        return PrivacyUnit.from_json(self.unit)
+
+    @property
+    def facts(self) -> DeclaredFacts:
+        """What a job's plan may know of the people behind the dataset."""
+        return DeclaredFacts(
+            public_size=self.public_size,
+            holdout_share=Share.parse(self.holdout_share),
+            rows_per_unit=self.privacy_unit.rows_per_unit,
+            order=self.order,
+            delta=Delta.parse(self.delta),
+        )
+
+    def dummy(self, rows: int, *, seed: int = 0) -> list[dict[str, Any]]:
+        """Rows made up from the declaration alone: public, the same for one seed, and with no meaning.
+
+        Every kind of value that an upload may hold occurs: bounds, categories, missing values where the schema fills
+        them in, units of several rows. More rows of a seed begin with the fewer.
+        """
+        return list(dummy_rows(self.schema, self.privacy_unit, rows, seed))
 
     def lines(self) -> list[tuple[str, object]]:
         """The card in words, with one line for each column."""

@@ -70,7 +70,7 @@ class Quote(View):
             ("noise multiplier", self.noise_multiplier[:8]),
             ("charge, hold, available", f"{self.charge}, {self.hold}, {self.available} (the ledger's unit)"),
             ("whose rows", self.block),
-            *_model_lines(self.model),
+            *model_lines(self.model),
             ("request", self.request_digest),
         ]
 
@@ -119,7 +119,7 @@ class Job(View):
     def lines(self) -> list[tuple[str, object]]:
         """The job as one would say it; its model by the graph's digest, which an approval binds."""
         shown = super(Job, self).lines()
-        return [line for line in shown if line[0] != "model"] + _model_lines(self.model)
+        return [line for line in shown if line[0] != "model"] + model_lines(self.model)
 
     def refresh(self) -> Job:
         """The job as it stands now, with its request."""
@@ -156,7 +156,7 @@ class Job(View):
         return self.gateway.releases[job.release]
 
 
-def _model_lines(model: Mapping[str, Any] | None) -> list[tuple[str, object]]:
+def model_lines(model: Mapping[str, Any] | None) -> list[tuple[str, object]]:
     """A model by its graph's digest, with its size beside the largest that is allowed."""
     if model is None:
         return []

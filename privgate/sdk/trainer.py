@@ -10,6 +10,7 @@ from privgate.sdk.amounts import Number
 from privgate.sdk.datasets import Dataset
 from privgate.sdk.jobs import Job, Quote
 from privgate.sdk.pages import Collection
+from privgate.sdk.rehearsals import Progress, Rehearsal, Rows, rehearse
 from privgate.sdk.releases import FILES, Release, VerifiedRelease
 from privgate.sdk.requests import evaluation_request, training_request
 from privgate.sdk.session import Session, identifier
@@ -45,6 +46,44 @@ class TrainerVerbs(Session):
     def quote_request(self, request: Mapping[str, Any]) -> Quote:
         """What a written request would cost."""
         return Quote.read(self.connection.post("/v1/quotes", {"spec": dict(request)}), gateway=self._whole)
+
+    def rehearse(
+        self,
+        dataset: Dataset | str,
+        *,
+        purpose: str,
+        epsilon: Number,
+        rows: Rows | None = None,
+        test: Rows | None = None,
+        steps: int | None = None,
+        seed: int = 0,
+        on_progress: Progress | None = None,
+        **choices: Any,
+    ) -> Rehearsal:
+        """Try a training out on this machine: the gateway's plan, shapes and refusals, and nothing is spent.
+
+        Args:
+            dataset: For what; only its card is read.
+            purpose: Why, as for `train`.
+            epsilon: Of this job alone.
+            rows: Own rows: a list, a data frame, or a .csv, .jsonl or .parquet file. Dummy rows if absent.
+            test: Own rows to judge the model on; by default a fifth of the units of `rows` is kept back.
+            steps: Run only so many of the plan's steps.
+            seed: Of dummy rows.
+            on_progress: Called with the steps done and the steps to do, before each tenth.
+            choices: As for `train`.
+
+        Raises:
+            InvalidError, TooLargeError: What the gateway would say, in its words.
+            ExtraMissingError: The extra `train` is not installed.
+        """
+        request = _training(dataset, purpose=purpose, epsilon=epsilon, **choices)
+        how: dict[str, Any] = {"rows": rows, "test": test, "steps": steps, "seed": seed, "on_progress": on_progress}
+        return self.rehearse_request(request, **how)
+
+    def rehearse_request(self, request: Mapping[str, Any], **how: Any) -> Rehearsal:
+        """Try a written request out; `how` as for `rehearse`."""
+        return rehearse(self.datasets[str(request.get("dataset"))], request, **how)
 
     def train(
         self, dataset: Dataset | str, *, purpose: str, epsilon: Number, key: str | None = None, **choices: Any

@@ -30,6 +30,7 @@ DATASET: dict[str, Any] = {
     "population": "pop_" + "a" * 26, "unit_noun": "patient", "public_size": 500, "state": "sealed",
     "sensitivity": "confidential", "purposes": ["research"], "legal_basis": "not-personal-data",
     "retention_until": "2030-01-01T00:00:00Z", "unit": {"kind": "record", "noun": "patient"},
+    "holdout_share": "0.2", "delta": "0.000001", "order": 4,
     "table": {"columns": [{"name": "sex", "kind": "categorical", "categories": [EVIL, "b"]}]},
 }  # fmt: skip
 
