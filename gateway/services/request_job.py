@@ -29,7 +29,7 @@ from kernel.amounts import Epsilon, Share
 from kernel.canonical import Digest
 from kernel.checks import text
 from kernel.errors import ConflictError, InvalidError
-from kernel.ids import ApprovalId, DatasetId, JobId, ReleaseId, Slug, TaskId
+from kernel.ids import ApprovalId, JobId, ReleaseId, Slug, TaskId
 from policies.approvals import Approval
 from policies.decisions import Allow, Deny
 from policies.events import ApprovalGiven
@@ -39,9 +39,9 @@ from privacy.budget.balances import Standing
 from privacy.budget.ledger import Exhausted
 from privacy.events.jobs import JobEnd, JobEnded, JobQueued, JobRequested
 from privacy.jobs.kinds import KINDS, kind_named
+from privacy.jobs.opening import Opening
 from privacy.jobs.plan import Plan, read_plan
 from privacy.jobs.quote import Quote, largest_epsilon_of, quote
-from privacy.jobs.spec import kind_of_request
 
 APPROVAL_DAYS = 30
 
@@ -170,14 +170,14 @@ def _refused_early(on: Collaborators, caller: Caller, body: Mapping[str, Any]) -
 
     Nor is anything told of a model that he may not fetch.
     """
-    kind = kind_of_request(body)
+    opening = Opening.of(body)
     facts: dict[str, Any] = {
-        "dataset": DatasetId(text(64, dataset=body.get("dataset", ""))),
-        "purpose": Slug(text(64, purpose=body.get("purpose", ""))),
-        "job_kind": JobKind(kind.value),
+        "dataset": opening.dataset,
+        "purpose": opening.purpose,
+        "job_kind": JobKind(opening.kind.value),
     }
     denial = _denied(on, caller, Action.JOB_QUOTE, facts)
-    if denial is not None or not KINDS[kind].uses_release:
+    if denial is not None or not KINDS[opening.kind].uses_release:
         return denial
     release = ReleaseId(text(64, release=body.get("release", "")))
     with on.database.read() as reading:
