@@ -1,0 +1,153 @@
+"""The plan of statistics: vectors of whole numbers with discrete Gaussian noise, priced together as one Gaussian.
+
+Rules
+-----
+1. Measurement m gets the noise multiplier z_m = z sqrt(W / w_m), rounded up, w_m its weight and W the sum of all. By
+   their rho = 1 / (2 z_m^2) all of them together cost at most rho = 1 / (2 z^2): that of one Gaussian of multiplier z,
+   which is what is held, charged and certified, however many queries there are.
+2. The deviation of the noise on every number of a measurement is z_m x the most that one unit can move it.
+3. What a trainer chooses (cells, bounds, weights) moves noise from one answer to another and never lowers the price.
+
+Reference: Canonne, Kamath and Steinke 2020 (arXiv 2004.00010), the multivariate discrete Gaussian: noise of a different
+variance in each coordinate. Form: docs/formats/job-spec.md, "What is planned from it".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, Context, Decimal
+from fractions import Fraction
+from typing import Final
+
+from kernel.amounts import Delta, Epsilon
+from kernel.canonical import Digest, digest_of
+from kernel.checks import whole
+from kernel.errors import InvalidError, TooLargeError
+from kernel.events import Parameter, Record
+from privacy.accounting.calibration import NOISE_QUANTUM, calibrate
+from privacy.accounting.mechanisms import Gaussian, MechanismUse
+from privacy.budget.reservations import Block, BlockUse
+from privacy.jobs.facts import DeclaredFacts
+from privacy.jobs.measurements import MeasurementSize, layout
+from privacy.jobs.queries import Per, Side
+from privacy.jobs.statistics_spec import StatisticsSpec
+from privacy.jobs.training_plan import MOST_WORK
+from privacy.units import LARGEST_ROWS_PER_UNIT
+
+REPEATS = 1
+ROW_WORK = 500
+"""A row's share in one measurement, in the units of `MOST_WORK`; measured as some 2 microseconds."""
+_ROUND_UP = Context(prec=34, rounding=ROUND_CEILING)
+_START: Final = Parameter(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatisticsPlan(Record):
+    """Priced statistics of one block.
+
+    Attributes:
+        request: Digest of the request that it belongs to.
+        block: Whose rows are read.
+        measurements: What is measured, in numbers.
+        noise_multiplier: Of all measurements together; see `noise` and `deviation`.
+        rows_per_unit: The most rows of one unit.
+        repeats: How many repetitions, after a worker was lost, the hold covers.
+        order: The population's order of prices.
+        epsilon, delta: What the job alone was calibrated to.
+    """
+
+    request: Digest
+    block: Side
+    measurements: tuple[MeasurementSize, ...]
+    noise_multiplier: Parameter
+    rows_per_unit: int
+    repeats: int
+    order: int
+    epsilon: Epsilon
+    delta: Delta
+
+    def __post_init__(self) -> None:
+        if not self.measurements:
+            raise InvalidError("a plan of statistics measures something", field="measurements")
+        whole(1, LARGEST_ROWS_PER_UNIT, rows_per_unit=self.rows_per_unit)
+        whole(0, 100, repeats=self.repeats)
+        self.uses()
+
+    @property
+    def digest(self) -> Digest:
+        """What identifies it in the child and in the result."""
+        return digest_of("statistics-plan/v1", self.to_fields())
+
+    @property
+    def retries(self) -> int:
+        """How many further attempts the hold covers."""
+        return self.repeats
+
+    def sensitivity(self, measurement: MeasurementSize) -> int:
+        """The most that one unit can move a measurement, in Euclidean norm."""
+        return measurement.row_bound * (self.rows_per_unit if measurement.per is Per.ROW else 1)
+
+    def noise(self, measurement: MeasurementSize) -> Parameter:
+        """A measurement's own noise multiplier."""
+        total = Decimal(sum(each.weight for each in self.measurements))
+        share = _ROUND_UP.sqrt(_ROUND_UP.divide(total, Decimal(measurement.weight)))
+        return Parameter(_ROUND_UP.quantize(_ROUND_UP.multiply(self.noise_multiplier.number, share), NOISE_QUANTUM))
+
+    def deviation(self, measurement: MeasurementSize) -> Parameter:
+        """The standard deviation of the noise on each number of a measurement."""
+        exact = _ROUND_UP.multiply(self.noise(measurement).number, Decimal(self.sensitivity(measurement)))
+        return Parameter(_ROUND_UP.plus(exact))
+
+    def require_price(self) -> None:
+        """Return if all measurements together cost no more than the plan's one Gaussian; exact, in fractions.
+
+        Raises:
+            InvalidError: They cost more.
+        """
+        together = sum(
+            (Fraction(self.sensitivity(each)) / Fraction(self.deviation(each).number)) ** 2
+            for each in self.measurements
+        )
+        if together > 1 / Fraction(self.noise_multiplier.number) ** 2:
+            raise InvalidError("these measurements cost more than their plan", field="noise_multiplier")
+
+    def uses(self) -> tuple[MechanismUse, ...]:
+        """What it composes if it runs once through."""
+        return (self._use(1),)
+
+    def holds(self) -> tuple[BlockUse, ...]:
+        """What must be held before it starts, repetitions included."""
+        return (BlockUse(block=Block(self.block.value), mechanism=self._use(1 + self.repeats)),)
+
+    def with_noise(self, noise_multiplier: Parameter) -> StatisticsPlan:
+        """The same statistics with other noise, for calibration; its `epsilon` is then no statement."""
+        return dataclasses.replace(self, noise_multiplier=noise_multiplier)
+
+    def _use(self, count: int) -> MechanismUse:
+        return Gaussian(noise_multiplier=self.noise_multiplier, count=count)
+
+
+def plan_statistics(spec: StatisticsSpec, facts: DeclaredFacts) -> StatisticsPlan:
+    """Calibrate a request for statistics.
+
+    Raises:
+        InvalidError: No noise reaches the requested epsilon.
+        TooLargeError: The expected work is too much.
+    """
+    measured = layout(spec.queries).measurements
+    work = facts.public_size * facts.rows_per_unit * ROW_WORK * len(measured)
+    if work > MOST_WORK:
+        raise TooLargeError("these are too many queries for so many declared rows: ask fewer at once", field="queries")
+    plan = StatisticsPlan(
+        request=spec.digest,
+        block=spec.block,
+        measurements=tuple(each.size for each in measured),
+        noise_multiplier=_START,
+        rows_per_unit=facts.rows_per_unit,
+        repeats=REPEATS,
+        order=facts.order,
+        epsilon=spec.epsilon,
+        delta=facts.delta,
+    )
+    return plan.with_noise(calibrate(lambda noise: plan.with_noise(noise).uses(), spec.epsilon, facts.delta))

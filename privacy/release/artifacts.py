@@ -1,0 +1,49 @@
+"""Whether a released file says what its certificate allows it to say: computed again from the noisy numbers in it.
+
+Rules
+-----
+1. Standard library and the kernel only: whoever has file and certificate can ask, offline.
+2. A kind of artefact without a line in `_CHECKS` is judged by its digest alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+
+from kernel.errors import PrivgateError
+from privacy.accounting.mechanisms import Gaussian
+from privacy.release.certificate import Predicate, PrivacyCertificate
+from privacy.statistics.report import open_statistics
+
+
+def artifact_problems(certificate: PrivacyCertificate, data: bytes) -> tuple[str, ...]:
+    """Everything in a released file that does not follow from its own noisy numbers and its certificate."""
+    check = _CHECKS.get(certificate.artifact_name)
+    if check is None:
+        return ()
+    try:
+        return tuple(check(certificate.predicate, data))
+    except PrivgateError as error:
+        return (f"it cannot be computed again: {error.message}",)
+
+
+def _statistics(predicate: Predicate, data: bytes) -> Iterator[str]:
+    found = open_statistics(data)
+    spec, plan = found.spec, found.plan
+    if spec.digest != predicate.request or spec.dataset != predicate.dataset.id:
+        yield "it answers another request than was certified"
+    if (plan.rows_per_unit, plan.order, plan.delta) != (
+        predicate.population.rows_per_unit,
+        predicate.guarantee.order,
+        predicate.guarantee.delta,
+    ):
+        yield "its noise was planned for other rows per unit, another order or another delta than was certified"
+    for part in predicate.mechanisms:
+        use = part.mechanism
+        side = str(part.block).partition("/")[0]
+        if not isinstance(use, Gaussian) or (use.noise_multiplier, side) != (plan.noise_multiplier, plan.block.value):
+            yield "its noise is not that of the mechanism that was charged"
+
+
+_CHECKS: Final[Mapping[str, Callable[[Predicate, bytes], Iterator[str]]]] = {"statistics.json": _statistics}

@@ -1,0 +1,204 @@
+"""Statistics as a trainer asks for them and reads them: queries to send, answers with their intervals.
+
+Rules
+-----
+1. A query says what was said and no more; the gateway fills in cells and bounds from the declared schema.
+2. A released file is computed again from its noisy numbers before an answer of it is shown.
+3. An interval holds, at 95 %, what the answer would be without noise. Sampling is not in it.
+
+Form: docs/formats/job-spec.md, "Statistics".
+"""
+
+from __future__ import annotations
+
+import itertools
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from kernel.errors import InvalidError
+from privacy.jobs.queries import Axis, Query, QueryKind
+from privacy.statistics.report import open_statistics
+from privgate.sdk.amounts import Number, decimal_text
+
+Written = dict[str, Any]
+Columns = str | Sequence[str]
+Edges = Sequence[Number] | Mapping[str, Sequence[Number]]
+
+
+def count(**choices: Any) -> Written:
+    """How many rows; with `per="unit"` how many of those who are protected."""
+    return _query("count", **choices)
+
+
+def histogram(*columns: str, bins: int | None = None, edges: Edges | None = None, **choices: Any) -> Written:
+    """How many rows in each cell; of several columns, in each combination of their cells."""
+    return _query("histogram", columns=list(columns), bins=bins, edges=edges, **choices)
+
+
+def total(column: str, *, by: Columns | None = None, **choices: Any) -> Written:
+    """The sum of a numeric column, in each cell of the columns `by`. Narrower `low` and `high` mean less noise."""
+    return _query("sum", column=column, by=by, **choices)
+
+
+def mean(column: str, *, by: Columns | None = None, **choices: Any) -> Written:
+    """The mean of a numeric column, in each cell of the columns `by`. Narrower `low` and `high` mean less noise."""
+    return _query("mean", column=column, by=by, **choices)
+
+
+def quantiles(column: str, *, at: Sequence[Number] | None = None, **choices: Any) -> Written:
+    """Quantiles of a numeric column among the cells that `bins` or `edges` cut; the usual five without `at`."""
+    return _query("quantiles", column=column, at=at, **choices)
+
+
+def profile(*columns: str, **choices: Any) -> Written:
+    """A histogram of every column, or of those named: what one wants to know before one designs a model."""
+    return _query("profile", columns=list(columns) or None, **choices)
+
+
+def read_query(sentence: str) -> Written:
+    """Read a query as one says it: `count`, `profile`, `histogram ward smoker`, `mean age by ward`, `sum dose`.
+
+    After the columns may stand `by` and columns, `at` and quantiles, `bins` and a number, `weight` and a number,
+    `per unit`. A name with a space is quoted.
+    """
+    try:
+        words = shlex.split(sentence)
+    except ValueError:
+        words = []
+    groups: dict[str, list[str]] = {"": []}
+    current = ""
+    for word in words:
+        if word in _PREPOSITIONS and word not in groups:
+            current = word
+            groups[word] = []
+        else:
+            groups[current].append(word)
+    kind, *named = groups.pop("") or [""]
+    if kind not in _SINGULAR | _PLURAL or any(not found for found in groups.values()):
+        raise InvalidError("a query reads like `mean age by ward`; see docs/CLI.md", field="query")
+    if kind in _SINGULAR and len(named) != 1:
+        raise InvalidError(f"`{kind}` needs the name of one column", field="query")
+    column = {"column": named[0]} if kind in _SINGULAR else {"columns": named or None}
+    return _query(kind, **column, **{name: _word(name, found) for name, found in groups.items()})
+
+
+_PREPOSITIONS = ("by", "at", "bins", "weight", "per")
+_SINGULAR = frozenset({"sum", "mean", "quantiles"})
+_PLURAL = frozenset({"count", "histogram", "profile"})
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One figure of an answer: where, what, and between which ends it would lie without noise.
+
+    Attributes:
+        where: A text for each column that cuts the answer into cells; of a quantile, which.
+        value: The estimate; nothing where too few rows are there to say.
+        low, high: The interval, at 95 %.
+    """
+
+    where: tuple[str, ...]
+    value: str | None
+    low: str
+    high: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to one query.
+
+    Attributes:
+        query: In its final form.
+        body: As it was released.
+        deviation: Standard deviation of the noise on each number of its first measurement.
+    """
+
+    query: Query
+    body: Mapping[str, Any] = field(repr=False)
+    deviation: str
+
+    @property
+    def title(self) -> str:
+        """The query in a few words."""
+        named = [axis.column for axis in self.query.axes]
+        of = "" if self.query.summed is None else f" of {self.query.summed.column}"
+        by = f" by {', '.join(named)}" if named else ""
+        return f"{self.query.kind}{of}{by}, per {self.query.per}"
+
+    def __iter__(self) -> Iterator[Cell]:
+        if self.query.kind is QueryKind.QUANTILES:
+            yield from (Cell((q["at"],), q["value"], q["low"], q["high"]) for q in self.body["quantiles"])
+            return
+        places = itertools.product(*(_names(axis) for axis in self.query.axes))
+        for where, value, low, high in zip(places, *(self.body[n] for n in ("values", "low", "high")), strict=True):
+            yield Cell(where, value, low, high)
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Released statistics, computed again from their noisy numbers.
+
+    Attributes:
+        block: Whose rows: those that train, or those held out.
+        answers: One for each query, in the order of the request.
+        body: The file as it was released.
+    """
+
+    block: str
+    answers: tuple[Answer, ...]
+    body: Mapping[str, Any] = field(repr=False)
+
+    @classmethod
+    def read(cls, data: bytes) -> Statistics:
+        """Read a released file; raise `InvalidError` if an answer does not follow from its noisy numbers."""
+        from privacy.jobs.measurements import layout
+
+        found = open_statistics(data)
+        queries, body = found.spec.queries, found.body
+        deviations = [body["deviations"][places[0]] for places in layout(queries).sources]
+        answers = (Answer(*each) for each in zip(queries, body["answers"], deviations, strict=True))
+        return cls(found.spec.block.value, tuple(answers), body)
+
+    def __iter__(self) -> Iterator[Answer]:
+        return iter(self.answers)
+
+    def __len__(self) -> int:
+        return len(self.answers)
+
+    def __getitem__(self, number: int) -> Answer:
+        return self.answers[number]
+
+
+def _names(axis: Axis) -> list[str]:
+    """A name for each cell: its text, or its interval."""
+    if axis.texts:
+        return list(axis.texts)
+    ends = list(axis.limits)
+    closing = [")"] * (len(ends) - 2) + ["]"]
+    return [f"[{low}, {high}{end}" for low, high, end in zip(ends, ends[1:], closing, strict=False)]
+
+
+def _word(name: str, found: list[str]) -> Any:
+    if name in ("by", "at"):
+        return found
+    if len(found) != 1:
+        raise InvalidError(f"`{name}` is followed by one word", field="query")
+    return int(found[0]) if name in ("bins", "weight") and found[0].isascii() and found[0].isdigit() else found[0]
+
+
+def _query(kind: str, **choices: Any) -> Written:
+    return {"kind": kind, **{name: _decimal(name, value) for name, value in choices.items() if value is not None}}
+
+
+def _decimal(name: str, value: Any) -> Any:
+    if name in ("low", "high", "quantum"):
+        return decimal_text(value, name)
+    if name == "by":
+        return [value] if isinstance(value, str) else list(value)
+    if name not in ("edges", "at"):
+        return value
+    if isinstance(value, Mapping):
+        return {column: _decimal(name, edges) for column, edges in value.items()}
+    return [decimal_text(each, name) for each in value]
