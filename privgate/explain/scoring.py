@@ -67,7 +67,7 @@ class Scores:
     def encoded(self, rows: Iterable[Row]) -> Floats:
         """The numbers of the raw rows that can be read, before any bound on their norm."""
         found = [numbers for numbers in map(self._encoder.encode, rows_of(rows)) if numbers is not None]
-        return np.array(found, dtype=np.float64).reshape(len(found), -1)
+        return np.array(found, dtype=np.float64)
 
     def __call__(self, encoded: Floats) -> Floats:
         """The outputs."""
