@@ -1,0 +1,203 @@
+"""The course of a fit: where each step stands, and what the noisy sums say so far. Pure; anybody can repeat it.
+
+Rules
+-----
+1. A step's settings follow from earlier noisy sums and from declared ranges, never from a row.
+2. Each row's residual is bounded so that its mean stays zero under the model: by weights that depend on its expected
+   outcome (logistic, Poisson), by clipping with its own mean taken off (Poisson), or by clipping alone, which a
+   symmetric error needs (linear: Huber's regression).
+3. Every step is one Newton step on scores; steps near the end are averaged by their precision, so that splitting the
+   privacy over them loses next to nothing.
+
+Reference: Huber 1964; Cantoni and Ronchetti 2001 for bounded scores of counts; Avella-Medina, Bradshaw and Loh 2021
+(arXiv 2103.11003) for noisy Newton steps on bounded scores.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from privacy.evaluation.counts import without_negatives
+from privacy.glm.design import CONSTANT, Design
+from privacy.glm.families import Family
+from privacy.glm.matrices import Matrix, Spectrum, Vector, applied, dot, spectrum, unpacked, weighted
+from privacy.glm.schedule import FIRST_USED, Statistic, cell_middles
+
+HUBER = 1.345
+LOGISTIC_BOUND = 0.5
+COUNT_CLIP, LEVELS, CENTRING = 2.0, 1.3, 1.0625
+_LEAST_SHARE, _LEAST_SPREAD, _LEAST_COUNT = 0.002, 0.005, 0.05
+_LONGEST_STEP, _LARGEST = 2.0, 12.0
+_LEAST_RATIO, _MOST_RATIO, _HALVINGS = 0.5, 20.0, 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Where a step stands.
+
+    Attributes:
+        coefficients: In unit ranges, the constant's first.
+        bound: The most that one row's bounded residual can be.
+        level: Of counts: from this expected count on a row weighs less; of others 1.
+    """
+
+    coefficients: tuple[float, ...]
+    bound: float
+    level: float = 1.0
+
+    def bounds(self, design: Design) -> Mapping[Statistic, float]:
+        """The most, in Euclidean norm, that one unit adds to each sum at this step."""
+        score = self.bound * design.radius
+        return {
+            Statistic.SCORES: score,
+            Statistic.CURVATURE: steepest(design, self) * design.radius * design.reach,
+            Statistic.SPREAD: self.bound**2,
+            Statistic.PRODUCTS: score**2,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A step's settings, its noisy sums and the noise on each of their numbers."""
+
+    settings: Settings
+    sums: Mapping[Statistic, Sequence[float]]
+    sigmas: Mapping[Statistic, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """What some steps say together.
+
+    Attributes:
+        coefficients: In unit ranges.
+        weights: Of each step in the average.
+        moves: How far each step moved.
+        curvature: The averaged curvature.
+        curvature_sigma: The noise on its packed numbers.
+    """
+
+    coefficients: Vector
+    weights: Vector
+    moves: Matrix
+    curvature: Spectrum
+    curvature_sigma: float
+
+    @property
+    def floor(self) -> float:
+        """The least eigenvalue that is told from noise."""
+        return _floor(self.curvature_sigma, len(self.coefficients))
+
+
+def steepest(design: Design, settings: Settings) -> float:
+    """The most that one row's bounded residual changes with its linear predictor."""
+    match design.family:
+        case Family.LINEAR:
+            return 1.0
+        case Family.LOGISTIC:
+            return LOGISTIC_BOUND / 2
+        case Family.POISSON:
+            return settings.level
+
+
+def first_settings(design: Design, outcomes: Sequence[float]) -> Settings:
+    """Where the first step stands: a constant, and residuals as wide as the outcome."""
+    counts = without_negatives(outcomes)
+    total = math.fsum(counts)
+    shares = [count / total for count in counts]
+    middles = cell_middles(design)
+    mean = dot(shares, middles)
+    rest = [0.0] * (design.size - 1)
+    match design.family:
+        case Family.LINEAR:
+            spread = math.sqrt(dot(shares, [(middle - mean) * (middle - mean) for middle in middles]))
+            bound = HUBER * max(spread, _LEAST_SPREAD)
+            return Settings(coefficients=(mean / CONSTANT, *rest), bound=bound)
+        case Family.LOGISTIC:
+            share = min(max(mean, _LEAST_SHARE), 1 - _LEAST_SHARE)
+            start = math.log(share / (1 - share)) / CONSTANT
+            return Settings(coefficients=(start, *rest), bound=LOGISTIC_BOUND)
+        case Family.POISSON:
+            mean = max(mean, _LEAST_COUNT)
+            level = LEVELS * mean
+            bound = COUNT_CLIP * CENTRING * math.sqrt(level)
+            return Settings(coefficients=(math.log(mean) / CONSTANT, *rest), bound=bound, level=level)
+
+
+def next_settings(design: Design, outcomes: Sequence[float], steps: Sequence[Step]) -> Settings:
+    """Where the next step stands, given all before."""
+    last = steps[-1]
+    fit = fitted(design, steps, longest=_LONGEST_STEP)
+    coefficients = tuple(min(max(value, -_LARGEST), _LARGEST) for value in fit.coefficients)
+    if design.family is not Family.LINEAR:
+        return Settings(coefficients=coefficients, bound=last.settings.bound, level=last.settings.level)
+    units = math.fsum(without_negatives(outcomes))
+    share = last.sums[Statistic.SPREAD][0] / (units * last.settings.bound**2)
+    deviation = max(last.settings.bound / _clipped_ratio(share), _LEAST_SPREAD)
+    return Settings(coefficients=coefficients, bound=HUBER * deviation)
+
+
+def fitted(design: Design, steps: Sequence[Step], longest: float = math.inf) -> Fit:
+    """The average of the steps that count, each a Newton step with the curvature of all of them.
+
+    Args:
+        design: The model.
+        steps: All so far.
+        longest: How far, in Euclidean norm, a step may move.
+    """
+    used = steps[min(FIRST_USED[design.family], len(steps)) - 1 :]
+    curvature, sigma = _pooled(design, used)
+    inverse = curvature.inverse(_floor(sigma, design.size))
+    moves = [_shortened(applied(inverse, step.sums[Statistic.SCORES]), longest) for step in used]
+    precise = [step.sigmas[Statistic.SCORES] ** -2 for step in used]
+    weights = [value / math.fsum(precise) for value in precise]
+    reached = [
+        [a + b for a, b in zip(step.settings.coefficients, move, strict=True)]
+        for step, move in zip(used, moves, strict=True)
+    ]
+    return Fit(
+        coefficients=[dot(weights, column) for column in zip(*reached, strict=True)],
+        weights=weights,
+        moves=moves,
+        curvature=curvature,
+        curvature_sigma=sigma,
+    )
+
+
+def _floor(sigma: float, size: int) -> float:
+    """Half of the largest eigenvalue that noise alone has, about.
+
+    Reference: Bai and Yin 1988 for the largest eigenvalue of a symmetric matrix of noise.
+    """
+    return max(sigma * math.sqrt(size / 2), 1e-9)
+
+
+def _pooled(design: Design, used: Sequence[Step]) -> tuple[Spectrum, float]:
+    """The curvature averaged by precision, and the noise on it."""
+    precise = [step.sigmas[Statistic.CURVATURE] ** -2 for step in used]
+    total = math.fsum(precise)
+    matrices = [unpacked(step.sums[Statistic.CURVATURE], design.size) for step in used]
+    return spectrum(weighted(matrices, [value / total for value in precise])), math.sqrt(1 / total)
+
+
+def _shortened(move: Vector, longest: float) -> Vector:
+    length = math.sqrt(dot(move, move))
+    return move if length <= longest else [value * longest / length for value in move]
+
+
+def _clipped_ratio(share: float) -> float:
+    """How many deviations of a normal error the bound is, if clipped squares are this share of the bound's square."""
+    low, high = _LEAST_RATIO, _MOST_RATIO
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _clipped_square(middle) / (middle * middle) > share else (low, middle)
+    return high
+
+
+def _clipped_square(ratio: float) -> float:
+    """The mean of min(z^2, ratio^2) of a standard normal z."""
+    inside = math.erf(ratio / math.sqrt(2))
+    density = math.exp(-ratio * ratio / 2) * math.sqrt(2 / math.pi)
+    return inside - ratio * density + ratio * ratio * (1 - inside)

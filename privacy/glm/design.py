@@ -1,0 +1,161 @@
+"""Designs: which terms a model has, their public ranges, and how a fit in unit ranges reads in the columns' own units.
+
+Rules
+-----
+1. Everything follows from declared columns. A number lies in [-1, 1] over its declared range; a category is 0 or 1
+   against the first one declared, which is the reference and has no term of its own.
+2. A row is (CONSTANT, its terms). Its norm is at most `reach`; a row longer than `radius` gets the weight that makes it
+   as long as that. Such a weight depends on the predictors alone, so the estimate stays consistent.
+3. Names say the unit of a coefficient: `age` is per one year, `sex=female` against the reference.
+
+Reference: Mallows 1975 for weights that depend on the predictors; Hampel et al. 1986, section 6.3.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from kernel.errors import InvalidError, TooLargeError
+from kernel.events import Parameter
+from privacy.glm.families import Family, check_outcome
+from privacy.jobs.features import Feature, FeatureSpec, Transform
+from privacy.jobs.labels import Label
+from privacy.schema import Column, ColumnKind, TableSchema
+
+CONSTANT = 0.5
+MOST_TERMS = 32
+_LONG_ROW = 0.5
+INTERCEPT = "(intercept)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Term:
+    """One predictor.
+
+    Attributes:
+        name: What the table prints.
+        place: Which number of the encoded row it is.
+        middle, half: It is (value - middle) / half of the value in the column's own unit.
+    """
+
+    name: str
+    place: int
+    middle: float
+    half: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Design:
+    """A model's shape.
+
+    Attributes:
+        family: Which model.
+        terms: The predictors.
+        features: How many columns they come from: each adds at most 1 to a row's squared norm.
+        middle, half: Of a linear outcome, as for a term; of others 0 and 1.
+        highest: Of a count, the largest declared; of others 1.
+    """
+
+    family: Family
+    terms: tuple[Term, ...]
+    features: int
+    middle: float = 0.0
+    half: float = 1.0
+    highest: int = 1
+
+    @property
+    def size(self) -> int:
+        """How many coefficients, the intercept included."""
+        return 1 + len(self.terms)
+
+    @property
+    def reach(self) -> float:
+        """The longest that a row can be."""
+        return math.sqrt(CONSTANT**2 + self.features)
+
+    @property
+    def radius(self) -> float:
+        """The length from which on a row weighs less."""
+        return math.sqrt(CONSTANT**2 + _LONG_ROW * self.features)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the coefficients, in order."""
+        return (INTERCEPT, *(term.name for term in self.terms))
+
+    def own_units(self) -> tuple[list[list[float]], list[float]]:
+        """The linear map from fitted coefficients to those in the columns' own units: a matrix and what is added."""
+        rows = [[0.0] * self.size for _ in range(self.size)]
+        rows[0][0] = self.half * CONSTANT
+        for number, term in enumerate(self.terms, start=1):
+            rows[number][number] = self.half / term.half
+            rows[0][number] = -self.half * term.middle / term.half
+        return rows, [self.middle] + [0.0] * len(self.terms)
+
+
+def design_of(family: Family, features: FeatureSpec, schema: TableSchema) -> Design:
+    """The design of a family on some features.
+
+    Raises:
+        InvalidError: A transform or an outcome that the family cannot have.
+        TooLargeError: Too many terms.
+    """
+    features.check(schema)
+    if features.extractor is not None or features.row_norm is not None:
+        raise InvalidError(
+            "a published coefficient needs columns as they are: no extractor, no `row_norm`", field="glm"
+        )
+    outcome = schema.column(features.label.column, "outcome")
+    check_outcome(family, features.label, outcome)
+    terms, place = [], 0
+    for feature in features.columns:
+        column = schema.column(feature.column)
+        terms += list(_terms(feature, column, place))
+        place += feature.width(column)
+    if not 1 <= len(terms) <= MOST_TERMS:
+        raise TooLargeError(f"a model has 1 to {MOST_TERMS} terms: choose predictors", field="predictors")
+    if family is Family.LOGISTIC:
+        return Design(family=family, terms=tuple(terms), features=len(features.columns))
+    low, high = _range(features.label, outcome)
+    if family is Family.POISSON:
+        return Design(family=family, terms=tuple(terms), features=len(features.columns), highest=int(high))
+    scaled = {"middle": (low + high) / 2, "half": (high - low) / 2}
+    return Design(family=family, terms=tuple(terms), features=len(features.columns), **scaled)
+
+
+def _terms(feature: Feature, column: Column, place: int) -> Iterator[Term]:
+    match feature.transform:
+        case Transform.SCALE if column.kind is ColumnKind.NUMERIC:
+            low, high = _range(feature, column)
+            yield Term(name=column.name, place=place, middle=(low + high) / 2, half=(high - low) / 2)
+        case Transform.LOG:
+            low, high = _range(feature, column)
+            half = math.log1p(high - low) / 2
+            shift = "" if low == 0 else f"{-low:+g}"
+            yield Term(name=f"log(1+{column.name}{shift})", place=place, middle=half, half=half)
+        case Transform.ORDINAL:
+            half = max(len(column.categories) - 1, 1) / 2
+            yield Term(name=f"{column.name} (per step)", place=place, middle=half, half=half)
+        case Transform.BOOLEAN:
+            yield Term(name=f"{column.name}=true", place=place, middle=0.5, half=0.5)
+        case Transform.ONE_HOT:
+            for number, category in enumerate(column.categories[1:], start=1):
+                yield Term(name=f"{column.name}={category}", place=place + number, middle=0.0, half=1.0)
+        case Transform.BINS:
+            for number, edge in enumerate(feature.edges, start=1):
+                yield Term(name=f"{column.name} from {edge}", place=place + number, middle=0.0, half=1.0)
+        case _:
+            raise InvalidError(f"column `{column.name}`: `{feature.transform}` has no coefficient", field=column.name)
+
+
+def _range(chosen: Feature | Label, column: Column) -> tuple[float, float]:
+    low, high = chosen.low or column.low, chosen.high or column.high
+    if low is None or high is None:
+        raise InvalidError(f"column `{column.name}` has no bounds", field=column.name)
+    return _float(low), _float(high)
+
+
+def _float(value: Parameter) -> float:
+    return float(value.number)

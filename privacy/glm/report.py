@@ -1,0 +1,183 @@
+"""The released file: design, noise, noisy sums, and the table that follows from them. Pure.
+
+Rules
+-----
+1. It holds all that is needed to work the table out again: `recomputed` does, from the file alone.
+2. Figures have six significant digits, p-values six places and at least 0.000001.
+
+Form: docs/formats/glm.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+from typing import Any, Final
+
+from kernel import canonical
+from kernel.errors import InvalidError
+from kernel.events import Parameter
+from privacy.glm.design import INTERCEPT, MOST_TERMS, Design, Term
+from privacy.glm.families import MOST_COUNT, Family
+from privacy.glm.inference import CONFIDENCE, Coefficient, coefficients_of
+from privacy.glm.readings import Readings
+from privacy.glm.schedule import STEPS, schedule
+from privacy.jobs.glm_plan import GlmPlan, multipliers_of
+from privacy.jobs.strict import members_of, one_of, text_of
+
+FORMAT = "privgate/glm/v1"
+LIMIT = 2**20
+_SIX_DIGITS = Context(prec=6, rounding=ROUND_HALF_EVEN)
+_SIX_PLACES = Decimal("0.000001")
+_RATIO: Final[Mapping[Family, str]] = {Family.LOGISTIC: "odds_ratio", Family.POISSON: "rate_ratio"}
+_HEAD: Final = ("v", "format", "plan", "outcome", "family", "counted", "noise_multiplier", "design", "sums")
+_FOLLOWS: Final = ("confidence", "units", "table")
+
+
+def glm_json(plan: GlmPlan, outcome: str, design: Design, sums: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+    """The released statement.
+
+    Args:
+        plan: What ran.
+        outcome: The outcome's column.
+        design: The model.
+        sums: Noisy integers of each measurement, by name.
+    """
+    head = {
+        "v": 1,
+        "format": FORMAT,
+        "plan": str(plan.digest),
+        "outcome": outcome,
+        "family": design.family.value,
+        "counted": plan.counted.value,
+        "noise_multiplier": str(plan.noise_multiplier),
+        "design": _design_json(design),
+        "sums": {name: list(numbers) for name, numbers in sums.items()},
+    }
+    return head | _follows(design, plan.noise_multiplier, sums)
+
+
+def glm_bytes(plan: GlmPlan, outcome: str, design: Design, sums: Mapping[str, Sequence[int]]) -> bytes:
+    """The released file."""
+    return canonical.encode(glm_json(plan, outcome, design, sums))
+
+
+def read_glm(data: bytes) -> dict[str, Any]:
+    """Read a released file and work its table out again from its own sums; raise `InvalidError` if it differs."""
+    body = canonical.decode(data, limit=LIMIT, canonical=True)
+    members = members_of(body, "glm", (*_HEAD, *_FOLLOWS))
+    design = _design_of(members)
+    sums = _sums_of(members["sums"], design)
+    noise = Parameter.of(text_of(members["noise_multiplier"], "noise_multiplier"), "noise_multiplier")
+    if canonical.encode({**members, **_follows(design, noise, sums)}) != data:
+        raise InvalidError("the table does not follow from the sums and the noise")
+    return dict(members)
+
+
+def require_glm(plan: GlmPlan, outcome: str, design: Design, data: bytes) -> None:
+    """Return if a file is the result of this very plan; raise `InvalidError` otherwise."""
+    sums = _sums_of(read_glm(data)["sums"], design)
+    if glm_bytes(plan, outcome, design, sums) != data:
+        raise InvalidError("the model does not belong to its plan")
+
+
+def _follows(design: Design, noise: Parameter, sums: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+    multipliers = {name: float(value.number) for name, value in multipliers_of(design, noise).items()}
+    readings = Readings(design=design, multipliers=multipliers, numbers=sums)
+    table = coefficients_of(design, readings.steps(STEPS[design.family]))
+    return {
+        "confidence": str(CONFIDENCE),
+        "units": round(math.fsum(readings.outcomes)),
+        "table": None if table is None else [_line_json(design.family, line) for line in table],
+    }
+
+
+def _line_json(family: Family, line: Coefficient) -> dict[str, Any]:
+    low, high = line.interval
+    written: dict[str, Any] = {
+        "term": line.name,
+        "coefficient": _text(line.value),
+        "standard_error": _text(line.error),
+        "low": _text(low),
+        "high": _text(high),
+        "noise_share": _places(line.noise_share, Decimal("0.01")),
+    }
+    if line.p_value is not None:
+        written["p_value"] = _places(max(line.p_value, float(_SIX_PLACES)), _SIX_PLACES)
+    if family in _RATIO and line.name != INTERCEPT and max(abs(low), abs(high)) < math.log(10**9):
+        ratio = {"value": line.value, "low": low, "high": high}
+        written[_RATIO[family]] = {name: _text(math.exp(value)) for name, value in ratio.items()}
+    return written
+
+
+def _text(value: float) -> str:
+    """Six significant digits, as plain decimal text."""
+    return format(_SIX_DIGITS.create_decimal(Decimal(value)), "f")
+
+
+def _places(value: float, unit: Decimal) -> str:
+    return format(Decimal(value).quantize(unit, rounding=ROUND_HALF_EVEN, context=Context(prec=34)), "f")
+
+
+def _design_json(design: Design) -> dict[str, Any]:
+    return {
+        "terms": [{"term": one.name, "middle": repr(one.middle), "half": repr(one.half)} for one in design.terms],
+        "predictors": design.features,
+        "middle": repr(design.middle),
+        "half": repr(design.half),
+        "highest": design.highest,
+    }
+
+
+def _design_of(members: Mapping[str, Any]) -> Design:
+    body = members_of(members["design"], "design", ("terms", "predictors", "middle", "half", "highest"))
+    terms = body["terms"]
+    if not isinstance(terms, Sequence) or isinstance(terms, str) or not 1 <= len(terms) <= MOST_TERMS:
+        raise InvalidError(f"a design lists 1 to {MOST_TERMS} terms", field="design")
+    return Design(
+        family=one_of(Family, members["family"], "family"),
+        terms=tuple(_term_of(term, place) for place, term in enumerate(terms)),
+        features=_whole(body["predictors"], MOST_TERMS),
+        middle=_number(body["middle"]),
+        half=_number(body["half"]),
+        highest=_whole(body["highest"], MOST_COUNT),
+    )
+
+
+def _term_of(body: Any, place: int) -> Term:
+    members = members_of(body, "design", ("term", "middle", "half"))
+    return Term(
+        name=text_of(members["term"], "term"),
+        place=place,
+        middle=_number(members["middle"]),
+        half=_number(members["half"]),
+    )
+
+
+def _sums_of(body: Any, design: Design) -> dict[str, tuple[int, ...]]:
+    wanted = {one.name: one.size for one in schedule(design)}
+    if not isinstance(body, Mapping) or set(body) != set(wanted):
+        raise InvalidError("`sums` has exactly the measurements of its design", field="sums")
+    for name, numbers in body.items():
+        if not isinstance(numbers, Sequence) or isinstance(numbers, str) or len(numbers) != wanted[name]:
+            raise InvalidError("a measurement has another number of sums than its design gives", field="sums")
+        if any(type(number) is not int or abs(number) > canonical.LARGEST_INTEGER for number in numbers):
+            raise InvalidError("a noisy sum must be a whole number", field="sums")
+    return {name: tuple(numbers) for name, numbers in body.items()}
+
+
+def _number(value: Any) -> float:
+    try:
+        number = float(text_of(value, "design"))
+    except ValueError:
+        raise InvalidError("a design's numbers are decimal text", field="design") from None
+    if not math.isfinite(number) or repr(number) != value:
+        raise InvalidError("a design's numbers are decimal text", field="design")
+    return number
+
+
+def _whole(value: Any, most: int) -> int:
+    if type(value) is not int or not 1 <= value <= most:
+        raise InvalidError(f"a design's counts are whole numbers from 1 to {most}", field="design")
+    return value

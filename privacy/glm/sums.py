@@ -1,0 +1,234 @@
+"""Rows to exact integer sums: what every unit adds, bounded, on a grid. Child only: exact sums never leave it.
+
+Rules
+-----
+1. What a row adds depends on that row, the design and the settings alone. A dead row adds nothing.
+2. The rows of a unit are added up, each with the weight that makes them count as one unit together; the whole is what
+   is bounded.
+3. A unit's vector is rounded to integers, and its norm is then checked in integers: one that is too long by a rounding
+   or is no number adds zero. So the sensitivity is `GRID` exactly, whatever floating point did.
+4. Sums are of integers: exact, and the same in any order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from privacy.glm.course import CENTRING, LOGISTIC_BOUND, Settings
+from privacy.glm.design import CONSTANT, Design
+from privacy.glm.families import Family
+from privacy.glm.schedule import GRID, MARGIN, Statistic, cell_edges, cell_middles, sizes_of
+from privacy.training.units import UnitTable
+
+_UNITS_AT_ONCE = 4096
+_KNOTS, _LEAST_EXPECTED = 2048, 1e-6
+Floats: TypeAlias = NDArray[np.float64]
+Integers: TypeAlias = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cases:
+    """Rows as a fit reads them, those of a unit side by side.
+
+    Attributes:
+        rows: Shape [n, coefficients], the constant first.
+        outcomes: In unit range, 0 or 1, or counts.
+        weights: What makes a unit's rows count as one; zero for a dead row.
+        starts: First row of each unit, and the number of rows at the end.
+    """
+
+    rows: Floats
+    outcomes: Floats
+    weights: Floats
+    starts: Integers
+
+    @classmethod
+    def of(cls, design: Design, units: UnitTable, per_row: bool) -> Cases:
+        """Take the design's terms from encoded rows.
+
+        Args:
+            design: The model.
+            units: Encoded rows by unit.
+            per_row: Each row counts the same, rather than each unit.
+        """
+        places = np.arange(len(units.rows.alive)) - np.repeat(units.starts[:-1], np.diff(units.starts))
+        counted = units.rows.alive & (places < units.rows_per_unit)
+        owners = np.repeat(np.arange(len(units)), np.diff(units.starts))
+        many = np.bincount(owners[counted], minlength=len(units)).astype(np.float64)
+        divisor = np.full(len(units), float(units.rows_per_unit)) if per_row else np.maximum(many, 1.0)
+        terms = units.rows.features[:, [term.place for term in design.terms]].astype(np.float64)
+        rows = np.concatenate([np.full((len(terms), 1), CONSTANT), terms], axis=1)
+        targets = units.rows.targets.astype(np.float64)
+        if design.family is Family.POISSON:
+            targets = np.rint((targets + 1) / 2 * design.highest)
+        return cls(
+            rows=rows, outcomes=targets, weights=np.where(counted, 1 / divisor[owners], 0.0), starts=units.starts
+        )
+
+    def blocks(self) -> Iterator[Cases]:
+        """A bounded number of units at a time."""
+        for first in range(0, len(self.starts) - 1, _UNITS_AT_ONCE):
+            starts = self.starts[first : first + _UNITS_AT_ONCE + 1]
+            part = slice(starts[0], starts[-1])
+            yield Cases(
+                rows=self.rows[part],
+                outcomes=self.outcomes[part],
+                weights=self.weights[part],
+                starts=starts - starts[0],
+            )
+
+    def by_unit(self, values: Floats) -> Floats:
+        """Weighted sums over the rows of each unit."""
+        weighted = values * self.weights[:, None]
+        if len(self.starts) == len(weighted) + 1:
+            return weighted
+        # Unit by unit: a running sum would make a unit's last bits depend on those before it.
+        return np.asarray(np.add.reduceat(weighted, self.starts[:-1], axis=0))
+
+
+def sum_outcomes(design: Design, cases: Cases) -> Integers:
+    """The outcome's histogram, in units of 1 / GRID."""
+    total = np.zeros(len(cell_middles(design)), dtype=np.int64)
+    edges = np.asarray(cell_edges(design))
+    for block in cases.blocks():
+        cells = np.searchsorted(edges, block.outcomes, side="right")
+        hot = (cells[:, None] == np.arange(len(total))).astype(np.float64)
+        total += _bounded_sum(block.by_unit(hot), 1.0)
+    return total
+
+
+def sum_step(
+    design: Design, settings: Settings, cases: Cases, wanted: tuple[Statistic, ...]
+) -> dict[Statistic, Integers]:
+    """All sums of one step, each in units of its bound / GRID.
+
+    Args:
+        design: The model.
+        settings: Where the step stands.
+        cases: All rows.
+        wanted: Which sums.
+    """
+    residual = _RESIDUALS[design.family](design, settings)
+    bounds = settings.bounds(design)
+    sizes = sizes_of(design)
+    totals = {statistic: np.zeros(sizes[statistic], dtype=np.int64) for statistic in wanted}
+    for block in cases.blocks():
+        with np.errstate(all="ignore"):
+            found = _statistics(design, settings, block, residual)
+            for statistic in wanted:
+                totals[statistic] += _bounded_sum(found[statistic], bounds[statistic])
+    return totals
+
+
+_Residual: TypeAlias = Callable[[Floats, Floats], tuple[Floats, Floats]]
+"""Linear predictors and outcomes to bounded residuals and how they fall with the predictor."""
+
+
+def _statistics(design: Design, settings: Settings, block: Cases, residual: _Residual) -> Mapping[Statistic, Floats]:
+    lengths = np.sqrt(np.einsum("ij,ij->i", block.rows, block.rows))
+    weights = np.minimum(1.0, design.radius / lengths)
+    bounded, slopes = residual(_predicted(block.rows, settings), block.outcomes)
+    bounded = np.clip(bounded, -settings.bound, settings.bound)
+    scores = block.by_unit(block.rows * (weights * bounded)[:, None])
+    return {
+        Statistic.SCORES: scores,
+        Statistic.CURVATURE: block.by_unit(_packed(block.rows, block.rows * (weights * slopes)[:, None])),
+        Statistic.SPREAD: block.by_unit((bounded * bounded)[:, None]),
+        Statistic.PRODUCTS: _packed(scores, scores),
+    }
+
+
+def _predicted(rows: Floats, settings: Settings) -> Floats:
+    """Column by column, so that a row's number does not depend on its company."""
+    total = np.zeros(len(rows))
+    for column, coefficient in zip(rows.T, settings.coefficients, strict=True):
+        total += column * coefficient
+    return total
+
+
+def _linear(design: Design, settings: Settings) -> _Residual:  # noqa: ARG001 - one signature for all families
+    def residual(predicted: Floats, outcomes: Floats) -> tuple[Floats, Floats]:
+        error = outcomes - predicted
+        return error, (np.abs(error) < settings.bound).astype(np.float64)
+
+    return residual
+
+
+def _logistic(design: Design, settings: Settings) -> _Residual:  # noqa: ARG001 - one signature for all families
+    def residual(predicted: Floats, outcomes: Floats) -> tuple[Floats, Floats]:
+        chance = 1 / (1 + np.exp(-predicted))
+        larger = np.maximum(chance, 1 - chance)
+        weight = LOGISTIC_BOUND / larger
+        return weight * (outcomes - chance), weight * chance * (1 - chance)
+
+    return residual
+
+
+def _poisson(design: Design, settings: Settings) -> _Residual:
+    knots = np.linspace(math.log(_LEAST_EXPECTED), math.log(design.highest), _KNOTS)
+    means, slopes = _clipped_poisson(np.exp(knots), design.highest, settings)
+
+    def residual(predicted: Floats, outcomes: Floats) -> tuple[Floats, Floats]:
+        place = np.clip(predicted, knots[0], knots[-1])
+        expected = np.exp(place)
+        weight = np.minimum(1.0, settings.level / expected)
+        clip = settings.bound / CENTRING
+        error = np.clip(weight * (outcomes - expected), -clip, clip)
+        return error - np.interp(place, knots, means), np.interp(place, knots, slopes)
+
+    return residual
+
+
+def _clipped_poisson(expected: Floats, highest: int, settings: Settings) -> tuple[Floats, Floats]:
+    """At each expected count: the mean of the clipped residual, and how the residual falls with the predictor.
+
+    The count is the smaller of a Poisson number and `highest`.
+    """
+    counts = np.arange(highest)
+    logs = counts * np.log(expected)[:, None] - expected[:, None] - _log_factorials(highest)
+    chances = np.exp(logs)
+    rest = np.maximum(1 - chances.sum(axis=1), 0.0)
+    weight = np.minimum(1.0, settings.level / expected)[:, None]
+    clip = settings.bound / CENTRING
+    clipped = np.clip(weight * (counts - expected[:, None]), -clip, clip)
+    top = np.clip(weight[:, 0] * (highest - expected), -clip, clip)
+    means = (chances * clipped).sum(axis=1) + rest * top
+    # The slope is the covariance with the score of a Poisson number, which is the count less its mean; that of the
+    # rest follows from the fact that all scores together have mean zero.
+    inner = chances * (counts - expected[:, None])
+    slopes = (inner * clipped).sum(axis=1) - inner.sum(axis=1) * top
+    return means, np.clip(slopes, 0.0, settings.level)
+
+
+def _log_factorials(highest: int) -> Floats:
+    return np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, highest)))])
+
+
+_RESIDUALS: Mapping[Family, Callable[[Design, Settings], _Residual]] = {
+    Family.LINEAR: _linear,
+    Family.LOGISTIC: _logistic,
+    Family.POISSON: _poisson,
+}
+
+
+def _packed(left: Floats, right: Floats) -> Floats:
+    """Of each row: the upper triangle of left times right, off-diagonal numbers times sqrt(2)."""
+    first, second = np.triu_indices(left.shape[1])
+    factor = np.where(first == second, 1.0, math.sqrt(2))
+    return left[:, first] * right[:, second] * factor
+
+
+def _bounded_sum(vectors: Floats, bound: float) -> Integers:
+    """The sum of all vectors on the grid; one that is longer than its bound or not finite counts as zero."""
+    with np.errstate(all="ignore"):
+        scaled = vectors * (GRID * MARGIN / bound)
+        finite = np.isfinite(scaled).all(axis=1) & (np.abs(scaled) <= GRID).all(axis=1)
+        whole = np.rint(np.where(finite[:, None], scaled, 0.0)).astype(np.int64)
+    short = np.einsum("ij,ij->i", whole, whole) <= GRID * GRID
+    return np.asarray(whole[short].sum(axis=0), dtype=np.int64)

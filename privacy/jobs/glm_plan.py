@@ -1,0 +1,154 @@
+"""The plan of a generalised linear model: vectors summed over all units, with discrete Gaussian noise, as one Gaussian.
+
+Rules
+-----
+1. Measurement m has the share s_m of rho and so the noise multiplier z / sqrt(s_m), rounded up. By their
+   rho = s_m / (2 z^2) all together cost at most 1 / (2 z^2): that of one Gaussian of multiplier z, which is what is
+   held, charged and certified. Later measurements depend on earlier noisy ones, which adaptive composition allows.
+2. A unit moves each measurement by at most 1 grid of `privacy.glm.schedule`, however many rows it has: they are
+   weighted so that they count as one.
+3. What a trainer chooses moves no noise from the price.
+
+Reference: Bun and Steinke 2016, lemma 2.3, for adaptive composition of zCDP. Form: docs/formats/job-spec.md.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+from typing import Final
+
+from kernel.amounts import Delta, Epsilon
+from kernel.canonical import Digest, digest_of
+from kernel.checks import whole
+from kernel.errors import InvalidError, TooLargeError
+from kernel.events import Parameter, Record
+from privacy.accounting.calibration import NOISE_QUANTUM, calibrate
+from privacy.accounting.mechanisms import Gaussian, MechanismUse
+from privacy.budget.reservations import Block, BlockUse
+from privacy.glm.design import MOST_TERMS, Design
+from privacy.glm.families import Family
+from privacy.glm.matrices import packed_size
+from privacy.glm.schedule import STEPS, schedule, shares_of
+from privacy.jobs.facts import DeclaredFacts
+from privacy.jobs.glm_spec import Counted, GlmSpec
+from privacy.jobs.training_plan import MOST_NUMBERS_IN_MEMORY, MOST_WORK
+from privacy.schema import TableSchema
+from privacy.units import LARGEST_ROWS_PER_UNIT
+
+REPEATS = 1
+ROW_WORK = 500
+_ROUND_UP = Context(prec=34, rounding=ROUND_CEILING)
+_ROUND_DOWN = Context(prec=34, rounding=ROUND_FLOOR)
+_START: Final = Parameter(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GlmPlan(Record):
+    """A priced generalised linear model.
+
+    Attributes:
+        request: Digest of the request that it belongs to.
+        features: Digest of its feature spec.
+        family: Which model.
+        terms: How many coefficients beside the intercept.
+        counted: Whether every unit counts the same, or every row.
+        noise_multiplier: Of all measurements together; see `multipliers`.
+        rows_per_unit: The most rows of one unit.
+        repeats: How many repetitions, after a worker was lost, the hold covers.
+        order: The population's order of prices.
+        epsilon, delta: What the job alone was calibrated to.
+    """
+
+    request: Digest
+    features: Digest
+    family: Family
+    terms: int
+    counted: Counted
+    noise_multiplier: Parameter
+    rows_per_unit: int
+    repeats: int
+    order: int
+    epsilon: Epsilon
+    delta: Delta
+
+    def __post_init__(self) -> None:
+        whole(1, MOST_TERMS, terms=self.terms)
+        whole(1, LARGEST_ROWS_PER_UNIT, rows_per_unit=self.rows_per_unit)
+        whole(0, 100, repeats=self.repeats)
+        if sum(shares_of(self.family)) != 1:
+            raise InvalidError("the measurements' shares do not add up to one", field="family")
+        self.uses()
+
+    @property
+    def digest(self) -> Digest:
+        """What identifies it in the child and in the result."""
+        return digest_of("glm-plan/v1", self.to_fields())
+
+    @property
+    def retries(self) -> int:
+        """How many further attempts the hold covers."""
+        return self.repeats
+
+    def multipliers(self, design: Design) -> dict[str, Parameter]:
+        """The noise multiplier of each measurement, by name."""
+        return multipliers_of(design, self.noise_multiplier)
+
+    def uses(self) -> tuple[MechanismUse, ...]:
+        """What it composes if it runs once through."""
+        return (Gaussian(noise_multiplier=self.noise_multiplier, count=1),)
+
+    def holds(self) -> tuple[BlockUse, ...]:
+        """What must be held before it starts, repetitions included."""
+        use = Gaussian(noise_multiplier=self.noise_multiplier, count=1 + self.repeats)
+        return (BlockUse(block=Block.TRAIN, mechanism=use),)
+
+    def with_noise(self, noise_multiplier: Parameter) -> GlmPlan:
+        """The same model with other noise, for calibration; its `epsilon` is then no statement."""
+        return dataclasses.replace(self, noise_multiplier=noise_multiplier)
+
+
+def multipliers_of(design: Design, noise_multiplier: Parameter) -> dict[str, Parameter]:
+    """The noise multiplier of each measurement of a design, by name: its share of rho = 1 / (2 z^2)."""
+    return {one.name: _part(noise_multiplier, one.share) for one in schedule(design)}
+
+
+def plan_glm(spec: GlmSpec, schema: TableSchema, facts: DeclaredFacts) -> GlmPlan:
+    """Calibrate a request.
+
+    Raises:
+        InvalidError: The request does not fit the schema, or no noise reaches its epsilon.
+        TooLargeError: Too many terms for so many declared people.
+    """
+    design = spec.design(schema)
+    plan = GlmPlan(
+        request=spec.digest,
+        features=spec.features.digest,
+        family=spec.family,
+        terms=len(design.terms),
+        counted=spec.counted,
+        noise_multiplier=_START,
+        rows_per_unit=facts.rows_per_unit,
+        repeats=REPEATS,
+        order=facts.order,
+        epsilon=spec.epsilon,
+        delta=facts.delta,
+    )
+    _check_rows(design, spec.features.width(schema), facts)
+    return plan.with_noise(calibrate(lambda noise: plan.with_noise(noise).uses(), spec.epsilon, facts.delta))
+
+
+def _check_rows(design: Design, width: int, facts: DeclaredFacts) -> None:
+    """Refuse, by declared sizes, what a child might not hold in memory or add up in time."""
+    rows = facts.public_size * facts.rows_per_unit
+    if rows * (width + 2 * design.size) > MOST_NUMBERS_IN_MEMORY:
+        raise TooLargeError("too many terms for so many people: choose fewer predictors", field="predictors")
+    work = STEPS[design.family] * (ROW_WORK + 20 * packed_size(design.size))
+    if rows * work > MOST_WORK:
+        raise TooLargeError("too much work on so many people: choose fewer predictors", field="predictors")
+
+
+def _part(noise_multiplier: Parameter, share: Decimal) -> Parameter:
+    exact = _ROUND_UP.divide(noise_multiplier.number, _ROUND_DOWN.sqrt(share))
+    return Parameter(_ROUND_UP.quantize(exact, NOISE_QUANTUM))
