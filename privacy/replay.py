@@ -28,6 +28,7 @@ from kernel.events import Event
 from kernel.ids import JobId, PopulationId
 from privacy.accounting.price import EXACT
 from privacy.accounting.rdp import best_order, capacity
+from privacy.budget.choice import Alternative, alternatives
 from privacy.budget.fold import LedgerState
 from privacy.budget.ledger import limits
 from privacy.budget.reservations import BlockCharge, BlockHold, Reservation, ReservationState, by_block
@@ -42,6 +43,7 @@ from privacy.events.budget import (
     PopulationCreated,
     Scope,
 )
+from privacy.events.choices import BudgetChosen
 from privacy.events.sealing import VersionSealed
 
 MOST_OVERSTATED = Decimal("1.01")
@@ -64,6 +66,7 @@ class Fault(StrEnum):
     OVER_CAP = "a trainer's cap was exceeded; that is access policy, not the guarantee"
     WRONG_BLOCK = "a hold is on another home block than the one that was open when its rows were sealed"
     REFUSAL = "a refusal does not tell what the ledger had left"
+    ODDS = "the odds that an owner chose by do not follow from epsilon and delta"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +121,7 @@ def replay(posted: Iterable[Posted]) -> Replay:
     sealed: dict[Digest, int] = {}
     numbered: dict[PopulationId, list[Posted]] = defaultdict(list)
     refused: dict[PopulationId, list[Posted]] = defaultdict(list)
+    chosen: list[Posted] = []
     for entry in posted:
         if isinstance(entry.event, BudgetEvent):
             numbered[entry.event.population].append(entry)
@@ -125,6 +129,8 @@ def replay(posted: Iterable[Posted]) -> Replay:
             refused[entry.event.population].append(entry)
         elif isinstance(entry.event, VersionSealed):
             sealed[entry.event.manifest] = entry.event.home or 1
+        elif isinstance(entry.event, BudgetChosen):
+            chosen.append(entry)
     homes: dict[JobId, PopulationId] = {}
     ledgers, findings, checked = {}, [], 0
     for population in sorted(numbered.keys() | refused.keys()):
@@ -134,7 +140,8 @@ def replay(posted: Iterable[Posted]) -> Replay:
             ledgers[population] = reader.state
         findings += reader.findings
         checked += len(numbered[population]) + len(refused[population])
-    return Replay(ledgers=ledgers, findings=tuple(findings), checked=checked)
+    findings += [_untrue(entry) for entry in chosen if not _true_odds(entry)]
+    return Replay(ledgers=ledgers, findings=tuple(findings), checked=checked + len(chosen))
 
 
 @dataclass
@@ -266,6 +273,22 @@ class _Reader:
         fits = not event.retired and not any(limit.short for limit in met)
         if fits or met != event.limits or event.retired != state.account.retired:
             self._report(Fault.REFUSAL, entry)
+
+
+def _true_odds(entry: Posted) -> bool:
+    """Whether an owner was shown what his choices mean."""
+    event = entry.event
+    assert isinstance(event, BudgetChosen)
+    own = (Alternative(epsilon=event.epsilon, odds=event.odds),)
+    try:
+        return all(alternatives(event.delta, [s.epsilon]) == (s,) for s in own + event.alternatives)
+    except PrivgateError:
+        return False
+
+
+def _untrue(entry: Posted) -> Finding:
+    assert isinstance(entry.event, BudgetChosen)
+    return Finding(fault=Fault.ODDS, population=entry.event.population, ledger_seq=1, index=entry.index)
 
 
 def _seq(entry: Posted) -> int:

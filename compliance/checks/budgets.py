@@ -10,6 +10,7 @@ from compliance.history import Entered, History
 from kernel.events import Event
 from kernel.ids import Slug
 from privacy.events.budget import BudgetCharged, BudgetEvent, BudgetRefused, BudgetReserved, PopulationCreated
+from privacy.events.choices import BudgetChosen
 from privacy.replay import Fault, Posted, Replay, replay
 
 CONSERVED = frozenset(
@@ -25,7 +26,7 @@ CONSERVED = frozenset(
         Fault.LATE,
     }
 )
-PRICED = frozenset({Fault.BUDGET, Fault.UNDERPRICED, Fault.OVERPRICED})
+PRICED = frozenset({Fault.BUDGET, Fault.UNDERPRICED, Fault.OVERPRICED, Fault.ODDS})
 CAPPED = frozenset({Fault.OVER_CAP})
 REFUSED = frozenset({Fault.REFUSAL})
 
@@ -46,7 +47,7 @@ def _conserved(history: History, tally: Tally) -> None:
 
 
 def _priced(history: History, tally: Tally) -> None:
-    for kind in (PopulationCreated, BudgetReserved, BudgetCharged):
+    for kind in (PopulationCreated, BudgetChosen, BudgetReserved, BudgetCharged):
         tally.look(len(history.judged(kind)))
     _note(history, tally, PRICED)
 
@@ -82,7 +83,7 @@ CHECKS = (
         id=Slug("budget.priced"),
         title="Every price, computed again, is right",
         question="Order, capacity and each price follow from epsilon, delta and the mechanism: never below our own "
-        "figure, never above 1.01 of it.",
+        "figure, never above 1.01 of it. The odds by which an owner chose a budget follow from it, too.",
         sources=(Source.LEDGER,),
         look=_priced,
     ),

@@ -95,6 +95,13 @@ class PopulationUnit(Body):
     noun: Name
 
 
+class BudgetChoice(Body):
+    """What an owner was shown before he chose epsilon, and why he chose it; logged, the reason as a commitment."""
+
+    alternatives: Annotated[list[Amount], Field(max_length=16)] = []
+    reason: Prose | None = None
+
+
 class CreatePopulation(Body):
     """The people (or records) that one budget protects. `public_size` is coarse, public and need not be true."""
 
@@ -105,12 +112,22 @@ class CreatePopulation(Body):
     epsilon: Amount
     delta: Amount
     larger_delta_reason: Prose | None = None
+    choice: BudgetChoice | None = None
 
 
 class ChangeBudget(Body):
     """A new epsilon for a population; order, delta, adjacency and unit never change."""
 
     epsilon: Amount
+
+
+Home = Annotated[int, Field(ge=2, le=64, examples=[2])]
+
+
+class OpenBlock(Body):
+    """About how many units will be at home in a new block: coarse, public, not more than the population."""
+
+    public_size: Annotated[int, Field(ge=10, le=10**10)]
 
 
 class CapTrainer(Body):

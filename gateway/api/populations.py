@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from gateway.api.answers import PROBLEM_RESPONSES, granted, once, shown
-from gateway.api.bodies import CapTrainer, ChangeBudget, CreatePopulation, PopulationRef
+from gateway.api.bodies import BudgetChoice, CapTrainer, ChangeBudget, CreatePopulation, Home, OpenBlock, PopulationRef
 from gateway.api.deps import CurrentCaller, CurrentReader, ExpectedVersion, Key, State
 from gateway.api.json_route import JsonRoute
 from gateway.api.views import BlockView, Done, PopulationView
@@ -17,6 +17,7 @@ from kernel.errors import NotFoundError
 from kernel.ids import PopulationId, PrincipalId, Slug, TenantId
 from policies.vocabulary import Action, Role
 from privacy.budget.balances import Account
+from privacy.budget.choice import Alternative
 from privacy.units import UnitKind
 
 router = APIRouter(prefix="/v1/populations", tags=["populations"], responses=PROBLEM_RESPONSES, route_class=JsonRoute)
@@ -61,6 +62,21 @@ async def change_budget(
     return shown(population_view(account), ETag=f'"{account.ledger_seq}"')
 
 
+@router.put("/{population}/blocks/{home}", operation_id="openBlock", response_model=PopulationView)
+async def open_block(
+    population: PopulationRef,
+    home: Home,
+    body: OpenBlock,
+    caller: CurrentCaller,
+    state: State,
+    expected: ExpectedVersion,
+) -> JSONResponse:
+    """Open the home block of the next number: units that first appear from here on are charged apart from others."""
+    make, of, size = populations.open_block, PopulationId(population), body.public_size
+    account = granted(await state.writes(make, state.on, caller, of, home, size, expected))
+    return shown(population_view(account), ETag=f'"{account.ledger_seq}"')
+
+
 @router.put("/{population}/caps", operation_id="capTrainer", response_model=Done)
 async def cap_trainer(
     population: PopulationRef, body: CapTrainer, caller: CurrentCaller, state: State, expected: ExpectedVersion
@@ -92,6 +108,7 @@ def population_view(account: Account) -> PopulationView:
         blocks=[BlockView(block=b.block.value, charged=str(b.charged), held=str(b.held)) for b in account.balances],
         retired=account.retired,
         uncovered_since=account.uncovered_since,
+        odds=None if account.uncovered_since is not None else Alternative.of(budget).odds,
         ledger_seq=account.ledger_seq,
     )
 
@@ -106,7 +123,12 @@ def _declared(body: CreatePopulation) -> populations.NewPopulation:
         epsilon=Epsilon.parse(body.epsilon),
         delta=Delta.parse(body.delta),
         larger_delta_reason=body.larger_delta_reason,
+        choice=None if body.choice is None else _choice(body.choice),
     )
+
+
+def _choice(body: BudgetChoice) -> populations.Choice:
+    return populations.Choice(shown=tuple(map(Epsilon.parse, body.alternatives)), reason=body.reason)
 
 
 def _account(on: Collaborators, tenant: TenantId, population: PopulationId) -> Account:

@@ -103,6 +103,9 @@ class PopulationView(View):
     blocks: list[BlockView]
     retired: bool
     uncovered_since: int | None
+    odds: int | None
+    """How often in 100 an attacker who knows everything else is right about one unit, at most, once all is spent.
+    Absent if an exact result left."""
     ledger_seq: int
 
 
@@ -123,10 +126,12 @@ class DatasetView(View):
     retention_until: str
     table: dict[str, Any]
     unit: dict[str, Any]
+    home_size: int
     holdout_share: str
     delta: str
     order: int
-    """With the public size and the unit: all that a plan knows of the people, so that anybody can make the same one."""
+    """With the public size and the unit: all that a plan knows of the people, so that anybody can make the same one.
+    `home_size` is the declared size of the home block that was open when the rows were sealed."""
 
 
 class VersionView(View):

@@ -3,26 +3,39 @@
 Rules
 -----
 1. A population's key and its facts are made once; order, delta, adjacency, unit and holdout share never change.
-2. What remains is shown to its owner and to whoever holds a grant on its data; it does not depend on rows.
+2. What an owner was shown and why he chose is logged beside the population, his reason as a commitment. The odds are
+   worked out here: nobody is believed about them.
+3. What remains is shown to its owner and to whoever holds a grant on its data; it does not depend on rows.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gateway.records import VersionState
 from gateway.services.collaborators import Collaborators
 from gateway.services.deciding import Caller
 from gateway.services.idempotency import Alongside, nothing_else
 from gateway.unit_of_work import Work
 from kernel.amounts import Delta, Epsilon, Share
-from kernel.errors import StaleError
+from kernel.errors import ConflictError, StaleError
 from kernel.ids import PopulationId, PrincipalId, Slug
 from policies.decisions import Deny
 from policies.vocabulary import Action
 from privacy.budget import ledger
 from privacy.budget.balances import Account
+from privacy.budget.choice import Alternative, alternatives
 from privacy.budget.populations import Budget, Population
+from privacy.events.choices import BudgetChosen
 from privacy.units import Adjacency, UnitKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What an owner was shown before he chose epsilon, and why he chose it."""
+
+    shown: tuple[Epsilon, ...] = ()
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +50,7 @@ class NewPopulation:
     epsilon: Epsilon
     delta: Delta
     larger_delta_reason: str | None = None
+    choice: Choice | None = None
 
 
 def population_key(population: PopulationId) -> Slug:
@@ -54,10 +68,13 @@ def create_population(
             work.commit("population-denied")
             return denial
         population = _population(on, work, caller, declared)
+        chosen = _chosen(on, work, population, declared.choice)
         on.keyring.secret(population_key(population.id))
         change = ledger.create(population)
         work.ledger.append(change)
         work.record(change.event, actor=answer.actor)
+        if chosen is not None:
+            work.record(chosen, actor=answer.actor)
         alongside(work, change.after.account)
         work.commit("population")
     return change.after.account
@@ -84,6 +101,37 @@ def change_budget(
             work.ledger.append(change)
             work.record(change.event, actor=answer.actor)
         work.commit("budget-change")
+    return standing.account if change is None else change.after.account
+
+
+def open_block(
+    on: Collaborators,
+    caller: Caller,
+    population: PopulationId,
+    home: int,
+    public_size: int,
+    expected: int | None = None,
+) -> Account | Deny:
+    """Open the home block of the next number: units that first appear from here on are charged apart from others.
+
+    Raises:
+        StaleError: The ledger is no longer at the `ledger_seq` that the caller read.
+        ConflictError: It is retired, that number is not the next, or there are rows whose home nobody kept.
+    """
+    with on.database.work(caller.tenant) as work:
+        standing = work.ledger.lock(population)
+        holder = holder_of(standing.account.population, caller)
+        answer = on.decider.decide_in(work, caller, Action.BUDGET_CHANGE, population=population, holder=holder)
+        if (denial := answer.denial) is not None:
+            work.commit("block-denied")
+            return denial
+        _check_unchanged(standing.account, expected)
+        _check_homes_kept(work, standing.account.population)
+        change = ledger.open_block(standing, public_size, home=home)
+        if change is not None:
+            work.ledger.append(change)
+            work.record(change.event, actor=answer.actor)
+        work.commit("block")
     return standing.account if change is None else change.after.account
 
 
@@ -124,6 +172,14 @@ def _check_unchanged(account: Account, expected: int | None) -> None:
         raise StaleError("the budget changed since you read it; read it again", field="If-Match")
 
 
+def _check_homes_kept(work: Work, population: Population) -> None:
+    """Units of a version without a map would look new in a further block: they would have two homes."""
+    for dataset in work.datasets.all(tenant=population.tenant, population=population.id):
+        for version in work.versions.all(dataset=dataset.id, state=VersionState.SEALED):
+            if version.homes_seq is None:
+                raise ConflictError("rows were sealed here before home blocks were kept", field="population")
+
+
 def _population(on: Collaborators, work: Work, caller: Caller, declared: NewPopulation) -> Population:
     reason = declared.larger_delta_reason
     kept = None if reason is None else work.texts.keep(work.tenant, "larger-delta-reason", reason, on.entropy(32))
@@ -139,4 +195,19 @@ def _population(on: Collaborators, work: Work, caller: Caller, declared: NewPopu
         holdout_share=declared.holdout_share,
         budget=Budget.allot(declared.epsilon, declared.delta),
         larger_delta_reason=kept,
+    )
+
+
+def _chosen(on: Collaborators, work: Work, population: Population, choice: Choice | None) -> BudgetChosen | None:
+    if choice is None:
+        return None
+    reason, budget = choice.reason, population.budget
+    kept = None if reason is None else work.texts.keep(work.tenant, "budget-reason", reason, on.entropy(32))
+    return BudgetChosen(
+        population=population.id,
+        epsilon=budget.epsilon,
+        delta=budget.delta,
+        odds=Alternative.of(budget).odds,
+        alternatives=alternatives(budget.delta, choice.shown),
+        reason=kept,
     )

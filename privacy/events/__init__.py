@@ -7,9 +7,17 @@ from __future__ import annotations
 
 from kernel.events import Event
 from privacy.events.budget import BUDGET_EVENTS
+from privacy.events.choices import CHOICE_EVENTS
 from privacy.events.incidents import INCIDENT_EVENTS
 from privacy.events.jobs import JOB_EVENTS
 from privacy.events.releases import RELEASE_EVENTS
 from privacy.events.sealing import SEALING_EVENTS
 
-EVENTS: tuple[type[Event], ...] = (*BUDGET_EVENTS, *SEALING_EVENTS, *JOB_EVENTS, *INCIDENT_EVENTS, *RELEASE_EVENTS)
+EVENTS: tuple[type[Event], ...] = (
+    *BUDGET_EVENTS,
+    *CHOICE_EVENTS,
+    *SEALING_EVENTS,
+    *JOB_EVENTS,
+    *INCIDENT_EVENTS,
+    *RELEASE_EVENTS,
+)

@@ -24,6 +24,11 @@ class Quote(View):
 
     Attributes:
         epsilon, delta: Of this job alone.
+        unit: What to call one of those who are protected.
+        odds: How often in 100 an attacker who knows everything else is right about one of them at most (`in_odds`).
+        budget_odds: The same for everything that ever leaves, once all of the budget is spent.
+        feasibility: `likely`, `doubtful` or `hopeless`, from declared sizes; none for kinds of jobs without a rule.
+        steps: How often noise is added.
         budget_share: The charge over the whole budget.
         fits: Whether it can be reserved now.
         largest_epsilon: The largest job of this very shape that would; none if no such job does.
@@ -37,7 +42,12 @@ class Quote(View):
     epsilon: str
     delta: str
     order: int
+    unit: str
+    odds: int
+    budget_odds: int | None = None
+    feasibility: str | None = None
     noise_multiplier: str
+    steps: int
     block: str
     charge: str
     hold: str
@@ -63,16 +73,29 @@ class Quote(View):
         """The quote as one would say it."""
         return [
             ("this job alone", f"epsilon {self.epsilon} at delta {self.delta} (stated at order {self.order})"),
+            ("in odds", self.in_odds),
+            ("once the budget is spent", _whole_odds(self.budget_odds)),
+            ("will it succeed", _FEASIBILITY.get(self.feasibility or "", "-")),
             ("share of the budget", f"{(Decimal(self.budget_share) * 100).normalize():f} %"),
             ("fits", "yes" if self.fits else "no"),
             ("largest such job that fits", f"epsilon {self.largest_epsilon}" if self.largest_epsilon else "none"),
             ("jobs like this that fit", self.further),
-            ("noise multiplier", self.noise_multiplier[:8]),
+            (
+                "noise, steps",
+                f"{self.noise_multiplier[:8]} times the limit on one {self.unit}, in each of {self.steps}",
+            ),
             ("charge, hold, available", f"{self.charge}, {self.hold}, {self.available} (the ledger's unit)"),
             ("whose rows", self.block),
             *model_lines(self.model),
             ("request", self.request_digest),
         ]
+
+    @property
+    def in_odds(self) -> str:
+        """What the job's epsilon means, in words."""
+        from privacy.accounting.odds import sentence
+
+        return sentence(self.unit, self.odds)
 
     def submit(self, *, key: str | None = None) -> Job:
         """Request this very job."""
@@ -154,6 +177,17 @@ class Job(View):
         if job.release is None:
             raise JobEndedError(job)
         return self.gateway.releases[job.release]
+
+
+_FEASIBILITY = {
+    "likely": "likely, by declared sizes",
+    "doubtful": "doubtful: noise will cost much; more epsilon or a smaller model helps",
+    "hopeless": "hopeless: noise will drown it; ask for more epsilon, or for a much smaller model",
+}
+
+
+def _whole_odds(times: int | None) -> str:
+    return "an exact result left: no odds" if times is None else f"at most {times} times in 100, from all jobs together"
 
 
 def model_lines(model: Mapping[str, Any] | None) -> list[tuple[str, object]]:

@@ -50,6 +50,8 @@ class OwnerVerbs(Session):
         unit_kind: str = "record",
         holdout_share: Number = "0.2",
         larger_delta_reason: str | None = None,
+        shown: Sequence[Number] = (),
+        reason: str | None = None,
         key: str | None = None,
     ) -> Population:
         """Declare who is protected and what one of them may lose in total.
@@ -63,6 +65,8 @@ class OwnerVerbs(Session):
             unit_kind: `record`, or `column` where a column of the tables names the person.
             holdout_share: The part of the people set apart for evaluations.
             larger_delta_reason: The owner's reason for a larger delta, which is logged.
+            shown: The epsilons that the owner chose from; they are logged with the odds of each.
+            reason: Why this epsilon; a commitment to it is logged, the text is kept beside the log.
             key: Idempotency key, if the caller wants to send again.
         """
         body = {
@@ -72,7 +76,7 @@ class OwnerVerbs(Session):
             "holdout_share": decimal_text(holdout_share, "holdout_share"),
             "epsilon": decimal_text(epsilon, "epsilon"),
             "delta": decimal_text(delta, "delta"),
-            **given(larger_delta_reason=larger_delta_reason),
+            **given(larger_delta_reason=larger_delta_reason, choice=_choice(shown, reason)),
         }
         return Population.read(self.connection.post("/v1/populations", body, key=key))
 
@@ -85,6 +89,17 @@ class OwnerVerbs(Session):
         body = {"epsilon": decimal_text(epsilon, "epsilon")}
         path = f"/v1/populations/{read.population}/budget"
         return Population.read(self.connection.put(path, body, version=read.ledger_seq))
+
+    def open_block(self, population: Population | str, public_size: int) -> Population:
+        """Open a home block: people who first appear from here on are charged apart from those before.
+
+        Args:
+            population: Which. One that was read before is changed only if its ledger has not moved on since.
+            public_size: About how many will be at home in it; coarse, and not more than the population.
+        """
+        read = self.populations[population] if isinstance(population, str) else population
+        path = f"/v1/populations/{read.population}/blocks/{read.homes + 1}"
+        return Population.read(self.connection.put(path, {"public_size": public_size}, version=read.ledger_seq))
 
     def cap_trainer(self, population: Population | str, principal: str, share: Number) -> None:
         """Cap what one trainer may hold and spend: access policy, not privacy."""
@@ -236,6 +251,12 @@ class OwnerVerbs(Session):
         """Close a release's download. What was disclosed stays disclosed."""
         path = f"/v1/releases/{identifier(release, 'release')}/recall"
         return Release.read(self.connection.post(path), gateway=self._whole)
+
+
+def _choice(shown: Sequence[Number], reason: str | None) -> dict[str, Any] | None:
+    if not shown and reason is None:
+        return None
+    return {"alternatives": [decimal_text(epsilon, "shown") for epsilon in shown], **given(reason=reason)}
 
 
 def _answer(gateway: Gateway, job: Job | str, verdict: str) -> Job:

@@ -110,6 +110,7 @@ class Population(View):
     blocks: tuple[Block, ...]
     retired: bool
     uncovered_since: int | None
+    odds: int | None
     ledger_seq: int
 
     @classmethod
@@ -120,10 +121,24 @@ class Population(View):
         return super(Population, cls).read(body, blocks=tuple(Block.read(block) for block in blocks), **bound)
 
     @property
+    def homes(self) -> int:
+        """How many home blocks there are: people who appear from here on are at home in the last."""
+        return len(self.blocks) // 2
+
+    @property
     def spent_and_held(self) -> str:
         """The part of the budget that is charged or held in the fullest block, in per cent, rounded up."""
         share = Decimal(self.committed) / Decimal(self.capacity)
         return f"{(share * 100).quantize(Decimal('0.1'), rounding='ROUND_CEILING')} %"
+
+    @property
+    def in_odds(self) -> str:
+        """What the whole budget means, in words; that it means nothing any more once an exact result left."""
+        from privacy.accounting.odds import sentence
+
+        if self.odds is None:
+            return "An exact result left this population: its budget says nothing about that."
+        return sentence(self.unit_noun, self.odds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

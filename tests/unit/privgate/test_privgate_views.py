@@ -23,14 +23,14 @@ POPULATION: dict[str, Any] = {
     "unit_domain": "d", "adjacency": "add-or-remove-one-unit", "public_size": 500, "holdout_share": "0.2",
     "epsilon": "8", "delta": "0.000001", "order": 4, "capacity": "4", "committed": "1.0001",
     "blocks": [{"block": "train", "charged": "1", "held": "0.0001"}], "retired": False, "uncovered_since": None,
-    "ledger_seq": 3,
+    "odds": 97, "ledger_seq": 3,
 }  # fmt: skip
 DATASET: dict[str, Any] = {
     "dataset": "dst_" + "a" * 26, "title": EVIL, "description": EVIL, "owner": "prn_" + "a" * 26,
     "population": "pop_" + "a" * 26, "unit_noun": "patient", "public_size": 500, "state": "sealed",
     "sensitivity": "confidential", "purposes": ["research"], "legal_basis": "not-personal-data",
     "retention_until": "2030-01-01T00:00:00Z", "unit": {"kind": "record", "noun": "patient"},
-    "holdout_share": "0.2", "delta": "0.000001", "order": 4,
+    "home_size": 500, "holdout_share": "0.2", "delta": "0.000001", "order": 4,
     "table": {"columns": [{"name": "sex", "kind": "categorical", "categories": [EVIL, "b"]}]},
 }  # fmt: skip
 
@@ -119,7 +119,8 @@ def test_a_population_holds_its_blocks() -> None:
 def test_a_quote_joins_figures_and_request() -> None:
     """A quote joins figures and request."""
     figures = {
-        "epsilon": "3", "delta": "0.000001", "order": 9, "noise_multiplier": "5.4", "block": "train", "charge": "0.7",
+        "epsilon": "3", "delta": "0.000001", "order": 9, "unit": "patient", "odds": 66, "noise_multiplier": "5.4",
+        "steps": 160, "block": "train", "charge": "0.7",
         "hold": "0.8", "capacity": "4", "available": "4", "budget_share": "0.171", "fits": True, "further": 5,
     }  # fmt: skip
     quote = Quote.read({"quote": figures, "spec": {"v": 1}, "request_digest": "sha256:00"}, gateway=None)

@@ -1,0 +1,70 @@
+"""Whether a job can succeed, in a word, from declared facts alone.
+
+Rules
+-----
+1. It looks at the plan and at declared sizes: no row is read and nothing is spent, so it may be wrong. No model learns
+   what is not there to be learned; the word is about the noise.
+2. It is said of what it was measured for (docs/MODELS.md, "What a quote's word means"); of everything else nothing is.
+
+Training: in the sum of all steps the signal grows with steps x batch, the noise in one direction with sqrt(steps) x
+noise, and noise in directions that do not matter does harm, too, as the root of the number of weights:
+
+    clarity = expected batch x sqrt(steps) / (noise multiplier x sqrt(weights)).
+
+At a given epsilon that is about people x epsilon / sqrt(weights), whatever rate and steps are. An evaluation is as good
+as its counts: what noise of two deviations moves an accuracy by, over the declared holdout.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+from kernel.amounts import Share
+from privacy.jobs.plan import EvaluationPlan, Plan, TrainingPlan
+
+
+class Feasibility(StrEnum):
+    """What to expect of a job, by its noise."""
+
+    LIKELY = "likely"
+    DOUBTFUL = "doubtful"
+    HOPELESS = "hopeless"
+
+
+LIKELY_CLARITY: Final = {"linear": 30.0, "network": 20.0}
+HOPELESS_CLARITY: Final = {"linear": 5.0, "network": 3.0}
+LIKELY_ERROR, HOPELESS_ERROR = 0.05, 0.2
+
+
+def feasibility(plan: Plan, public_size: int, holdout_share: Share) -> Feasibility | None:
+    """The word for a job on so many units, as declared; none for a kind of job that has none."""
+    if isinstance(plan, TrainingPlan):
+        return training_word(plan)
+    if isinstance(plan, EvaluationPlan):
+        return _word(1 / counting_error(plan, public_size, holdout_share), 1 / LIKELY_ERROR, 1 / HOPELESS_ERROR)
+    return None
+
+
+def training_word(plan: TrainingPlan) -> Feasibility:
+    """The word for a training; one layer is clearer than several at the same noise."""
+    family = "linear" if plan.size.nodes == 1 else "network"
+    return _word(clarity(plan), LIKELY_CLARITY[family], HOPELESS_CLARITY[family])
+
+
+def clarity(plan: TrainingPlan) -> float:
+    """How far the sum of all steps stands out from its noise, by declared numbers."""
+    signal = float(plan.normaliser.number) * plan.recipe.steps**0.5
+    return signal / (float(plan.noise_multiplier.number) * plan.size.parameters**0.5)
+
+
+def counting_error(plan: EvaluationPlan, public_size: int, holdout_share: Share) -> float:
+    """Two deviations of the noise on each number of the first measure, over the declared holdout."""
+    noise = 2 * float(plan.deviation(0).number)
+    return noise / max(float(holdout_share.value) * public_size, 1.0)
+
+
+def _word(value: float, likely: float, hopeless: float) -> Feasibility:
+    if value >= likely:
+        return Feasibility.LIKELY
+    return Feasibility.HOPELESS if value < hopeless else Feasibility.DOUBTFUL

@@ -1,0 +1,74 @@
+"""A quote in words: what epsilon means in odds, and whether the job can succeed."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import pytest
+
+from kernel.amounts import Share
+from kernel.ids import PrincipalId
+from privacy.accounting.odds import odds
+from privacy.jobs.facts import DeclaredFacts
+from privacy.jobs.feasibility import Feasibility, clarity, feasibility
+from privacy.jobs.quote import quote
+from tests.support import jobs
+from tests.support.budgets import ALL, Book, budget, fresh, population
+
+TRAINER = fresh(PrincipalId)
+FIFTH = Share.parse("0.2")
+WORDS = list(reversed(Feasibility))
+
+
+def facts(size: int) -> DeclaredFacts:
+    """Of so many people."""
+    return dataclasses.replace(jobs.facts(), public_size=size)
+
+
+def word(size: int, epsilon: str, **changes: Any) -> Feasibility | None:
+    """Of a training on so many people."""
+    return feasibility(jobs.plan(facts(size), epsilon=epsilon, **changes), size, FIFTH)
+
+
+@pytest.mark.parametrize("kind", ["training", "evaluation"])
+def test_a_quote_says_in_odds_what_epsilon_means(kind: str) -> None:
+    """From the job's own mechanisms: less than the whole budget tells, and less than its epsilon alone would say."""
+    books = Book(population(budget=budget("4")))
+    account = books.standing(TRAINER).account
+    declared = dataclasses.replace(jobs.facts(), order=account.population.budget.order)
+    plan: Any = jobs.plan(declared, epsilon="2") if kind == "training" else jobs.evaluation_plan(declared=declared)
+    found = quote(plan, books.standing(TRAINER), ALL)
+    assert found.odds == odds(*plan.uses())
+    assert found.budget_odds is not None
+    assert 50 < found.odds < found.budget_odds <= 100
+    assert found.odds < 100 / (1 + math.exp(-float(found.epsilon.value)))
+    assert (found.unit, found.steps) == ("patient", sum(use.times for use in plan.uses()))
+
+
+def test_an_uncovered_population_has_no_odds() -> None:
+    """What an exact result told is in no budget."""
+    books = Book(population(budget=budget("4")))
+    plan = jobs.plan(facts(600), epsilon="2")
+    covered = books.standing(TRAINER)
+    uncovered = dataclasses.replace(covered, account=dataclasses.replace(covered.account, uncovered_since=1))
+    before, after = quote(plan, covered, ALL), quote(plan, uncovered, ALL)
+    assert before.budget_odds is not None
+    assert (after.odds, after.budget_odds) == (before.odds, None)
+
+
+def test_more_people_and_more_epsilon_make_a_training_likely() -> None:
+    """And more weights make it hopeless; what the same epsilon is spent on hardly matters."""
+    assert [word(size, "1") for size in (30, 300, 60_000)] == WORDS
+    assert [word(300, epsilon) for epsilon in ("0.1", "1", "30")] == WORDS
+    assert word(600, "1", model={"template": "mlp", "hidden": [512]}) is Feasibility.HOPELESS
+    few, many = (jobs.plan(epsilon="1", recipe={"steps": steps, "sampling_rate": "0.2"}) for steps in (40, 400))
+    assert clarity(few) == pytest.approx(clarity(many), rel=0.1)
+
+
+def test_more_people_make_an_evaluation_likely() -> None:
+    """The noise on a count is the same for few and for many."""
+    plan = jobs.evaluation_plan()
+    assert [feasibility(plan, size, FIFTH) for size in (30, 600, 60_000)] == WORDS
+    assert feasibility(plan, 60_000, Share.parse("0.0001")) is Feasibility.HOPELESS
