@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
@@ -41,7 +42,6 @@ from privacy.training.state import RunState, first_state, released_weights
 from privacy.training.units import UnitTable
 
 RUNS = 5
-DELTAS = ("0.00001", "0.000001")
 _ROWS_AT_ONCE = 2000
 
 
@@ -59,17 +59,25 @@ class Always:
 def lines(task: Task, runs: int) -> Iterator[dict[str, Any]]:
     """Result lines of one task."""
     train, test = task.tables()
-    encoder = RowEncoder(_spec(task, task.epsilons[0], DELTAS[0])[0].features, task.schema)
+    encoder = RowEncoder(_spec(task, task.epsilons[0], task.deltas[0])[0].features, task.schema)
     start = time.process_time()
     rows = encoder.encode(train)
+    units = _units(task, train, rows)
     encoding = time.process_time() - start
     tests = encoder.encode(test)
-    for delta in DELTAS:
+    for delta in task.deltas:
         for epsilon in task.epsilons:
-            results = [_run(task, epsilon, delta, rows, tests) for _ in range(runs)]
+            results = [_run(task, epsilon, delta, units, tests) for _ in range(runs)]
             scores, seconds = zip(*results, strict=True)
             yield _line(task, epsilon, delta, scores) | {"cpu_seconds": round(encoding + statistics.fmean(seconds), 2)}
     yield _line(task, None, None, [_open(task, rows, tests)]) | {"cpu_seconds": None}
+
+
+def _units(task: Task, train: pa.Table, rows: Rows) -> UnitTable:
+    if task.unit_column is None:
+        return UnitTable.of_records(rows)
+    numbers = train.column(task.unit_column).combine_chunks().dictionary_encode().indices
+    return UnitTable.by_unit(rows, numbers.to_numpy().astype(np.int64), task.rows_per_unit)
 
 
 def _line(task: Task, epsilon: str | None, delta: str | None, scores: Sequence[float]) -> dict[str, Any]:
@@ -77,7 +85,7 @@ def _line(task: Task, epsilon: str | None, delta: str | None, scores: Sequence[f
         "task": task.name,
         "epsilon": epsilon,
         "delta": delta,
-        "unit": "record",
+        "unit": task.unit,
         "metric": task.metric,
         "mean": round(statistics.fmean(scores), 5),
         "sd": round(statistics.stdev(scores), 5) if len(scores) > 1 else None,
@@ -86,7 +94,7 @@ def _line(task: Task, epsilon: str | None, delta: str | None, scores: Sequence[f
 
 
 def _open(task: Task, rows: Rows, tests: Rows) -> float:
-    spec, _ = _spec(task, task.epsilons[0], DELTAS[0])
+    spec, _ = _spec(task, task.epsilons[0], task.deltas[0])
     model = spec.model_graph(task.schema)
     return METRICS[task.metric](scored(model, trained_openly(model, spec.loss, rows), tests), tests.targets)
 
@@ -96,26 +104,25 @@ def _spec(task: Task, epsilon: str, delta: str) -> tuple[TrainingSpec, DeclaredF
     facts = DeclaredFacts(
         public_size=task.public_size,
         holdout_share=Share.parse("0"),
-        rows_per_unit=1,
+        rows_per_unit=task.rows_per_unit,
         order=budget.order,
         delta=budget.delta,
     )
     return complete_training(task.body | {"epsilon": epsilon}, task.schema, facts), facts
 
 
-def _run(task: Task, epsilon: str, delta: str, rows: Rows, tests: Rows) -> tuple[float, float]:
+def _run(task: Task, epsilon: str, delta: str, units: UnitTable, tests: Rows) -> tuple[float, float]:
     spec, facts = _spec(task, epsilon, delta)
     plan, model = plan_training(spec, task.schema, facts), spec.model_graph(task.schema)
     start = time.process_time()
-    weights = _trained(plan, model, rows)
+    weights = _trained(plan, model, units)
     seconds = time.process_time() - start
     scores = scored(model, weights, tests)
     return METRICS[task.metric](scores, tests.targets), seconds
 
 
-def _trained(plan: TrainingPlan, model: CheckedGraph, rows: Rows) -> dict[str, NDArray[np.float32]]:
+def _trained(plan: TrainingPlan, model: CheckedGraph, units: UnitTable) -> dict[str, NDArray[np.float32]]:
     engine = choose_engine(model, plan.loss, plan)
-    units = UnitTable.of_records(rows)
     state = run_plan(
         plan, performance_of(plan, model), engine, units, Always(), first_state(model.graph), Witness(Claims.of(plan))
     )

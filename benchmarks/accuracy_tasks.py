@@ -2,7 +2,7 @@
 
 No setting was chosen on a test split. Adult's features and recipe are the demo's, but for the rate, which follows from
 4096 expected rows. The two MNIST recipes were chosen on the last 10,000 images of the training split, training on
-the 50,000 before them.
+the 50,000 before them. The additive models take the template's own bins and Adult's recipe.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import gzip
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from benchmarks import accuracy_diabetes
 from kernel.errors import NotFoundError
 from kernel.ids import DatasetId
 from privacy.schema import ColumnKind, TableSchema
 from privgate.demo.tables import Declared, declared, own_rows, write_table
 
 SIDE, CLASSES = 28, 10
+DELTAS = ("0.00001", "0.000001")
 _PIXELS, _HEADER, _LABEL_HEADER = SIDE * SIDE, 16, 8
 
 
@@ -41,6 +43,10 @@ class Task:
         public_size: About how many people, as an owner would declare it.
         body: The request, less its epsilon.
         tables: Training and test split.
+        deltas: At which deltas.
+        unit: What one unit is called.
+        unit_column: Which column names it; nothing if the record is the unit.
+        rows_per_unit: The most rows of one.
     """
 
     name: str
@@ -50,11 +56,15 @@ class Task:
     public_size: int
     body: dict[str, Any]
     tables: Callable[[], tuple[pa.Table, pa.Table]]
+    deltas: tuple[str, ...] = DELTAS
+    unit: str = "record"
+    unit_column: str | None = None
+    rows_per_unit: int = 1
 
 
 def tasks() -> list[Task]:
     """Every task, the quickest first."""
-    return [_adult(), _scattering(), _network()]
+    return [_adult(), _adult_gam(), _encounters(), _patients(), _scattering(), _network()]
 
 
 def _adult() -> Task:
@@ -68,6 +78,37 @@ def _adult() -> Task:
         public_size=32_000,
         body=_common() | {name: of.training[name] for name in ("model", "features")} | {"recipe": ADULT},
         tables=lambda: _adult_tables(of, schema),
+    )
+
+
+def _adult_gam() -> Task:
+    label = declared("adult").training["features"]["label"]["column"]
+    body = _common() | {"model": {"template": "gam"}, "label": label, "recipe": ADULT}
+    return replace(_adult(), name="adult-gam", epsilons=("1",), body=body)
+
+
+def _encounters() -> Task:
+    body = {"model": {"template": "gam"}, "features": accuracy_diabetes.features(), "recipe": ADULT}
+    return Task(
+        name="diabetes130-record",
+        metric="auc",
+        epsilons=("3",),
+        deltas=("0.000001",),
+        schema=accuracy_diabetes.declared_schema(),
+        public_size=accuracy_diabetes.ENCOUNTERS,
+        body=_common() | body,
+        tables=accuracy_diabetes.tables,
+    )
+
+
+def _patients() -> Task:
+    return replace(
+        _encounters(),
+        name="diabetes130-patient",
+        public_size=accuracy_diabetes.PATIENTS,
+        unit="patient",
+        unit_column=accuracy_diabetes.UNIT,
+        rows_per_unit=accuracy_diabetes.ROWS_PER_PATIENT,
     )
 
 

@@ -125,7 +125,7 @@ def plan_of(case: Case, model: CheckedGraph) -> TrainingPlan:
         features=digest_of("benchmark/v1", {}),
         loss=Loss.LOGISTIC if case.network.outputs == 1 else Loss.SOFTMAX,
         recipe=recipe,
-        engine=engine_for(recipe.engine, model, rows_per_unit=1),
+        engine=engine_for(recipe.engine, model),
         size=ModelSize.of(model),
         noise_multiplier=_parameter(NOISE_MULTIPLIER),
         normaliser=Parameter(case.batch),

@@ -36,6 +36,7 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
         "delta": "0.0000005",
     },
     "changeBudget": {"epsilon": "10"},
+    "openBlock": {"public_size": 2000},
     "capTrainer": {"principal": _PRINCIPAL, "share": "0.25"},
     "registerDataset": {
         "title": "Doses and outcomes",

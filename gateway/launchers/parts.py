@@ -11,6 +11,7 @@ from gateway.records import VersionRecord
 from kernel.canonical import Digest
 from kernel.errors import CorruptError
 from kernel.ids import Slug
+from privacy.budget.reservations import Reservation
 from privacy.jobs.assignment import PartFile
 from privacy.sealing.manifest import Manifest, PartAddress, Split, is_earlier
 from privacy.sealing.stores import BlobPath, BlobStore, LocalBlobStore
@@ -43,6 +44,19 @@ def listed_parts(
         for name in sorted(names)
         if name.startswith(f"{split.value}-") and not (home_only and is_earlier(name))
     )
+
+
+def paid_home_only(reservation: Reservation, version: VersionRecord) -> bool:
+    """Whether a job's holds pay for the units at home in the version's own block alone.
+
+    What a child gets to see follows from what is held for it, not from what was asked for.
+
+    Raises:
+        CorruptError: A hold is on another home block than the version's.
+    """
+    if any(hold.block.home != version.home for hold in reservation.holds):
+        raise CorruptError("a reservation is on another home block than its rows")
+    return version.home > 1 and not all(hold.earlier for hold in reservation.holds)
 
 
 def verify_parts(manifest: Manifest, split: Split, files: Sequence[PartFile], *, home_only: bool = False) -> None:

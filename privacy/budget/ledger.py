@@ -288,18 +288,23 @@ def cap_trainer(standing: Standing, share: Share) -> Change | None:
     return _change(standing, BudgetCapped(**_next(standing), principal=trainer.principal, share=share))
 
 
-def open_block(standing: Standing, public_size: int) -> Change:
+def open_block(standing: Standing, public_size: int, *, home: int | None = None) -> Change | None:
     """Open a further home block: units that first appear from here on are charged apart from those before.
 
     Args:
         standing: The account.
         public_size: About how many units will be at home in it; coarse, and not more than the population's.
+        home: Its number; the next by default.
 
     Raises:
         InvalidError: The size is not coarse or above the population's.
-        ConflictError: The population is retired, or has as many home blocks as a ledger takes.
+        ConflictError: The population is retired, has as many home blocks as a ledger takes, or the number is not next.
     """
     account = standing.account
+    if home is not None and home != account.homes + 1:
+        if 1 < home <= account.homes and account.size(home) == public_size:
+            return None
+        raise ConflictError("home blocks are opened one after the other, with one size each", field="home")
     if account.homes >= MOST_HOMES:
         raise ConflictError(f"a population has at most {MOST_HOMES} home blocks", field="population")
     check_size(public_size, most=account.population.public_size)

@@ -2,7 +2,7 @@
 
 Rules
 -----
-1. The choice follows from the request, the graph and the declared rows per unit, so it is known before approval.
+1. The choice follows from the request and the graph, so it is known before approval.
 2. Every engine clips at the same bound; the choice changes speed and memory, never the price or the guarantee.
 3. What cannot be done is refused here, by the operation's name, not in a child.
 """
@@ -32,14 +32,14 @@ class EngineName(StrEnum):
     OPACUS = "opacus"
 
 
-def engine_for(choice: EngineChoice, model: CheckedGraph, rows_per_unit: int) -> EngineName:
+def engine_for(choice: EngineChoice, model: CheckedGraph) -> EngineName:
     """The engine of a plan.
 
-    Book-keeping where every operation is proven to keep rows apart and a unit is one row; else the gradient of each
-    row is formed under `vmap`. Opacus only where it is asked for.
+    Book-keeping where every operation is proven to keep rows apart; else the gradient of each row is formed under
+    `vmap`. Opacus only where it is asked for.
 
     Raises:
-        InvalidError: The engine that is asked for does not cover this graph or these units.
+        InvalidError: The engine that is asked for does not cover this graph.
     """
     unproven = first_unproven(model)
     if choice is not EngineChoice.AUTO and unproven is not None:
@@ -48,11 +48,7 @@ def engine_for(choice: EngineChoice, model: CheckedGraph, rows_per_unit: int) ->
         )
     if choice is EngineChoice.OPACUS:
         return EngineName.OPACUS
-    if rows_per_unit == 1 and unproven is None:
-        return EngineName.BOOKKEEPING
-    if choice is EngineChoice.BOOKKEEPING:
-        raise InvalidError("book-keeping is for units of one row: `engine` must be auto or opacus here", field="engine")
-    return EngineName.VMAP
+    return EngineName.BOOKKEEPING if unproven is None else EngineName.VMAP
 
 
 def first_unproven(model: CheckedGraph) -> str | None:

@@ -48,10 +48,10 @@ class DeclaredFacts:
             raise InvalidError("`holdout_share` must leave units to train on: below 1", field="holdout_share")
 
     @classmethod
-    def of(cls, population: Population, unit: PrivacyUnit) -> DeclaredFacts:
-        """Collect them from a population and a dataset's unit."""
+    def of(cls, population: Population, unit: PrivacyUnit, public_size: int | None = None) -> DeclaredFacts:
+        """Collect them from a population and a dataset's unit; a home block may have a declared size of its own."""
         return cls(
-            public_size=population.public_size,
+            public_size=public_size or population.public_size,
             holdout_share=population.holdout_share,
             rows_per_unit=unit.rows_per_unit,
             order=population.budget.order,

@@ -30,6 +30,21 @@ class JobKind(StrEnum):
 
     TRAINING = "training"
     EVALUATION = "evaluation"
+    STATISTICS = "statistics"
+    GLM = "glm"
+    TUNING = "tuning"
+
+
+class RowChoice(StrEnum):
+    """Which units of a sealed version a job sees: all, or those whose home block is the version's own."""
+
+    ALL = "all"
+    HOME = "home"
+
+
+def sees_home_alone(request: Mapping[str, Any]) -> bool:
+    """Whether a request, in any form, asks for home units alone."""
+    return request.get("rows") == RowChoice.HOME.value
 
 
 def check_epsilon(epsilon: Epsilon) -> None:

@@ -61,17 +61,19 @@ def numbers_per_unit(engine: EngineName, rows_per_unit: int, model: CheckedGraph
     return rows_per_unit * max(values, _FORMED * model.graph.weight_elements)
 
 
-def row_work(engine: EngineName, model: CheckedGraph) -> int:
+def row_work(engine: EngineName, model: CheckedGraph, rows_per_unit: int = 1) -> int:
     """About how long the passes of one row take, in units of which 1.5 x 10^8 take a second on one slow core.
 
     Measured on regressions, perceptrons, convolutions and transformers; large sums are quick, values that are read and
-    written are not, and a formed gradient is read and written several times.
+    written are not, and a formed gradient is read and written several times. Of a unit of several rows book-keeping forms the gradient of every layer.
     """
     nodes = model.graph.nodes
     values = 5 * model.activations_per_row // 4 + sum(_slow(model, node) for node in nodes)
     windows = sum(_windows(model, node) for node in nodes)
     if engine is EngineName.BOOKKEEPING:
-        return model.cost_per_row // 64 + values + windows // 2 + sum(_formed(model, node) for node in nodes) // 4
+        several = rows_per_unit > 1
+        formed = model.graph.weight_elements if several else sum(_formed(model, node) for node in nodes)
+        return model.cost_per_row // (16 if several else 64) + values * (1 + several) + windows // 2 + formed // 4
     return model.cost_per_row // 8 + values + 3 * windows + 5 * model.graph.weight_elements // 2
 
 

@@ -26,7 +26,16 @@ from privacy.graph.templates import ModelChoice, Template
 from privacy.jobs.additive import additive_features, check_additive
 from privacy.jobs.facts import DeclaredFacts
 from privacy.jobs.features import FeatureSpec, default_features
-from privacy.jobs.head import COMMON, VERSION, JobKind, check_epsilon, check_head, common_of, members_of_request
+from privacy.jobs.head import (
+    COMMON,
+    VERSION,
+    JobKind,
+    RowChoice,
+    check_epsilon,
+    check_head,
+    common_of,
+    members_of_request,
+)
 from privacy.jobs.labels import Target
 from privacy.jobs.model import Model, check_target, checked_model, complete_model, model_from_json
 from privacy.jobs.recipe import Recipe, default_recipe, rate_for_batch
@@ -56,6 +65,7 @@ class TrainingSpec:
         features: How rows become numbers.
         loss: Of one row.
         recipe: The trainer's choices about the run.
+        rows: All units of the version, or those at home in its block alone, which charges no other block.
     """
 
     dataset: DatasetId
@@ -65,6 +75,7 @@ class TrainingSpec:
     features: FeatureSpec
     loss: Loss
     recipe: Recipe
+    rows: RowChoice = RowChoice.ALL
 
     def __post_init__(self) -> None:
         check_epsilon(self.epsilon)
@@ -102,7 +113,7 @@ class TrainingSpec:
 
     def to_json(self) -> dict[str, Any]:
         """Encode as docs/formats/job-spec.md says."""
-        return {
+        body = {
             "v": VERSION,
             "kind": self.kind.value,
             "dataset": str(self.dataset),
@@ -113,11 +124,12 @@ class TrainingSpec:
             "loss": self.loss.value,
             "recipe": self.recipe.to_fields(),
         }
+        return body if self.rows is RowChoice.ALL else body | {"rows": self.rows.value}
 
     @classmethod
     def from_json(cls, body: Any) -> TrainingSpec:
         """Read the final form; raise `InvalidError` otherwise."""
-        members = members_of_request(body, MEMBERS, ())
+        members = members_of_request(body, MEMBERS, ("rows",))
         check_head(members, JobKind.TRAINING)
         return cls(
             **common_of(members),
@@ -125,6 +137,7 @@ class TrainingSpec:
             features=FeatureSpec.from_json(members["features"]),
             loss=one_of(Loss, members["loss"], "loss"),
             recipe=_recipe(members["recipe"]),
+            rows=_rows(members),
         )
 
 
@@ -146,7 +159,7 @@ def complete_training(body: Any, schema: TableSchema, facts: DeclaredFacts) -> T
         TooLargeError: The model is too large.
     """
     members = members_of_request(
-        body, ("dataset", "purpose", "epsilon"), ("v", "kind", "model", "features", "label", *_FILLED)
+        body, ("dataset", "purpose", "epsilon"), ("v", "kind", "model", "features", "label", "rows", *_FILLED)
     )
     check_head({"v": VERSION, "kind": JobKind.TRAINING.value, **members}, JobKind.TRAINING)
     features = _complete_features(members, schema)
@@ -161,6 +174,7 @@ def complete_training(body: Any, schema: TableSchema, facts: DeclaredFacts) -> T
         features=features,
         loss=one_of(Loss, loss, "loss"),
         recipe=_complete_recipe(members.get("recipe", {}), base, facts),
+        rows=_rows(members),
     )
     spec.model_graph(schema)
     return spec
@@ -169,6 +183,11 @@ def complete_training(body: Any, schema: TableSchema, facts: DeclaredFacts) -> T
 _FILLED: Final = ("loss", "recipe")
 MEMBERS: Final = ("v", "kind", *COMMON, "model", "features", "loss", "recipe")
 _RECIPE_MEMBERS: Final = tuple(Recipe.__dataclass_fields__)
+
+
+def _rows(members: Mapping[str, Any]) -> RowChoice:
+    chosen: RowChoice = one_of(RowChoice, members.get("rows", RowChoice.ALL.value), "rows")
+    return chosen
 
 
 def _complete_features(members: Mapping[str, Any], schema: TableSchema) -> FeatureSpec:

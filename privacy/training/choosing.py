@@ -2,7 +2,7 @@
 
 Rules
 -----
-1. The plan names what was asked; which engine that is follows from the graph and the declared rows per unit alone.
+1. The plan names what was asked; which engine that is follows from the graph alone.
 2. Each engine clips at the same bound. The choice changes speed and memory, never the price or the guarantee.
 """
 
@@ -25,9 +25,9 @@ def choose_engine(model: CheckedGraph, loss: Loss, plan: TrainingPlan) -> Engine
         InvalidError: The engine that is asked for does not cover this graph or these units.
     """
     per_layer = plan.recipe.clipping is Clipping.PER_LAYER
-    match engine_for(plan.recipe.engine, model, plan.rows_per_unit):
+    match engine_for(plan.recipe.engine, model):
         case EngineName.BOOKKEEPING:
-            return BookkeepingEngine(model, loss, per_layer)
+            return BookkeepingEngine(model, loss, per_layer, plan.rows_per_unit)
         case EngineName.VMAP:
             return VmapEngine(model, loss, per_layer)
         case EngineName.OPACUS:

@@ -234,6 +234,7 @@ _REQUESTS: Mapping[str, _Make] = {
     "listPopulations": _plain("GET", "/v1/populations"),
     "readPopulation": _plain("GET", "/v1/populations/{population}"),
     "changeBudget": _plain("PUT", "/v1/populations/{population}/budget", {"epsilon": "21"}, **{"If-Match": "*"}),
+    "openBlock": _plain("PUT", "/v1/populations/{population}/blocks/2", {"public_size": 100}, **{"If-Match": "*"}),
     "capTrainer": lambda made, _, __: Request(
         "PUT",
         f"/v1/populations/{made.ids['population']}/caps",

@@ -19,6 +19,11 @@ Rules
 5. A row whose norm is beyond 2^125 bounds is broken like one that is not finite: its factor would be a denormal
    float32, and those are rounded by up to half of themselves where they are not flushed.
 
+Units of several rows. The gradients of a unit's rows are summed in float32, formed, before any norm is taken: what was
+said of a row holds for the unit, whose contribution is *defined* as its factor times the sum that was formed. However
+much cancels within a unit, and however its own sums are rounded, its norm is that of the very numbers that are summed.
+`ROWS` then counts units.
+
 The margin. Neighbours differ in one unit. Slots are drawn so that everybody else may be taken to lie in the very same
 slots (`privacy.training.slots`), and then contributes the very same numbers, under whatever model: a row's numbers
 depend on its content, the weights and its slot. With u = 2^-24, R = ROWS, B = BLOCKS and C the engine's clip:

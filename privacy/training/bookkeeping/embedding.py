@@ -23,6 +23,7 @@ class Embedding:
     """A table that rows read entries of."""
 
     def __init__(self, weights: list[Tensor], totals: list[Tensor]) -> None:
+        self.rows_of_unit = 1
         (self._table,), (self._total,) = weights, totals
         self._places = self._formed = torch.empty(0)
 
@@ -33,7 +34,8 @@ class Embedding:
 
     def squared(self, kept: Tensor, slope: Tensor) -> Tensor:
         """Of the sums by entry."""
-        rows, width = len(kept), self._table.shape[1]
+        # The rows of a unit are further places of it.
+        rows, width = len(kept) // self.rows_of_unit, self._table.shape[1]
         self._places = kept.reshape(rows, -1)
         length = self._places.shape[1]
         first = _first_of_kind(self._places) + length * torch.arange(rows)[:, None]

@@ -50,13 +50,17 @@ class Layer(Protocol):
 
 
 class Formed:
-    """The gradients of some weights, formed row by row and kept until the factors are known.
+    """The gradients of some weights, formed unit by unit and kept until the factors are known.
+
+    Attributes:
+        rows_of_unit: How many rows lie side by side for each unit; their gradients are summed.
 
     What a row contributes is its factor times these numbers: their own rounding is the row's, and their norm is the
     contribution's norm however much cancelled on the way.
     """
 
     def __init__(self, totals: list[Tensor]) -> None:
+        self.rows_of_unit = 1
         self._totals = totals
         self._formed: list[Tensor] = []
         self._matrices = torch.empty(0)
@@ -69,7 +73,14 @@ class Formed:
         return product(left, right, self._matrices)
 
     def keep(self, *formed: Tensor) -> Tensor:
-        """Keep gradients, [n, ...weight shape] for each weight; return their squared norms."""
+        """Keep the rows' gradients, [n, ...weight shape] for each weight; return the units' squared norms."""
+        if self.rows_of_unit > 1:
+            units = len(formed[0]) // self.rows_of_unit
+            formed = tuple(gradient.reshape(units, self.rows_of_unit, -1).sum(dim=1) for gradient in formed)
+        return self.keep_summed(*formed)
+
+    def keep_summed(self, *formed: Tensor) -> Tensor:
+        """Keep the units' gradients; return their squared norms."""
         self._formed = [gradient.flatten(1) for gradient in formed]
         result = squares(self._formed[0])
         for gradient in self._formed[1:]:

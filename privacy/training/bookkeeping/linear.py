@@ -58,7 +58,10 @@ class Positions(Formed):
 
     def squared(self, kept: Tensor, slope: Tensor) -> Tensor:
         """Of the formed gradient."""
-        value = kept.reshape(len(kept), -1, kept.shape[-1])
-        slopes = slope.reshape(len(slope), -1, slope.shape[-1])
+        # The rows of a unit are further positions of it.
+        units = len(kept) // self.rows_of_unit
+        value = kept.reshape(units, -1, kept.shape[-1])
+        slopes = slope.reshape(units, -1, slope.shape[-1])
         matrix = self.product(slopes.transpose(1, 2), value)
-        return self.keep(matrix, slopes.sum(dim=1)) if len(self._weights) == 2 else self.keep(matrix)
+        biased = len(self._weights) == 2
+        return self.keep_summed(matrix, slopes.sum(dim=1)) if biased else self.keep_summed(matrix)

@@ -31,6 +31,7 @@ ENTRIES: dict[str, tuple[str, list[str]]] = {
     "listPopulations": ("owner", []),
     "readPopulation": ("owner", []),
     "changeBudget": ("owner", ["budget:changed"]),
+    "openBlock": ("owner", ["block:opened"]),
     "capTrainer": ("owner", ["budget:capped"]),
     "registerDataset": ("owner", ["dataset:registered", "schema:declared"]),
     "listDatasets": ("trainer", []),

@@ -376,8 +376,8 @@ def test_norms_hold_where_float32_squares_under_or_overflow(slope: float, value:
     assert found.within == 0
 
 
-def test_units_of_several_rows_and_unproven_operations_go_to_vmap() -> None:
-    """Book-keeping refuses both; vmap sums a unit's rows before it clips them."""
+def test_unproven_operations_go_to_vmap() -> None:
+    """Book-keeping refuses them, and units of other rows than it was made for; vmap sums a unit's rows and clips them."""
     with pytest.raises(InvalidError):
         BookkeepingEngine(UNPROVEN, Loss.SOFTMAX)
     batch = batch_for(UNPROVEN, 5, rows=3)
