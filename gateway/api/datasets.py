@@ -20,12 +20,13 @@ from gateway.services import datasets
 from gateway.services.collaborators import Collaborators
 from gateway.services.datasets import NewDataset
 from gateway.services.owner_facts import sealed_rows
+from gateway.unit_of_work import Reading
 from kernel.clock import format_time, parse_time
 from kernel.errors import InvalidError, TooLargeError
 from kernel.ids import DatasetId, PopulationId, Slug, TenantId, VersionId
 from policies.datasets import GovernedDataset
 from policies.vocabulary import Action, LegalBasis, Sensitivity
-from privacy.budget.populations import Population
+from privacy.budget.balances import Account
 from privacy.ingest.formats import UploadFormat
 from privacy.schema import TableSchema
 from privacy.units import PrivacyUnit
@@ -39,7 +40,8 @@ UPLOAD_BODY = {
         "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
     }
 }
-Found = tuple[DatasetRecord, Population]
+Found = tuple[DatasetRecord, Account, int]
+"""A dataset, its population's account, and the home block of its rows."""
 
 
 @router.post("", operation_id="registerDataset", status_code=201, response_model=DatasetView)
@@ -47,7 +49,7 @@ async def register_dataset(body: RegisterDataset, caller: CurrentCaller, state: 
     """Declare a dataset: schema, unit, purposes, basis, retention. No row has been seen."""
     request = {"route": "registerDataset", "body": body.model_dump(mode="json", by_alias=True)}
     declared = _declared(body)
-    population = await state.reads(_population, state.on, declared.population)
+    account = await state.reads(_account, state.on, declared.population)
     register = datasets.register_dataset
     return await once(
         state,
@@ -55,7 +57,7 @@ async def register_dataset(body: RegisterDataset, caller: CurrentCaller, state: 
         key,
         request,
         201,
-        lambda record: _new_view(record, population, declared),
+        lambda record: _new_view(record, account, declared),
         register,
         state.on,
         caller,
@@ -74,7 +76,7 @@ async def list_datasets(
     await reader.decide(Action.DATASET_LIST)
     found = await state.reads(_page, state.on, reader.caller.tenant, after, limit)
     known = state.on.decider.snapshot(reader.caller.tenant).datasets
-    views = [_view(record, population, known[record.id]) for record, population in found if record.id in known]
+    views = [_view(known[record.id], record, account, home) for record, account, home in found if record.id in known]
     last = found[-1][0].id if len(found) == limit else None
     body = [view.model_dump(mode="json") for view in views]
     return JSONResponse(body, headers=page_links("/v1/datasets", last))
@@ -85,9 +87,9 @@ async def read_dataset(dataset: DatasetRef, reader: CurrentReader, state: State)
     """A dataset's card."""
     identifier = DatasetId(dataset)
     await reader.decide(Action.DATASET_READ, dataset=identifier)
-    record, population = await state.reads(_one, state.on, reader.caller.tenant, identifier)
+    record, account, home = await state.reads(_one, state.on, reader.caller.tenant, identifier)
     governed = state.on.decider.snapshot(reader.caller.tenant).datasets[identifier]
-    return shown(_view(record, population, governed), ETag=f'"{record.row_version}"')
+    return shown(_view(governed, record, account, home), ETag=f'"{record.row_version}"')
 
 
 @router.put(
@@ -160,7 +162,8 @@ def version_view(record: VersionRecord, rows: dict[str, int] | None) -> VersionV
     )
 
 
-def _view(record: DatasetRecord, population: Population, governed: GovernedDataset) -> DatasetView:
+def _view(governed: GovernedDataset, record: DatasetRecord, account: Account, home: int) -> DatasetView:
+    population = account.population
     return DatasetView(
         dataset=record.id,
         title=record.title,
@@ -176,30 +179,28 @@ def _view(record: DatasetRecord, population: Population, governed: GovernedDatas
         retention_until=format_time(governed.retention_until),
         table=dict(record.schema),
         unit=dict(record.unit),
+        home_size=account.size(home),
         holdout_share=str(population.holdout_share),
         delta=str(population.budget.delta),
         order=population.budget.order,
     )
 
 
-def _new_view(record: DatasetRecord, population: Population, declared: NewDataset) -> DatasetView:
+def _new_view(record: DatasetRecord, account: Account, declared: NewDataset) -> DatasetView:
     """Show a dataset whose registration has not committed yet."""
-    return _view(
-        record,
-        population,
-        GovernedDataset(
-            id=record.id,
-            tenant=record.tenant,
-            owner=record.owner,
-            population=record.population,
-            sensitivity=declared.sensitivity,
-            purposes=declared.purposes,
-            legal_basis=declared.legal_basis,
-            special_condition=declared.special_condition,
-            basis_until=declared.basis_until,
-            retention_until=declared.retention_until,
-        ),
+    governed = GovernedDataset(
+        id=record.id,
+        tenant=record.tenant,
+        owner=record.owner,
+        population=record.population,
+        sensitivity=declared.sensitivity,
+        purposes=declared.purposes,
+        legal_basis=declared.legal_basis,
+        special_condition=declared.special_condition,
+        basis_until=declared.basis_until,
+        retention_until=declared.retention_until,
     )
+    return _view(governed, record, account, account.homes)
 
 
 def _declared(body: RegisterDataset) -> NewDataset:
@@ -230,19 +231,27 @@ def _one_of(kind: Any, written: str, field: str) -> Any:
 def _one(on: Collaborators, tenant: TenantId, dataset: DatasetId) -> Found:
     with on.database.read() as reading:
         record = reading.datasets.get(id=dataset, tenant=tenant)
-        return record, reading.ledger.read(record.population).account.population
+        account = reading.ledger.read(record.population).account
+        return record, account, _home_of(reading, record, account)
 
 
-def _population(on: Collaborators, population: PopulationId) -> Population:
+def _account(on: Collaborators, population: PopulationId) -> Account:
     with on.database.read() as reading:
-        return reading.ledger.read(population).account.population
+        return reading.ledger.read(population).account
+
+
+def _home_of(reading: Reading, record: DatasetRecord, account: Account) -> int:
+    """The home block that was open when the rows were sealed; without rows, the one that is open now."""
+    if account.homes == 1 or record.current_version is None:
+        return account.homes
+    return reading.versions.get(id=record.current_version).home
 
 
 def _page(on: Collaborators, tenant: TenantId, after: str | None, limit: int) -> list[Found]:
     with on.database.read() as reading:
         records = reading.datasets.page(after=after, limit=limit, tenant=tenant)
-        known = {p: reading.ledger.read(p).account.population for p in {r.population for r in records}}
-        return [(record, known[record.population]) for record in records]
+        known = {p: reading.ledger.read(p).account for p in {r.population for r in records}}
+        return [(r, known[r.population], _home_of(reading, r, known[r.population])) for r in records]
 
 
 def _version(

@@ -40,6 +40,7 @@ class Dataset(View):
     retention_until: str
     table: Mapping[str, Any]
     unit: Mapping[str, Any]
+    home_size: int
     holdout_share: str
     delta: str
     order: int
@@ -54,11 +55,10 @@ class Dataset(View):
         """Who is protected."""
         return PrivacyUnit.from_json(self.unit)
 
-    @property
-    def facts(self) -> DeclaredFacts:
-        """What a job's plan may know of the people behind the dataset."""
+    def facts(self, *, home_alone: bool = False) -> DeclaredFacts:
+        """What a plan may know of the people behind the dataset, or of those alone who are at home in its block."""
         return DeclaredFacts(
-            public_size=self.public_size,
+            public_size=self.home_size if home_alone else self.public_size,
             holdout_share=Share.parse(self.holdout_share),
             rows_per_unit=self.privacy_unit.rows_per_unit,
             order=self.order,

@@ -19,8 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
 from kernel.bodies import LARGE_LIMIT, read_body
+from kernel.canonical import LARGEST_INTEGER
 from kernel.checks import whole
 from kernel.errors import ConflictError, InvalidError
+from privacy.jobs.facts import DeclaredFacts
+from privacy.jobs.head import sees_home_alone
 from privacy.jobs.labels import Target
 from privacy.jobs.opening import Opening
 from privacy.jobs.plan import TrainingPlan, plan_training
@@ -31,6 +34,7 @@ from privgate.sdk.jobs import model_lines
 from privgate.sdk.view import View
 
 if TYPE_CHECKING:
+    from privacy.schema import TableSchema
     from privgate.models import Model
     from privgate.sdk.datasets import Dataset
 
@@ -51,17 +55,17 @@ class RehearsedRelease:
     rehearsed: Model
     told: Mapping[str, Any] = field(repr=False)
 
-    def model(self) -> Model:
-        """The rehearsed model, in the form in which a released one scores rows."""
+    def scorer(self) -> Model:
+        """The rehearsed model, ready to score rows as a released one is."""
         return self.rehearsed
 
-    def predict(self, rows: Rows, *, threshold: float = 0.5) -> list[Any]:
-        """The prediction for each raw row; see `Model.predict`."""
-        return self.rehearsed.predict(own_rows(rows), threshold=threshold)
+    def model(self) -> Any:
+        """The rehearsed model as a `torch.nn.Module` on encoded rows."""
+        return self.rehearsed.to_torch()
 
-    def probabilities(self, rows: Rows) -> list[Any]:
-        """The probability of the positive class, or of each class by name, for each raw row."""
-        return self.rehearsed.probabilities(own_rows(rows))
+    def predict(self, rows: Rows, *, threshold: float = 0.5) -> list[Any]:
+        """The prediction for each raw row of a list, a data frame or a file; see `Model.predict`."""
+        return self.rehearsed.predict(own_rows(rows), threshold=threshold)
 
     def write(self, directory: str | Path) -> list[Path]:
         """Write `rehearsal.json` and `rehearsal.safetensors` to a directory; raise `ConflictError` if one is there."""
@@ -181,8 +185,17 @@ class Rehearsal(View):
         return [("own rows that were kept back", said), *cut]
 
 
-def planned(dataset: Dataset, request: Mapping[str, Any]) -> tuple[TrainingSpec, TrainingPlan]:
-    """The request in its final form and its plan: what the gateway would make of it.
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A request in its final form, its plan, and what is declared of the people that it is about."""
+
+    spec: TrainingSpec
+    plan: TrainingPlan
+    facts: DeclaredFacts
+
+
+def planned(dataset: Dataset, request: Mapping[str, Any]) -> Planned:
+    """What the gateway would make of a request.
 
     Raises:
         InvalidError, TooLargeError: What the gateway would say.
@@ -191,8 +204,9 @@ def planned(dataset: Dataset, request: Mapping[str, Any]) -> tuple[TrainingSpec,
     body = read_body(written.encode("utf-8"), LARGE_LIMIT)["spec"]
     if Opening.of(body).kind is not JobKind.TRAINING:
         raise InvalidError("only a training is rehearsed: `quote` says whether this request is in order", field="kind")
-    spec = complete_training(body, dataset.schema, dataset.facts)
-    return spec, plan_training(spec, dataset.schema, dataset.facts)
+    facts = dataset.facts(home_alone=sees_home_alone(body))
+    spec = complete_training(body, dataset.schema, facts)
+    return Planned(spec, plan_training(spec, dataset.schema, facts), facts)
 
 
 def rehearse(
@@ -221,8 +235,9 @@ def rehearse(
         InvalidError, TooLargeError: The gateway would refuse the request, or rows break the declaration.
         ExtraMissingError: Nothing can be run without the extra `train`; the request itself is in order.
     """
-    spec, plan = planned(dataset, request)
-    wanted = plan.recipe.steps if steps is None else min(whole(1, 10**9, steps=steps), plan.recipe.steps)
+    of = planned(dataset, request)
+    most = of.plan.recipe.steps
+    wanted = most if steps is None else min(whole(1, LARGEST_INTEGER, steps=steps), most)
     try:
         from privgate.rehearsing.training import try_training
     except ImportError:
@@ -230,18 +245,18 @@ def rehearse(
 
         raise ExtraMissingError("the request is in order, but running it", "train") from None
     tried = try_training(
-        spec,
-        plan,
+        of.spec,
+        of.plan,
         dataset.schema,
         dataset.privacy_unit,
-        dataset.facts,
+        of.facts,
         rows=None if rows is None else own_rows(rows),
         test=None if test is None else own_rows(test),
         steps=wanted,
         seed=seed,
         on_progress=on_progress,
     )
-    return _told(spec, plan, dataset, tried, own=rows is not None)
+    return _told(of, dataset.schema, tried, own=rows is not None)
 
 
 def own_rows(rows: Rows) -> Sequence[Row]:
@@ -250,21 +265,20 @@ def own_rows(rows: Rows) -> Sequence[Row]:
         from privgate.rowfiles import read_rows
 
         return read_rows(Path(rows))
-    to_dict = getattr(rows, "to_dict", None)
-    return list(rows_of(rows if to_dict is None or isinstance(rows, Mapping) else to_dict("records")))
+    return list(rows_of(rows))
 
 
-def _told(spec: TrainingSpec, plan: TrainingPlan, dataset: Dataset, tried: Any, *, own: bool) -> Rehearsal:
-    ran, width = tried.ran, spec.features.width(dataset.schema)
-    numbers = math.ceil(dataset.facts.training_units) * plan.rows_per_unit
-    seconds = ran.seconds_before + numbers * tried.seconds_per_row + plan.recipe.steps * ran.seconds_per_step
+def _told(of: Planned, schema: TableSchema, tried: Any, *, own: bool) -> Rehearsal:
+    spec, plan, ran = of.spec, of.plan, tried.ran
+    width, rows = spec.features.width(schema), math.ceil(of.facts.training_units) * plan.rows_per_unit
+    seconds = ran.seconds_before + rows * tried.seconds_per_row + plan.recipe.steps * ran.seconds_per_step
     told: dict[str, Any] = {
         "rows": "own" if own else "dummy",
         "units": tried.units,
         "units_declared": tried.units_declared,
         "units_named": tried.units_named,
         "numbers_per_row": width,
-        "outputs": spec.features.outputs(dataset.schema),
+        "outputs": spec.features.outputs(schema),
         "model": QuotedModel.of(plan).to_fields(),  # type: ignore[union-attr]
         "epsilon": str(plan.epsilon),
         "delta": str(plan.delta),
@@ -277,7 +291,7 @@ def _told(spec: TrainingSpec, plan: TrainingPlan, dataset: Dataset, tried: Any, 
         "seconds_per_step": _rounded(ran.seconds_per_step),
         "seconds": _rounded(seconds),
         "memory_bytes": tried.memory_bytes,
-        "rows_bytes": 4 * numbers * width,
+        "rows_bytes": 4 * rows * width,
         "savepoint_bytes": ran.savepoint_bytes,
         "failed_checks": ran.failed_checks,
         "quality": quality(tried.model, tried.kept_back),

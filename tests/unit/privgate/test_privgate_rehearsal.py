@@ -65,7 +65,7 @@ def dummy() -> Rehearsal:
 
 def test_the_plan_is_the_gateways(dummy: Rehearsal) -> None:
     """Final form, its digest and the plan are those that the same functions make where the gateway calls them."""
-    facts = card().facts
+    facts = card().facts()
     spec = complete_training(request(), EVERYTHING, facts)
     plan = plan_training(spec, EVERYTHING, facts)
     assert (dummy.request, dummy.request_digest) == (spec.to_json(), spec.digest)
@@ -114,15 +114,8 @@ def test_own_rows_tell_how_good_the_model_will_be(tmp_path: Path) -> None:
     path = tmp_path / "own.csv"
     write_rows(path, EVERYTHING, rows)
 
-    class Frame:
-        """What has rows as a data frame has them."""
-
-        def to_dict(self, orient: str) -> list[dict[str, Any]]:
-            assert orient == "records"
-            return rows
-
     wanted = request(epsilon="20", recipe={"steps": 40, "expected_batch": 400})
-    for given in (rows, path, Frame()):
+    for given in (rows, path, pa.Table.from_pylist(rows)):
         found = rehearse(card(), wanted, rows=given)
         assert (found.rows, found.units, found.units_declared) == ("own", 400, 1600)
         assert found.quality is not None
@@ -136,7 +129,7 @@ def test_noise_is_real_on_own_rows() -> None:
     """Two rehearsals of one request on the same rows differ; with far less epsilon the model is far worse."""
     rows, recipe = own(300), {"steps": 40, "expected_batch": 400}
     one, two = (rehearse(card(), request(epsilon="20", recipe=recipe), rows=rows) for _ in range(2))
-    assert one.release.model().weights != two.release.model().weights
+    assert one.release.scorer().weights != two.release.scorer().weights
     poor = rehearse(card(public_size=20, delta="0.000001"), request(epsilon="0.01", recipe={"steps": 5}), rows=rows)
     assert poor.quality is not None
     assert one.quality is not None
@@ -168,7 +161,7 @@ def test_units_are_met_as_often_as_is_declared() -> None:
     """Unit i is unit i modulo those that there are; an empty place stays empty."""
     of = card(unit=PATIENTS)
     known = OwnRows.of(of.dummy(50), of.schema, of.privacy_unit)
-    spec = complete_training(request(), of.schema, of.facts)
+    spec = complete_training(request(), of.schema, of.facts())
     table = encoded(known, RowEncoder(spec.features, of.schema), of.schema, 4).table
     many = AsDeclared(table, 1000)
     assert len(many) == 1000
@@ -186,7 +179,7 @@ def test_own_rows_are_encoded_as_sealed_rows_are() -> None:
     from privacy.ingest.validate import Validator
 
     of, rows = card(), card().dummy(100, seed=8)
-    encoder = RowEncoder(complete_training(request(), of.schema, of.facts).features, of.schema)
+    encoder = RowEncoder(complete_training(request(), of.schema, of.facts()).features, of.schema)
     columns = {c.name: pa.array([row[c.name] for row in rows]) for c in of.schema.columns}
     batch = Validator(of.schema, Findings()).check(RawBatch(1, columns, len(rows)))
     expected = encoder.encode(batch)
@@ -247,13 +240,15 @@ def test_several_classes_and_numbers_have_figures_of_their_own() -> None:
 def test_the_release_predicts_and_can_never_be_taken_for_one(dummy: Rehearsal, tmp_path: Path) -> None:
     """Same form as a released model; its files say what they are, and neither reader of weights takes them."""
     rows = card().dummy(5, seed=6)
-    assert dummy.release.predict(rows) == dummy.release.model().predict(rows)
+    assert dummy.release.predict(rows) == dummy.release.scorer().predict(rows)
+    scores = dummy.release.model()(torch.tensor(dummy.release.scorer().encoded(rows), dtype=torch.float32))
+    assert [bool(score >= 0) for score in scores.flatten()] == dummy.release.predict(rows)
     assert set(dummy.release.predict(rows)) <= {True, False}
     assert "no certificate" in repr(dummy.release)
     written = dummy.release.write(tmp_path / "out")
     assert [path.name for path in written] == ["rehearsal.json", "rehearsal.safetensors"]
     assert "no release" in json.loads(written[0].read_text())["what"]
-    graph = dummy.release.model().graph
+    graph = dummy.release.scorer().graph
     for read in (lambda data: read_weights(data, graph), lambda data: unpack_weights(graph.graph, data)):
         with pytest.raises(PrivgateError):
             read(written[1].read_bytes())
