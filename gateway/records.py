@@ -183,6 +183,9 @@ class TaskKind(StrEnum):
     SEAL = "seal"
     TRAIN = "train"
     EVALUATE = "evaluate"
+    STATISTICS = "statistics"
+    GLM = "glm"
+    TUNE = "tune"
 
 
 class TaskState(StrEnum):

@@ -121,7 +121,7 @@ class Worker:
         except PrivgateError:
             run_job.fail(self.on, task, again=True)
             return
-        release = run_job.finish(self.on, task, end.opened, end.artifact, opinion, end.self_test)
+        release = run_job.finish(self.on, task, end.opened, end.artifact, opinion, end.self_test, end.candidate)
         release_automatically(self.on, release)
 
     def _wait_for_tick(self, task: TaskRecord) -> None:

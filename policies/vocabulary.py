@@ -181,6 +181,9 @@ class JobKind(StrEnum):
 
     TRAINING = "training"
     EVALUATION = "evaluation"
+    STATISTICS = "statistics"
+    GLM = "glm"
+    TUNING = "tuning"
 
 
 class CheckedBy(StrEnum):

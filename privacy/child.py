@@ -30,8 +30,11 @@ ROLES: Mapping[str, str] = {
     "ingest": "privacy.ingest.runner",
     "train": "privacy.training.runner",
     "evaluate": "privacy.evaluation.runner",
+    "tune": "privacy.tuning.runner",
+    "statistics": "privacy.statistics.runner",
+    "glm": "privacy.glm.runner",
 }
-_TENSOR_ROLES = frozenset({"train", "evaluate"})
+_TENSOR_ROLES = frozenset({"train", "tune", "evaluate"})
 
 
 def main(arguments: Sequence[str], find: Callable[[str], Runner] | None = None) -> NoReturn:

@@ -108,7 +108,7 @@ def _agreed(history: History, tally: Tally) -> None:
             close = False
         tally.demand(close, "the second accountant's divergence is not ours", found.held, stated.release)
         alone = stated.this_job_alone
-        tighter = alone.pld_epsilon.number <= alone.epsilon.value
+        tighter = alone.pld_epsilon is None or alone.pld_epsilon.number <= alone.epsilon.value
         tally.demand(tighter, "the second accountant's epsilon is above ours", found.held, stated.release)
 
 

@@ -14,12 +14,12 @@ Rules
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gateway.launchers.parts import listed_parts, verify_parts
+from gateway.launchers.parts import listed_parts, paid_home_only, verify_parts
 from gateway.launchers.runs import RUNS, Declarations, Run
 from gateway.records import TaskRecord
 from gateway.services import run_job
@@ -33,7 +33,7 @@ from kernel.ids import JobId
 from privacy.accounting.mechanisms import MechanismUse
 from privacy.jobs.assignment import PartFile, Role
 from privacy.jobs.kinds import kind_named
-from privacy.jobs.plan import Plan, block_of, read_plan
+from privacy.jobs.plan import Plan, read_plan
 from privacy.jobs.spec import JobKind
 from privacy.sandbox.frames import Channel
 from privacy.sandbox.limits import Level, Limits
@@ -65,6 +65,7 @@ class Finished:
     opened: Opened
     artifact: bytes
     self_test: SelfTest | None
+    candidate: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +100,8 @@ End = Finished | SelfTestFailed | Cancelled | Died
 class _Prepared:
     plan: Plan
     role: Role
-    split: Split
-    parts: tuple[PartFile, ...]
+    home_only: bool
+    parts: Mapping[Split, tuple[PartFile, ...]]
     run: Run
 
 
@@ -121,7 +122,7 @@ def run_in_child(on: Collaborators, task: TaskRecord, confinement: Confinement, 
 
 def _converse(on: Collaborators, task: TaskRecord, confinement: Confinement, prepared: _Prepared) -> End:
     run = prepared.run
-    readable = [Path(part.path) for part in prepared.parts]
+    readable = [Path(part.path) for parts in prepared.parts.values() for part in parts]
     opened: Opened | None = None
     try:
         with spawn(
@@ -139,13 +140,13 @@ def _converse(on: Collaborators, task: TaskRecord, confinement: Confinement, pre
             if result is None:
                 return Cancelled()
             run.require_form(result.artifact)
-            self_test = run.read_self_test(result.self_test)
+            self_test, candidate = run.read_self_test(result.self_test), run.read_candidate(result.candidate)
     except StaleError:
         raise
     except (PrivgateError, OSError):
         return Died(touched=opened is not None)
     checks = run.failed_checks(self_test)
-    return SelfTestFailed(checks) if checks else Finished(opened, result.artifact, self_test)
+    return SelfTestFailed(checks) if checks else Finished(opened, result.artifact, self_test, candidate)
 
 
 def _prepare(on: Collaborators, job_id: JobId, spool: Path) -> _Prepared:
@@ -157,20 +158,30 @@ def _prepare(on: Collaborators, job_id: JobId, spool: Path) -> _Prepared:
         if reservation is None:
             raise CorruptError("a queued job has no reservation")
         version = reading.versions.get(dataset=job.dataset, manifest_digest=reservation.manifest)
-        split = Split(block_of(plan).value)
+        home_only = paid_home_only(reservation, version)
+        parts = {split: listed_parts(on.blobs, version, split, spool, home_only=home_only) for split in splits_of(plan)}
+        first, *others = parts.values()
         declared = Declarations(
             job=job,
             schema=TableSchema.from_json(dataset.schema),
             unit=PrivacyUnit.from_json(dataset.unit),
-            parts=listed_parts(on.blobs, version, split, spool),
+            parts=first,
+            others=tuple(others),
         )
         run = RUNS[JobKind(job.kind)](reading, declared)
-    return _Prepared(plan, kind_named(job.kind).role, split, declared.parts, run)
+    return _Prepared(plan, kind_named(job.kind).role, home_only, parts, run)
+
+
+def splits_of(plan: Plan) -> tuple[Split, ...]:
+    """The sides of the split whose rows the job reads, that of its own block first."""
+    return tuple(dict.fromkeys(Split(use.block.value) for use in plan.holds()))
 
 
 def _key_body(on: Collaborators, opened: Opened, prepared: _Prepared) -> bytes:
     """What follows the point of no return: the data key, and what the kind of job needs besides."""
-    verify_parts(read_manifest(on, opened.version, opened.key), prepared.split, prepared.parts)
+    manifest = read_manifest(on, opened.version, opened.key)
+    for split, parts in prepared.parts.items():
+        verify_parts(manifest, split, parts, home_only=prepared.home_only)
     return opened.key.reveal() + prepared.run.after_key(on, opened)
 
 
@@ -194,6 +205,7 @@ def _unmet(channel: Channel) -> Check | None:
 class _Result:
     artifact: bytes
     self_test: Any
+    candidate: Any
 
 
 class _Dialogue:
@@ -218,9 +230,9 @@ class _Dialogue:
                     attempt = self._opened.attempt
                     run_job.keep_savepoint(self._on, self._task, self._opened.job.id, step, body, attempt)
                 case {"m": "result", "steps": int(steps), **rest} if steps == self._upto == self._total:
-                    if not set(rest) <= {"self_test"}:
+                    if not set(rest) <= {"self_test", "candidate"}:
                         raise CorruptError("a child's result has members that do not belong there")
-                    return _Result(body, rest.get("self_test"))
+                    return _Result(body, rest.get("self_test"), rest.get("candidate"))
                 case _:
                     raise CorruptError("a child sent a frame that does not belong here")
 

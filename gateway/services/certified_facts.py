@@ -8,9 +8,9 @@ from gateway.records import JobRecord
 from kernel.events import Parameter
 from kernel.ids import Slug
 from privacy.graph.templates import ModelChoice
-from privacy.jobs.plan import EvaluationPlan, Plan, TrainingPlan
-from privacy.jobs.spec import TrainingSpec
-from privacy.release.certificate import EngineFacts, ModelFacts
+from privacy.jobs.plan import EvaluationPlan, GlmPlan, Plan, StatisticsPlan, TrainingPlan, TuningPlan
+from privacy.jobs.spec import TrainingSpec, TuningSpec
+from privacy.release.certificate import EngineFacts, ModelFacts, SelectionFacts
 
 DISCRETE_GAUSSIAN = Slug("discrete-gaussian")
 
@@ -19,17 +19,33 @@ def model_facts(job: JobRecord, plan: Plan) -> ModelFacts:
     """What ran: a model graph on declared features, or the release that was used."""
     match plan:
         case TrainingPlan():
-            spec = TrainingSpec.from_json(job.spec)
-            template = Slug(spec.model.template.value) if isinstance(spec.model, ModelChoice) else None
-            return ModelFacts(graph=plan.graph, template=template, features=plan.features, loss=Slug(plan.loss.value))
+            return _trained(TrainingSpec.from_json(job.spec), plan)
+        case TuningPlan():
+            return _trained(TuningSpec.from_json(job.spec).training, plan.training)
         case EvaluationPlan():
             return ModelFacts(release=plan.release)
+        case StatisticsPlan():
+            return ModelFacts()
+        case GlmPlan():
+            return ModelFacts(features=plan.features)
         case _:
             assert_never(plan)
 
 
-def engine_facts(plan: Plan) -> EngineFacts:
-    """What ran beside the numbers that enter the price."""
+def _trained(spec: TrainingSpec, plan: TrainingPlan) -> ModelFacts:
+    template = Slug(spec.model.template.value) if isinstance(spec.model, ModelChoice) else None
+    return ModelFacts(graph=plan.graph, template=template, features=plan.features, loss=Slug(plan.loss.value))
+
+
+def selection_facts(plan: Plan, candidate: tuple[int, ...] | None) -> SelectionFacts | None:
+    """Which candidate of a tuning is released; nothing of other jobs."""
+    if not isinstance(plan, TuningPlan) or candidate is None:
+        return None
+    return SelectionFacts(candidates=plan.search.candidates, recipe=plan.candidate(candidate).recipe)
+
+
+def engine_facts(plan: Plan, candidate: tuple[int, ...] | None = None) -> EngineFacts:
+    """What ran beside the numbers that enter the price; of a tuning, for the candidate that is released."""
     match plan:
         case TrainingPlan():
             return EngineFacts(
@@ -38,7 +54,12 @@ def engine_facts(plan: Plan) -> EngineFacts:
                 clipping=Slug(plan.recipe.clipping.value),
                 normaliser=plan.normaliser,
             )
-        case EvaluationPlan():
+        case TuningPlan():
+            return engine_facts(plan.training if candidate is None else plan.candidate(candidate))
+        case EvaluationPlan() | StatisticsPlan():
             return EngineFacts(name=DISCRETE_GAUSSIAN, sensitivity=Parameter(plan.rows_per_unit))
+        case GlmPlan():
+            # The rows of a unit count as one, whatever their number.
+            return EngineFacts(name=DISCRETE_GAUSSIAN, sensitivity=Parameter(1))
         case _:
             assert_never(plan)

@@ -8,25 +8,26 @@ Rules
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Context
 
 from gateway.records import JobRecord, VersionRecord
-from gateway.services.certified_facts import engine_facts, model_facts
+from gateway.services.certified_facts import engine_facts, model_facts, selection_facts
 from gateway.services.collaborators import Collaborators
+from gateway.services.job_facts import trained_plan
 from gateway.unit_of_work import Work
 from kernel.amounts import Delta
 from kernel.canonical import Digest
 from kernel.events import Parameter
 from kernel.ids import ApprovalId, DecisionId, ReleaseId, Slug
 from privacy.accounting.mechanisms import MechanismUse
-from privacy.accounting.rdp import job_epsilon
 from privacy.budget.balances import Account
 from privacy.budget.reservations import Reservation
 from privacy.jobs.kinds import kind_named
-from privacy.jobs.plan import Plan, TrainingPlan
+from privacy.jobs.plan import Plan
 from privacy.release import certificate as c
-from privacy.release.check import unamplified
+from privacy.release.check import alone_at, unamplified, uses_by_block
 from privacy.release.settlement import Settlement
 from privacy.selftest.report import SelfTest
 from privacy.units import PrivacyUnit
@@ -42,7 +43,7 @@ class SecondOpinion:
     version: Slug
     order: int
     rdp: Parameter
-    pld_epsilon: Parameter
+    pld_epsilon: Parameter | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +60,7 @@ class CertificateFacts:
     policy_epoch: int
     opinion: SecondOpinion
     self_test: SelfTest | None = None
+    candidate: tuple[int, ...] | None = None
 
 
 def certify(
@@ -78,8 +80,7 @@ def _predicate(on: Collaborators, work: Work, settlement: Settlement, facts: Cer
         for hold, charge in zip(settlement.holds, settlement.charges, strict=True)
         if charge.times
     )
-    uses = tuple(part.mechanism for part in mechanisms)
-    alone = _alone(uses, budget.delta, facts.opinion)
+    alone = _alone(uses_by_block(mechanisms), budget.delta, facts.opinion)
     reservation = facts.reservation
     unit = PrivacyUnit.from_json(work.datasets.get(id=job.dataset).unit)
     return c.Predicate(
@@ -101,7 +102,8 @@ def _predicate(on: Collaborators, work: Work, settlement: Settlement, facts: Cer
         request=job.request_digest,
         model=model_facts(job, facts.plan),
         mechanisms=mechanisms,
-        engine=engine_facts(facts.plan),
+        engine=engine_facts(facts.plan, facts.candidate),
+        selection=selection_facts(facts.plan, facts.candidate),
         guarantee=c.Guarantee(
             epsilon=budget.epsilon,
             delta=budget.delta,
@@ -134,19 +136,20 @@ def _predicate(on: Collaborators, work: Work, settlement: Settlement, facts: Cer
     )
 
 
-def _alone(uses: tuple[MechanismUse, ...], delta: Delta, opinion: SecondOpinion) -> c.ThisJobAlone:
-    alone = job_epsilon(*uses, delta=delta)
+def _alone(blocks: Sequence[tuple[MechanismUse, ...]], delta: Delta, opinion: SecondOpinion) -> c.ThisJobAlone:
+    alone = alone_at(blocks, delta)
     return c.ThisJobAlone(
         epsilon=alone.epsilon,
         delta=alone.delta,
         order=alone.order,
-        unamplified_epsilon=job_epsilon(*unamplified(uses), delta=delta).epsilon,
+        unamplified_epsilon=alone_at(map(unamplified, blocks), delta).epsilon,
         pld_epsilon=opinion.pld_epsilon,
         pld_library=Slug(f"{opinion.library}-{opinion.version}"),
     )
 
 
 def _self_test(facts: CertificateFacts, alone: c.ThisJobAlone) -> c.SelfTestFacts:
-    if facts.self_test is None or not isinstance(facts.plan, TrainingPlan):
+    if facts.self_test is None:
         return c.SelfTestFacts(ran=False)
-    return c.SelfTestFacts.of(facts.self_test, Parameter(_TWELVE_DIGITS.plus(facts.plan.gradient_noise)), alone)
+    noise = trained_plan(facts.plan).gradient_noise
+    return c.SelfTestFacts.of(facts.self_test, Parameter(_TWELVE_DIGITS.plus(noise)), alone)

@@ -175,6 +175,7 @@ def finish(
     artifact: bytes,
     opinion: SecondOpinion,
     self_test: SelfTest | None = None,
+    candidate: tuple[int, ...] | None = None,
 ) -> ReleaseRecord:
     """Charge what was started, certify, and hold the release for its door-keeper."""
     release = ReleaseId.new(on.entropy)
@@ -192,7 +193,7 @@ def finish(
         facts = CertificateFacts(
             job=job, plan=opened.plan, version=opened.version, release=release, account=change.after.account,
             reservation=reservation, charge_leaf=charge_leaf, policy_epoch=job.policy_epoch,
-            opinion=opinion, self_test=self_test,
+            opinion=opinion, self_test=self_test, candidate=candidate,
         )  # fmt: skip
         _, signed = certify(on, work, settlement, facts)
         record = _held(work, job, release, path, dek, outcome.artifact, signed)

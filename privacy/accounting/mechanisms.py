@@ -163,6 +163,11 @@ class PrivateSelection(MechanismUse):
             raise InvalidError("`tries` must be a distribution", field="tries")
 
 
+def of_one_try(use: MechanismUse) -> MechanismUse:
+    """What ran each time: the mechanism of one try if the use is a selection, else the use itself."""
+    return use.base if isinstance(use, PrivateSelection) else use
+
+
 _BY_TAG: dict[str, type[MechanismUse]] = {
     kind.TAG: kind for kind in (PoissonSampledGaussian, Gaussian, PureDp, PrivateSelection)
 }

@@ -15,9 +15,12 @@ from typing import TypeAlias
 
 from privacy.jobs.assignment_head import LIMIT, MOST_PARTS, VERSION, PartFile, Role, Table, require_role
 from privacy.jobs.evaluation_assignment import EvaluationAssignment
+from privacy.jobs.glm_assignment import GlmAssignment
+from privacy.jobs.statistics_assignment import StatisticsAssignment
 from privacy.jobs.training_assignment import TrainingAssignment
+from privacy.jobs.tuning_assignment import TuningAssignment
 
-Assignment: TypeAlias = TrainingAssignment | EvaluationAssignment
+Assignment: TypeAlias = TrainingAssignment | TuningAssignment | EvaluationAssignment | StatisticsAssignment | GlmAssignment
 
 __all__ = [
     "LIMIT",
@@ -25,9 +28,12 @@ __all__ = [
     "VERSION",
     "Assignment",
     "EvaluationAssignment",
+    "GlmAssignment",
     "PartFile",
     "Role",
+    "StatisticsAssignment",
     "Table",
     "TrainingAssignment",
+    "TuningAssignment",
     "require_role",
 ]

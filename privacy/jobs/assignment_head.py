@@ -29,6 +29,9 @@ class Role(StrEnum):
 
     TRAIN = "train"
     EVALUATE = "evaluate"
+    STATISTICS = "statistics"
+    GLM = "glm"
+    TUNE = "tune"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,6 +36,9 @@ class Kind:
 KINDS: Final[Mapping[JobKind, Kind]] = {
     JobKind.TRAINING: Kind(role=Role.TRAIN, artifact="model.safetensors"),
     JobKind.EVALUATION: Kind(role=Role.EVALUATE, artifact="evaluation.json", uses_release=True),
+    JobKind.TUNING: Kind(role=Role.TUNE, artifact="model.safetensors"),
+    JobKind.STATISTICS: Kind(role=Role.STATISTICS, artifact="statistics.json"),
+    JobKind.GLM: Kind(role=Role.GLM, artifact="glm.json"),
 }
 
 

@@ -19,9 +19,12 @@ from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
 from privacy.accounting.calibration import Shape
+from privacy.accounting.mechanisms import MechanismUse
 from privacy.budget.reservations import Block
 from privacy.jobs.evaluation_plan import REPEATS, EvaluationPlan, plan_evaluation
+from privacy.jobs.glm_plan import GlmPlan, plan_glm
 from privacy.jobs.head import JobKind
+from privacy.jobs.statistics_plan import StatisticsPlan, plan_statistics
 from privacy.jobs.training_plan import (
     CLIP_MARGIN,
     MOST_CHUNKS,
@@ -33,8 +36,9 @@ from privacy.jobs.training_plan import (
     performance_of,
     plan_training,
 )
+from privacy.jobs.tuning_plan import TuningPlan, plan_tuning
 
-Plan: TypeAlias = TrainingPlan | EvaluationPlan
+Plan: TypeAlias = TrainingPlan | TuningPlan | EvaluationPlan | StatisticsPlan | GlmPlan
 
 __all__ = [
     "CLIP_MARGIN",
@@ -44,14 +48,21 @@ __all__ = [
     "REPEATS",
     "RESUMES",
     "EvaluationPlan",
+    "GlmPlan",
     "Performance",
     "Plan",
+    "StatisticsPlan",
     "TrainingPlan",
+    "TuningPlan",
     "block_of",
+    "blocks_apart",
     "held_shape",
     "performance_of",
     "plan_evaluation",
+    "plan_glm",
+    "plan_statistics",
     "plan_training",
+    "plan_tuning",
     "read_plan",
     "shape",
 ]
@@ -59,6 +70,9 @@ __all__ = [
 _PLANS: Final[Mapping[JobKind, type[Plan]]] = {
     JobKind.TRAINING: TrainingPlan,
     JobKind.EVALUATION: EvaluationPlan,
+    JobKind.TUNING: TuningPlan,
+    JobKind.STATISTICS: StatisticsPlan,
+    JobKind.GLM: GlmPlan,
 }
 
 
@@ -72,11 +86,20 @@ def block_of(plan: Plan) -> Block:
     return plan.holds()[0].block
 
 
+def blocks_apart(plan: Plan) -> tuple[tuple[MechanismUse, ...], ...]:
+    """What the job composes once through, for each side of the split by itself; nobody is on two of them.
+
+    The first is that of `block_of`, for which noise is calibrated.
+    """
+    return plan.blocks_apart() if isinstance(plan, TuningPlan) else (plan.uses(),)
+
+
 def shape(plan: Plan) -> Shape:
-    """What the job composes once through, as a function of its noise alone: for calibration."""
-    return lambda noise: plan.with_noise(noise).uses()
+    """What the job composes once through in its block, as a function of its noise alone: for calibration."""
+    return lambda noise: blocks_apart(plan.with_noise(noise))[0]
 
 
 def held_shape(plan: Plan) -> Shape:
-    """What is held for the job, as a function of its noise alone: for the largest job that fits."""
-    return lambda noise: [use.mechanism for use in plan.with_noise(noise).holds()]
+    """What is held for the job in its block, as a function of its noise alone: for the largest job that fits."""
+    block = block_of(plan)
+    return lambda noise: [use.mechanism for use in plan.with_noise(noise).holds() if use.block is block]

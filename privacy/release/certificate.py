@@ -27,6 +27,7 @@ from kernel.ids import ApprovalId, DatasetId, DecisionId, JobId, PopulationId, R
 from kernel.signing import Envelope, PublicKey, Signer, open_envelope, sign_envelope
 from privacy.accounting.mechanisms import MechanismUse
 from privacy.budget.reservations import InBlocks
+from privacy.jobs.recipe import Recipe
 from privacy.release.settlement import Settlement
 from privacy.selftest.report import CONFIDENCE, METHOD, Check, SelfTest, bound_at, gaussian_bound_at
 from privacy.units import Adjacency
@@ -107,6 +108,19 @@ class EngineFacts(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SelectionFacts(Record):
+    """What a tuning released: one candidate of so many. How many were tried is nowhere.
+
+    Attributes:
+        candidates: How many there were to draw from.
+        recipe: The released one's.
+    """
+
+    candidates: int
+    recipe: Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
 class Guarantee(Record):
     """The headline: adaptive, cumulative, over everything that leaves this population."""
 
@@ -121,13 +135,17 @@ class Guarantee(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class ThisJobAlone(Record):
-    """Information about this job by itself at the population's delta."""
+    """Information about this job by itself at the population's delta.
+
+    Blocks hold different people: it is said of the block that it costs most. Privacy loss distributions do not express
+    a selection, so that a tuning has no `pld_epsilon`.
+    """
 
     epsilon: Epsilon
     delta: Delta
     order: int
     unamplified_epsilon: Epsilon
-    pld_epsilon: Parameter
+    pld_epsilon: Parameter | None = None
     pld_library: Slug
 
 
@@ -222,6 +240,7 @@ class Predicate(Record):
     model: ModelFacts
     mechanisms: tuple[ChargedMechanism, ...]
     engine: EngineFacts
+    selection: SelectionFacts | None = None
     guarantee: Guarantee
     this_job_alone: ThisJobAlone
     agreement: AgreementFacts
@@ -246,7 +265,7 @@ class PrivacyCertificate:
     """A predicate about one artefact that leaves.
 
     Attributes:
-        artifact_name: `model.safetensors` or `evaluation.json`.
+        artifact_name: `model.safetensors`, `evaluation.json` or `statistics.json`.
         artifact: Its digest.
     """
 

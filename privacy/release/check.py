@@ -13,17 +13,17 @@ Format: docs/formats/certificate.md, "What a checker demands".
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
-from kernel.amounts import Amount, Rdp
+from kernel.amounts import Amount, Delta, Rdp
 from kernel.errors import PrivgateError
 from kernel.events import Parameter
-from privacy.accounting.mechanisms import MechanismUse, PoissonSampledGaussian
+from privacy.accounting.mechanisms import MechanismUse, PoissonSampledGaussian, PrivateSelection, of_one_try
 from privacy.accounting.price import price
-from privacy.accounting.rdp import capacity, epsilon_at, job_epsilon
+from privacy.accounting.rdp import JobEpsilon, capacity, epsilon_at, job_epsilon
 from privacy.budget.reservations import Block
-from privacy.release.certificate import Predicate, SelfTestFacts
+from privacy.release.certificate import ChargedMechanism, Predicate, SelfTestFacts
 from privacy.selftest.claims import Claims
 from privacy.selftest.report import failed, judge, require_whole
 
@@ -47,12 +47,33 @@ def charged_by_block(predicate: Predicate) -> dict[Block, Rdp]:
     return sums
 
 
+def uses_by_block(parts: Iterable[ChargedMechanism]) -> tuple[tuple[MechanismUse, ...], ...]:
+    """What was charged, for each block by itself; blocks that were charged alike stand once."""
+    blocks: dict[Block, tuple[MechanismUse, ...]] = {}
+    for part in parts:
+        for block in part.blocks:
+            blocks[block] = (*blocks.get(block, ()), part.mechanism)
+    return tuple(dict.fromkeys(blocks.values()))
+
+
+def alone_at(blocks: Iterable[tuple[MechanismUse, ...]], delta: Delta) -> JobEpsilon:
+    """The job by itself: of the block that it costs most, because nobody is in two of them."""
+    return max((job_epsilon(*uses, delta=delta) for uses in blocks), key=lambda alone: alone.epsilon)
+
+
 def unamplified(uses: tuple[MechanismUse, ...]) -> tuple[MechanismUse, ...]:
     """The same uses for whoever could see which units were sampled: at rate 1."""
-    return tuple(
-        dataclasses.replace(use, sampling_rate=Parameter(1)) if isinstance(use, PoissonSampledGaussian) else use
-        for use in uses
-    )
+    return tuple(map(_unamplified, uses))
+
+
+def _unamplified(use: MechanismUse) -> MechanismUse:
+    match use:
+        case PoissonSampledGaussian():
+            return dataclasses.replace(use, sampling_rate=Parameter(1))
+        case PrivateSelection():
+            return dataclasses.replace(use, base=_unamplified(use.base))
+        case _:
+            return use
 
 
 def _problems(predicate: Predicate) -> Iterator[str]:
@@ -61,6 +82,7 @@ def _problems(predicate: Predicate) -> Iterator[str]:
         yield from _alone_problems(predicate)
         yield from _budget_problems(predicate)
         yield from _self_test_problems(predicate)
+        yield from _selection_problems(predicate)
     except PrivgateError as error:
         yield f"a figure cannot be recomputed: {error.message}"
 
@@ -72,14 +94,18 @@ def _price_problems(predicate: Predicate) -> Iterator[str]:
 
 
 def _alone_problems(predicate: Predicate) -> Iterator[str]:
-    alone, uses = predicate.this_job_alone, tuple(part.mechanism for part in predicate.mechanisms)
+    alone, blocks = predicate.this_job_alone, uses_by_block(predicate.mechanisms)
     if alone.delta != predicate.guarantee.delta:
         yield "this job's epsilon is not stated at the population's delta"
-    if not _agrees(alone.epsilon, epsilon_at(*uses, order=alone.order, delta=alone.delta)):
+    at_order = [epsilon_at(*uses, order=alone.order, delta=alone.delta) for uses in blocks]
+    least = alone_at(blocks, alone.delta).epsilon
+    if alone.epsilon < least or not any(_agrees(alone.epsilon, ours) for ours in at_order):
         yield "this job's epsilon does not follow from its mechanisms"
-    ours = job_epsilon(*unamplified(uses), delta=predicate.guarantee.delta).epsilon
-    if not _agrees(alone.unamplified_epsilon, ours):
+    if not _agrees(alone.unamplified_epsilon, alone_at(map(unamplified, blocks), alone.delta).epsilon):
         yield "the epsilon without secrecy of the sample does not follow from the mechanisms"
+    selects = any(isinstance(part.mechanism, PrivateSelection) for part in predicate.mechanisms)
+    if selects != (alone.pld_epsilon is None):
+        yield "an epsilon by privacy loss distributions is stated of a selection, or missing of something else"
 
 
 def _budget_problems(predicate: Predicate) -> Iterator[str]:
@@ -92,7 +118,8 @@ def _budget_problems(predicate: Predicate) -> Iterator[str]:
 
 def _self_test_problems(predicate: Predicate) -> Iterator[str]:
     """Figures of a training's self-test, judged again and held to what is stated about them."""
-    sampled = [p.mechanism for p in predicate.mechanisms if isinstance(p.mechanism, PoissonSampledGaussian)]
+    tried = map(of_one_try, (part.mechanism for part in predicate.mechanisms))
+    sampled = [use for use in tried if isinstance(use, PoissonSampledGaussian)]
     stated = predicate.self_test
     if not sampled:
         if stated != SelfTestFacts(ran=False):
@@ -114,6 +141,24 @@ def _self_test_problems(predicate: Predicate) -> Iterator[str]:
     )
     for check_ in failed(judge(figures, claims, sampled)):
         yield f"the self-test fails its check {check_}"
+
+
+def _selection_problems(predicate: Predicate) -> Iterator[str]:
+    """A selection releases one candidate, whose recipe is that of the try that was priced."""
+    selections = [p.mechanism for p in predicate.mechanisms if isinstance(p.mechanism, PrivateSelection)]
+    stated = predicate.selection
+    if not selections and stated is None:
+        return
+    if not selections or stated is None:
+        yield "a selection without its candidate, or a candidate without its selection"
+        return
+    if len({(use.tries, use.count) for use in selections}) != 1 or len(selections) != len(predicate.mechanisms):
+        yield "the blocks of a selection tell different tries, or more was run beside it"
+    recipe, trained = stated.recipe, [u.base for u in selections if isinstance(u.base, PoissonSampledGaussian)]
+    if [(u.sampling_rate, u.steps) for u in trained] != [(recipe.sampling_rate, recipe.steps)]:
+        yield "the candidate's recipe is not that of the try that was priced"
+    if (predicate.engine.clip, predicate.engine.clipping) != (recipe.clip, recipe.clipping.value):
+        yield "the engine's clip is not that of the candidate's recipe"
 
 
 def _agrees(stated: Amount, ours: Amount) -> bool:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from privacy.accounting.mechanisms import PoissonSampledGaussian
+from privacy.accounting.mechanisms import PoissonSampledGaussian, PrivateSelection, of_one_try
 from privacy.release.certificate import Predicate
 
 
@@ -49,8 +49,7 @@ def _composition(predicate: Predicate) -> str:
 
 
 def _sampling(predicate: Predicate) -> str:
-    sampled = [p.mechanism for p in predicate.mechanisms if isinstance(p.mechanism, PoissonSampledGaussian)]
-    if not sampled:
+    if not any(isinstance(of_one_try(part.mechanism), PoissonSampledGaussian) for part in predicate.mechanisms):
         return "No sampling: every unit is in, and the price says so."
     unhidden = predicate.this_job_alone.unamplified_epsilon
     return f"Poisson, as priced; who was sampled is never stored. For whoever could see it, epsilon is {unhidden}."
@@ -65,7 +64,14 @@ def _sensitivity(predicate: Predicate) -> str:
     )
 
 
-def _tuning(_: Predicate) -> str:
+def _tuning(predicate: Predicate) -> str:
+    selections = [p.mechanism for p in predicate.mechanisms if isinstance(p.mechanism, PrivateSelection)]
+    if selections and predicate.selection is not None:
+        most = selections[0].tries.most
+        return (
+            f"A private selection: one of {predicate.selection.candidates} candidates, after 1 to {most} tries whose "
+            "number was drawn and is told to nobody; scores had noise before they were compared. It is in the price."
+        )
     return "Each try is a job of its own and is charged like any other; nothing adapts to unnoised values."
 
 

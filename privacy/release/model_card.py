@@ -2,25 +2,34 @@
 
 Rules
 -----
-1. Everything in it comes from the certificate; it adds no claim. Figures are those of the certificate, to the digit.
+1. Everything in it comes from the certificate; it adds no claim. Figures are those of the certificate, to the digit;
+   odds follow from its mechanisms and its budget, and a verifier works them out again.
 2. It opens with what was protected and goes on with what was not.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import resources
 from string import Template
-from typing import Final
+from typing import Any, Final
 
 from kernel.signing import Envelope
+from privacy.accounting.odds import budget_odds, odds, sentence
 from privacy.release.certificate import ChargedMechanism, Predicate, PrivacyCertificate, SelfTestFacts
+from privacy.release.check import uses_by_block
 from privacy.release.hazards import answers
 
 TEMPLATE = "model_card.md.tmpl"
-EVALUATION: Final = "evaluation.json"
-_CONTENT: Final = {
-    False: ("The model's weights as safetensors, noised in every step. Nothing else of the run is in it.",),
-    True: (
+_CONTENT: Final[Mapping[str, tuple[str, ...]]] = {
+    "model.safetensors": (
+        "The model's weights as safetensors, noised in every step. Nothing else of the run is in it.",
+    ),
+    "statistics.json": (
+        "The request, noisy whole numbers and the answers that follow from them. Each answer has an interval that holds, at",
+        "95 %, what it would be without noise; sampling is not in it. Whoever has the file computes every answer again.",
+    ),
+    "evaluation.json": (
         "Counts of the owner's holdout with noise, and figures that follow from them, each with an interval at 95 %",
         "that covers noise and sampling. Anybody can compute the figures again from the counts.",
         "",
@@ -47,9 +56,10 @@ def model_card(envelope: Envelope) -> str:
         version=predicate.dataset.version,
         mechanisms="\n".join(_mechanism(part) for part in predicate.mechanisms),
         engine="\n".join(_engine(predicate)),
-        content="\n".join(_CONTENT[certificate.artifact_name == EVALUATION]),
+        content="\n".join(_content(certificate)),
         not_covered="\n".join(_not_covered(predicate)),
         self_test="\n".join(_self_test(predicate.self_test)),
+        odds="\n".join(_odds(predicate)),
         hazards="\n".join(f"| {hazard} | {answer} |" for hazard, answer in answers(predicate)),
         **_people(predicate),
         **_budget(predicate),
@@ -81,6 +91,17 @@ def _budget(predicate: Predicate) -> dict[str, object]:
     }
 
 
+def _odds(predicate: Predicate) -> list[str]:
+    """What the two epsilons mean for somebody who is guessed at with even chances."""
+    total, noun = predicate.guarantee, predicate.population.unit
+    alone = max(odds(*uses) for uses in uses_by_block(predicate.mechanisms))
+    lines = [f"- From this release alone: {sentence(noun, alone)}"]
+    if predicate.uncovered_since is None:
+        spent = budget_odds(total.epsilon, total.delta, total.order, total.capacity)
+        lines.append(f"- From everything that ever leaves, once the whole budget is spent: {sentence(noun, spent)}")
+    return lines
+
+
 def _evidence(predicate: Predicate) -> dict[str, object]:
     evidence = predicate.evidence
     return {
@@ -100,8 +121,36 @@ def _not_covered(predicate: Predicate) -> list[str]:
 
 def _mechanism(part: ChargedMechanism) -> str:
     fields = part.mechanism.to_fields()
-    numbers = ", ".join(f"{name} {value}" for name, value in fields.items() if name != "mechanism")
-    return f"| {part.block} | `{fields['mechanism']}` | {numbers} |"
+    numbers = _numbers(fields)
+    block = f"{part.block} and earlier" if part.earlier else part.block
+    return f"| {block} | `{fields['mechanism']}` | {numbers} |"
+
+
+def _numbers(fields: Mapping[str, Any]) -> str:
+    """A mechanism's members; those of a selection's try and of its tries in brackets."""
+    return ", ".join(
+        f"{name} ({value.get('mechanism', 'number')}: {_numbers(value)})"
+        if isinstance(value, Mapping)
+        else f"{name} {value}"
+        for name, value in fields.items()
+        if name != "mechanism"
+    )
+
+
+def _content(certificate: PrivacyCertificate) -> list[str]:
+    lines = list(_CONTENT.get(certificate.artifact_name, ()))
+    selection = certificate.predicate.selection
+    if selection is not None:
+        recipe = selection.recipe
+        lines += [
+            "",
+            f"It was selected among {selection.candidates} candidates, by a noisy count of right predictions on people",
+            "held out. Nothing of the others left, nor how many were tried. Its recipe:",
+            "",
+            f"- clip {recipe.clip}, learning rate {recipe.learning_rate}, momentum {recipe.momentum},",
+            f"  weight decay {recipe.weight_decay}, {recipe.steps} steps",
+        ]
+    return lines
 
 
 def _engine(predicate: Predicate) -> list[str]:

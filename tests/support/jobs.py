@@ -20,9 +20,10 @@ from kernel.ids import DatasetId, JobId, ReleaseId, TenantId, VersionId
 from privacy.child import ROLES
 from privacy.jobs.assignment import EvaluationAssignment, PartFile, Table, TrainingAssignment
 from privacy.jobs.facts import DeclaredFacts
+from privacy.jobs.features import FeatureSpec
 from privacy.jobs.model import initial_of
-from privacy.jobs.plan import TrainingPlan, plan_evaluation, plan_training
-from privacy.jobs.spec import EvaluationSpec, TrainingSpec, complete_training
+from privacy.jobs.plan import EvaluationPlan, TrainingPlan, plan_evaluation, plan_training
+from privacy.jobs.spec import TrainingSpec, complete_evaluation, complete_training
 from privacy.sandbox import spawn
 from privacy.sandbox.endings import Ending
 from privacy.sandbox.frames import Channel, ChannelClosedError
@@ -116,9 +117,11 @@ class Sealed:
         return [Path(part.path) for part in self.parts]
 
 
-def seal(tables: Sequence[pa.Table], folder: Path, split: Split = Split.TRAIN) -> Sealed:
-    """Seal each table as a part of one split under a fresh key."""
-    key, parts = new_dek(os.urandom), []
+def seal(
+    tables: Sequence[pa.Table], folder: Path, split: Split = Split.TRAIN, key: SecretBytes | None = None
+) -> Sealed:
+    """Seal each table as a part of one split, under a fresh key if none is given."""
+    key, parts = key or new_dek(os.urandom), []
     folder.mkdir(exist_ok=True)
     for number, table in enumerate(tables):
         address = PartAddress.numbered(TENANT, DATASET, VERSION, split, number)
@@ -151,25 +154,40 @@ def training(
     )
 
 
-def evaluation(sealed: Sealed, trained: TrainingAssignment, **changes: Any) -> EvaluationAssignment:
-    """An assignment to evaluate what `trained` gave, on other parts."""
+def evaluation_request(**changes: Any) -> dict[str, Any]:
+    """What a trainer writes who chooses nothing about an evaluation."""
     body = {
         "v": 1,
         "kind": "evaluation",
-        "release": str(ReleaseId.new(os.urandom)),
+        "release": "rel_" + "a" * 26,
         "dataset": str(DATASET),
         "purpose": "research",
         "epsilon": "1",
     }
+    return body | changes
+
+
+def evaluation_plan(
+    features: FeatureSpec | None = None,
+    schema: TableSchema = SCHEMA,
+    declared: DeclaredFacts | None = None,
+    **changes: Any,
+) -> EvaluationPlan:
+    """A calibrated evaluation of a model with these features, by default one of `SCHEMA`'s own."""
+    of = features or spec(schema=schema).features
+    wanted = complete_evaluation(evaluation_request(**changes), of, schema)
+    return plan_evaluation(wanted, of, schema, declared or facts())
+
+
+def evaluation(sealed: Sealed, trained: TrainingAssignment, **changes: Any) -> EvaluationAssignment:
+    """An assignment to evaluate what `trained` gave, on other parts."""
     of = trained.table
+    declared = facts(rows_per_unit=of.unit.rows_per_unit)
+    release = {"release": str(ReleaseId.new(os.urandom))}
     return EvaluationAssignment(
         tenant=TENANT,
         job=JobId.new(os.urandom),
-        plan=plan_evaluation(
-            EvaluationSpec.from_json(body | changes),
-            facts(rows_per_unit=of.unit.rows_per_unit),
-            of.features.label.target,
-        ),
+        plan=evaluation_plan(of.features, of.schema, declared, **(release | changes)),
         graph=trained.graph,
         table=Table(features=of.features, schema=of.schema, unit=of.unit, parts=sealed.parts),
     )
