@@ -21,6 +21,7 @@ from gateway.services.run_job import Opened
 from gateway.unit_of_work import Reading
 from kernel.errors import CorruptError
 from kernel.ids import ReleaseId
+from privacy.evaluation.design import Design
 from privacy.evaluation.report import read_evaluation
 from privacy.graph.spec import ModelGraph
 from privacy.graph.weights import pack_weights, unpack_weights
@@ -156,6 +157,7 @@ class EvaluationRun(OneStep):
     """The run of an evaluation: a released model's weights in, noisy counts out."""
 
     plan: EvaluationPlan
+    design: Design
 
     def after_key(self, on: Collaborators, opened: Opened) -> bytes:  # noqa: ARG002 - the protocol's
         """The released weights."""
@@ -166,7 +168,7 @@ class EvaluationRun(OneStep):
 
     def require_form(self, artifact: bytes) -> None:
         """An evaluation of this very plan."""
-        read_evaluation(self.plan, artifact)
+        read_evaluation(artifact, self.design)
 
 
 def _training(reading: Reading, of: Declarations) -> Run:  # noqa: ARG001 - the table's
@@ -192,7 +194,8 @@ def _evaluation(reading: Reading, of: Declarations) -> Run:
     spec = training_spec_of(reading, job.tenant, ReleaseId(plan.release))
     graph = spec.model_graph(of.schema).graph
     assignment = EvaluationAssignment(tenant=job.tenant, job=job.id, plan=plan, graph=graph, table=_table(spec, of))
-    return EvaluationRun(plan=plan, assignment=assignment.to_bytes())
+    design = Design.of(plan, spec.features, of.schema)
+    return EvaluationRun(plan=plan, design=design, assignment=assignment.to_bytes())
 
 
 def _table(spec: TrainingSpec, of: Declarations) -> Table:

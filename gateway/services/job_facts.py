@@ -9,13 +9,21 @@ from typing import Any, Final
 from gateway.records import DatasetRecord, VersionRecord
 from gateway.unit_of_work import Reading
 from kernel.canonical import Digest
+from kernel.checks import text
 from kernel.errors import ConflictError, InvalidError, NotFoundError
 from kernel.ids import DatasetId, ReleaseId, TenantId
 from privacy.budget.balances import Account
 from privacy.jobs.facts import DeclaredFacts
-from privacy.jobs.labels import Target
+from privacy.jobs.features import FeatureSpec
 from privacy.jobs.plan import Plan, TrainingPlan, plan_evaluation, plan_training
-from privacy.jobs.spec import EvaluationSpec, JobKind, JobSpec, TrainingSpec, complete_training, kind_of_request
+from privacy.jobs.spec import (
+    JobKind,
+    JobSpec,
+    TrainingSpec,
+    complete_evaluation,
+    complete_training,
+    kind_of_request,
+)
 from privacy.schema import TableSchema
 from privacy.units import PrivacyUnit
 
@@ -64,9 +72,10 @@ def _plan_training(_: Reading, __: TenantId, body: Mapping[str, Any], declared: 
 
 
 def _plan_evaluation(reading: Reading, tenant: TenantId, body: Mapping[str, Any], declared: Declared) -> PlannedJob:
-    spec = EvaluationSpec.from_json(body)
-    target = _target_of(reading, tenant, spec.release, declared.schema)
-    return PlannedJob(spec, plan_evaluation(spec, declared.facts, target), declared)
+    release = ReleaseId(text(64, release=body.get("release", "")))
+    features = _features_of(reading, tenant, release, declared.schema)
+    spec = complete_evaluation(body, features, declared.schema)
+    return PlannedJob(spec, plan_evaluation(spec, features, declared.schema, declared.facts), declared)
 
 
 _PLANNERS: Final[Mapping[JobKind, Callable[[Reading, TenantId, Mapping[str, Any], Declared], PlannedJob]]] = {
@@ -76,16 +85,13 @@ _PLANNERS: Final[Mapping[JobKind, Callable[[Reading, TenantId, Mapping[str, Any]
 """For each kind of job: what completes its request and calibrates its plan."""
 
 
-def _target_of(reading: Reading, tenant: TenantId, release: ReleaseId, schema: TableSchema) -> Target:
-    """What a model predicts, if it can be evaluated on such a table: what is wrong must show before a key is out."""
+def _features_of(reading: Reading, tenant: TenantId, release: ReleaseId, schema: TableSchema) -> FeatureSpec:
+    """A model's features, if it can be evaluated on such a table: what is wrong must show before a key is out."""
     trained = training_spec_of(reading, tenant, release)
-    target = trained.features.label.target
-    if target is Target.REAL:
-        raise InvalidError("only a model that predicts a class can be evaluated", field="release")
     job = reading.jobs.get(id=reading.releases.get(id=release).job)
     if trained.model_graph(schema).graph.digest != TrainingPlan.from_fields(job.plan).graph:
         raise InvalidError("this model was trained on a table of another shape", field="release")
-    return target
+    return trained.features
 
 
 def training_spec_of(reading: Reading, tenant: TenantId, release: ReleaseId) -> TrainingSpec:

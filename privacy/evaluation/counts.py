@@ -3,9 +3,8 @@
 Rules
 -----
 1. Only noisy counts, their noise and nothing else go in. What comes out costs no privacy.
-2. An interval covers the noise and the sampling of the holdout, at 95 %, by first-order error propagation. Rows of
-   one unit
-   are taken as independent: with several rows per unit the interval is too narrow, and the card says so.
+2. An interval covers the noise and the sampling of the holdout, at 95 %: of the accuracy by Fieller, of the AUC by
+   first-order error propagation. Several rows of one unit are allowed for (`privacy.evaluation.estimates`).
 3. Noisy counts that are negative are not set to zero one by one, which would add people that are not there: the
    histogram is moved to the nearest one without negative cells that has the same total. How many cells were negative
    is reported.
@@ -19,27 +18,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-CONFIDENCE = 0.95
-_QUANTILE = 1.959963984540054
+from privacy.evaluation.estimates import Estimate, Ratio
+
 _LEAST_TOTAL = 2.0
 
 Counts: TypeAlias = Sequence[float]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
-    """A value with the interval that holds the truth with `CONFIDENCE`."""
-
-    value: float
-    low: float
-    high: float
-
-    @classmethod
-    def around(cls, value: float, centre: float, deviation: float) -> Estimate:
-        """An interval of 1.96 deviations about `centre`, within [0, 1], that also holds `value`."""
-        value = min(max(value, 0.0), 1.0)
-        reach = _QUANTILE * deviation
-        return cls(value=value, low=max(0.0, min(value, centre - reach)), high=min(1.0, max(value, centre + reach)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,37 +33,30 @@ class AucEstimate:
     clipped: int
 
 
-def estimate_accuracy(correct: int, wrong: int, deviation: float) -> Estimate:
+def estimate_accuracy(correct: int, wrong: int, deviation: float, rows_per_unit: int = 1) -> Estimate:
     """Accuracy from noisy counts of correct and wrong rows.
-
-    The share of correct rows among c + w has, to first order, noise variance s^2 (c^2 + w^2) / (c + w)^4; sampling is
-    that of a proportion, with two rows added on each side.
 
     Args:
         correct: Noisy count of rows that the model got right.
         wrong: Noisy count of the others.
         deviation: Standard deviation of the noise on each.
-
-    Reference: Agresti and Coull 1998 for the added rows.
+        rows_per_unit: The most rows of one unit.
     """
-    right, false = max(correct, 0), max(wrong, 0)
-    total = right + false
-    if total < _LEAST_TOTAL:
-        return Estimate(value=0.5, low=0.0, high=1.0)
-    relative = deviation / total
-    noise = relative * relative * (right * right + false * false) / (total * total)
-    centre = (right + 2) / (total + 4)
-    sampling = centre * (1 - centre) / (total + 4)
-    return Estimate.around(right / total, centre, math.sqrt(noise + sampling))
+    noise = deviation * deviation
+    share = Ratio(above=correct, beside=wrong, above_noise=noise, beside_noise=noise, rows_per_unit=rows_per_unit)
+    return share.estimate()
 
 
-def estimate_auc(negative: Sequence[int], positive: Sequence[int], deviation: float) -> AucEstimate | None:
+def estimate_auc(
+    negative: Sequence[int], positive: Sequence[int], deviation: float, rows_per_unit: int = 1
+) -> AucEstimate | None:
     """AUC from noisy histograms of scores, per class; ties in a cell count one half.
 
     Args:
         negative: Noisy counts of the negative class in cells of rising score.
         positive: Those of the positive class in the same cells.
         deviation: Standard deviation of the noise on each cell.
+        rows_per_unit: The most rows of one unit.
 
     Returns:
         None if one class looks empty.
@@ -96,11 +72,10 @@ def estimate_auc(negative: Sequence[int], positive: Sequence[int], deviation: fl
     area = _mean(high_class, below)
     # fsum: the plain sum rounds differently from one Python to the next, and estimates are recomputed elsewhere.
     variance = math.fsum(
-        _sampling(counts, places, area) + _noise(counts, places, area, deviation)
+        rows_per_unit * _sampling(counts, places, area) + _noise(counts, places, area, deviation)
         for counts, places in ((high_class, below), (low_class, above))
     )
-    estimate = Estimate.around(area, area, math.sqrt(variance))
-    return AucEstimate(estimate=estimate, clipped=clipped)
+    return AucEstimate(estimate=Estimate.around(area, math.sqrt(variance)), clipped=clipped)
 
 
 def without_negatives(counts: Counts) -> list[float]:

@@ -13,14 +13,15 @@ Form: docs/formats/job-child.md.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kernel.events import Parameter
 from kernel.ids import Entropy
+from privacy.evaluation.design import Design
 from privacy.evaluation.discrete_gaussian import ExactSource
-from privacy.evaluation.report import NoisyCounts, evaluation_bytes, variance_of
-from privacy.evaluation.scoring import ExactCounts, count_rows
+from privacy.evaluation.encoding import GroupedEncoder
+from privacy.evaluation.report import Numbers, evaluation_bytes
+from privacy.evaluation.scoring import Wanted, count_rows
 from privacy.graph.weights import unpack_weights
 from privacy.jobs.assignment import LIMIT, EvaluationAssignment, Role, require_role
 from privacy.jobs.plan import EvaluationPlan
@@ -29,7 +30,6 @@ from privacy.sealing.deks import KEY_BYTES
 from privacy.sealing.secret import SecretBytes
 from privacy.training.dialogue import LARGEST_BODY, ask, expect
 from privacy.training.loading import load_units
-from privacy.training.rows import RowEncoder
 from privacy.training.runner import quiet_arithmetic
 
 
@@ -46,37 +46,38 @@ def main(channel: Channel, request: Mapping[str, Any]) -> None:
     require_role(request, Role.EVALUATE)
     quiet_arithmetic()
     assignment = EvaluationAssignment.from_bytes(expect(channel, "assignment", LIMIT))
-    model = assignment.model()
-    encoder = RowEncoder(assignment.table.features, assignment.table.schema)
+    model, plan, table = assignment.model(), assignment.plan, assignment.table
+    design = Design.of(plan, table.features, table.schema)
+    encoder = GroupedEncoder(table.features, table.schema, plan.columns)
     channel.send({"m": "rehearsed"})
     body = expect(channel, "key", LARGEST_BODY)
     weights = unpack_weights(assignment.graph, body[KEY_BYTES:])
     if not ask(channel, 1):
         return
     with SecretBytes(body[:KEY_BYTES]) as key:
-        rows = load_units(assignment.table, encoder, key).used_rows()
-    exact = count_rows(model, weights, rows, assignment.plan.bins, assignment.plan.target)
-    noisy = add_noise(assignment.plan, exact)
-    channel.send({"m": "result", "steps": 1}, evaluation_bytes(assignment.plan, noisy))
+        rows, groups = encoder.split(load_units(table, encoder, key).used_rows())
+    exact = count_rows(model, weights, rows, wanted_of(plan), groups)
+    noisy = add_noise(design, [vector.tolist() for vector in exact])
+    channel.send({"m": "result", "steps": 1}, evaluation_bytes(design, noisy))
 
 
-def add_noise(plan: EvaluationPlan, exact: ExactCounts, entropy: Entropy = os.urandom) -> NoisyCounts:
-    """Add discrete Gaussian noise to every count.
+def wanted_of(plan: EvaluationPlan) -> Wanted:
+    """What a plan wants to be counted."""
+    bound = 1.0 if plan.error_bound is None else float(plan.error_bound.number)
+    return Wanted(measures=plan.measures, target=plan.target, error_bound=bound)
+
+
+def add_noise(design: Design, exact: Sequence[Sequence[int]], entropy: Entropy = os.urandom) -> Numbers:
+    """Add discrete Gaussian noise to every number.
 
     Guarantee: Each vector is released with rho = 1 / (2 z^2) zCDP for one unit of at most `rows_per_unit` rows, z its
-    noise multiplier.
+    noise multiplier: the noise's deviation over the most that such a unit moves the vector by.
 
     Reference: Canonne, Kamath and Steinke 2020, theorem 4, for one coordinate; independent coordinates of one variance
     add up to the squared Euclidean norm of the change.
     """
     source = ExactSource(entropy)
-    outcomes = _noised(source, exact.outcomes.tolist(), plan.accuracy_noise, plan)
-    cells = _noised(source, exact.histogram.tolist(), plan.histogram_noise, plan)
-    return NoisyCounts(
-        correct=outcomes[0], wrong=outcomes[1], negative=tuple(cells[: plan.bins]), positive=tuple(cells[plan.bins :])
+    return tuple(
+        tuple(number + drawn for number, drawn in zip(own, source.gaussians(len(own), vector.variance), strict=True))
+        for vector, own in zip(design.vectors, exact, strict=True)
     )
-
-
-def _noised(source: ExactSource, counts: list[int], noise: Parameter, plan: EvaluationPlan) -> list[int]:
-    variance = variance_of(noise, plan.rows_per_unit)
-    return [count + drawn for count, drawn in zip(counts, source.gaussians(len(counts), variance), strict=True)]

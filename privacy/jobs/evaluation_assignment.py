@@ -23,7 +23,9 @@ from privacy.jobs.assignment_head import (
     table_json,
     table_of,
 )
+from privacy.jobs.evaluation_measures import GROUP_CELLS, Part, groups_of
 from privacy.jobs.evaluation_plan import EvaluationPlan
+from privacy.jobs.evaluation_spec import classes_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,7 @@ class EvaluationAssignment:
         check_width(self.model(), self.table)
         if self.plan.target is not self.table.features.label.target:
             raise InvalidError("the plan was made for another kind of target", field="plan")
+        _check_measures(self.plan, self.table)
 
     def model(self) -> CheckedGraph:
         """The graph, checked against every limit."""
@@ -60,3 +63,16 @@ class EvaluationAssignment:
         """Read what `to_bytes` writes; raise `InvalidError` or `TooLargeError` otherwise."""
         members = members_of_role(canonical.decode(data, limit=LIMIT), Role.EVALUATE)
         return cls(**table_of(members), plan=EvaluationPlan.from_fields(members["plan"]))
+
+
+def _check_measures(plan: EvaluationPlan, table: Table) -> None:
+    """Hold the lengths of the plan's vectors to the classes and categories of the table."""
+    classes, columns = classes_of(table.features, table.schema), table.schema.columns
+    for measure in plan.measures:
+        if measure.column is not None:
+            known = groups_of(columns[measure.column]) if measure.column < len(columns) else ()
+            fits = measure.cells == GROUP_CELLS[plan.target] * len(known)
+        else:
+            fits = measure.part is not Part.CONFUSION or measure.cells == classes**2
+        if not fits:
+            raise InvalidError("the plan measures other classes or groups than the table has", field="plan")

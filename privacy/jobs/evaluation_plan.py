@@ -1,5 +1,11 @@
 """The plan of an evaluation: what is counted, with which noise.
 
+Rules
+-----
+1. Every measure is one Gaussian use of its own. Its multiplier is the job's over the root of its share, so that the
+   uses together cost what one of the job's multiplier costs, or a hair less.
+2. The noise's deviation is multiplier x rows per unit x what one row adds; the price is that of the multiplier.
+
 Form: docs/formats/job-spec.md.
 """
 
@@ -7,10 +13,10 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, Context, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from typing import Final
 
-from kernel.amounts import Delta, Epsilon, Share
+from kernel.amounts import Delta, Epsilon
 from kernel.canonical import Digest, digest_of
 from kernel.checks import whole
 from kernel.errors import InvalidError
@@ -19,29 +25,33 @@ from kernel.ids import ReleaseId
 from privacy.accounting.calibration import NOISE_QUANTUM, calibrate
 from privacy.accounting.mechanisms import Gaussian, MechanismUse
 from privacy.budget.reservations import Block, BlockUse
-from privacy.jobs.evaluation_spec import EvaluationSpec
+from privacy.jobs.evaluation_measures import Measure, groups_of, measures, sensitivity
+from privacy.jobs.evaluation_spec import LARGEST_LEAST_GROUP, EvaluationSpec, classes_of
 from privacy.jobs.facts import DeclaredFacts
+from privacy.jobs.features import FeatureSpec
 from privacy.jobs.labels import Target
+from privacy.schema import TableSchema
 from privacy.units import LARGEST_ROWS_PER_UNIT
 
 REPEATS = 1
 _ROUND_UP = Context(prec=34, rounding=ROUND_CEILING)
+_ROUND_DOWN = Context(prec=34, rounding=ROUND_FLOOR)
 _START: Final = Parameter(1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationPlan(Record):
-    """A priced evaluation: two vectors of counts with discrete Gaussian noise.
+    """A priced evaluation: vectors of whole numbers with discrete Gaussian noise.
 
     Attributes:
         request: Digest of the request that it belongs to.
         release: The model that is evaluated.
-        target: What it predicts: one of two classes, or one of several.
-        bins: Cells per class of the histogram.
-        accuracy_share: The part of the privacy that the correct and wrong counts get.
-        noise_multiplier: Of both together; see `accuracy_noise` and `histogram_noise`.
-        rows_per_unit: The most rows of one unit: the sensitivity of each vector, reached when they all fall in one
-            cell.
+        target: What it predicts: one of two classes, one of several, or a number.
+        measures: The vectors, in order, each with its share of the privacy.
+        least_group: Groups and cells whose noisy count lies below are not shown.
+        error_bound: Of a number: the part of the label's range that an error counts at most.
+        noise_multiplier: Of all measures together.
+        rows_per_unit: The most rows of one unit.
         repeats: How many repetitions, after a worker was lost, the hold covers.
         order: The population's order of prices.
         epsilon, delta: What the job alone was calibrated to.
@@ -50,20 +60,26 @@ class EvaluationPlan(Record):
     request: Digest
     release: ReleaseId
     target: Target
-    bins: int
-    accuracy_share: Share
+    measures: tuple[Measure, ...]
+    least_group: int
     noise_multiplier: Parameter
     rows_per_unit: int
     repeats: int
     order: int
     epsilon: Epsilon
     delta: Delta
+    error_bound: Parameter | None = None
 
     def __post_init__(self) -> None:
-        if self.target is Target.REAL:
-            raise InvalidError("only a model that predicts a class can be evaluated", field="release")
         whole(1, LARGEST_ROWS_PER_UNIT, rows_per_unit=self.rows_per_unit)
         whole(0, 100, repeats=self.repeats)
+        whole(0, LARGEST_LEAST_GROUP, least_group=self.least_group)
+        if not self.measures or sum(measure.share.value for measure in self.measures) > 1:
+            raise InvalidError("the measures of a plan share at most all of its privacy", field="measures")
+        if any(measure.sensitivity != sensitivity(measure.part, self.target) for measure in self.measures):
+            raise InvalidError("a measure has another sensitivity than one row gives it", field="measures")
+        if (self.error_bound is not None) != (self.target is Target.REAL):
+            raise InvalidError("an error bound is for a number", field="error_bound")
         self.uses()
 
     @property
@@ -77,14 +93,20 @@ class EvaluationPlan(Record):
         return self.repeats
 
     @property
-    def accuracy_noise(self) -> Parameter:
-        """Noise multiplier of the counts: their share of rho = 1/(2 z^2)."""
-        return self._part(self.accuracy_share.value)
+    def columns(self) -> tuple[int, ...]:
+        """Places in the schema of the columns of subgroups, in order."""
+        return tuple(measure.column for measure in self.measures if measure.column is not None)
 
-    @property
-    def histogram_noise(self) -> Parameter:
-        """Noise multiplier of the histogram: the rest of rho."""
-        return self._part(_ROUND_UP.subtract(Decimal(1), self.accuracy_share.value))
+    def noise_of(self, place: int) -> Parameter:
+        """The noise multiplier of a measure: its share of rho = 1 / (2 z^2)."""
+        share = self.measures[place].share.value
+        exact = _ROUND_UP.divide(self.noise_multiplier.number, _ROUND_DOWN.sqrt(share))
+        return Parameter(_ROUND_UP.quantize(exact, NOISE_QUANTUM))
+
+    def deviation(self, place: int) -> Parameter:
+        """The standard deviation of the noise on each number of a measure, exactly."""
+        bound = Decimal(self.rows_per_unit * self.measures[place].sensitivity)
+        return Parameter(_ROUND_UP.multiply(self.noise_of(place).number, bound))
 
     def uses(self) -> tuple[MechanismUse, ...]:
         """What it composes if it runs once through."""
@@ -98,26 +120,34 @@ class EvaluationPlan(Record):
         """The same evaluation with other noise, for calibration; its `epsilon` is then no statement."""
         return dataclasses.replace(self, noise_multiplier=noise_multiplier)
 
-    def _part(self, share: Decimal) -> Parameter:
-        exact = _ROUND_UP.divide(self.noise_multiplier.number, _ROUND_UP.sqrt(share))
-        return Parameter(_ROUND_UP.quantize(exact, NOISE_QUANTUM))
-
     def _uses(self, count: int) -> tuple[MechanismUse, ...]:
-        return tuple(Gaussian(noise_multiplier=z, count=count) for z in (self.accuracy_noise, self.histogram_noise))
+        return tuple(
+            Gaussian(noise_multiplier=self.noise_of(place), count=count) for place in range(len(self.measures))
+        )
 
 
-def plan_evaluation(spec: EvaluationSpec, facts: DeclaredFacts, target: Target = Target.BINARY) -> EvaluationPlan:
-    """Calibrate the evaluation of a model of such a target.
+def plan_evaluation(
+    spec: EvaluationSpec, features: FeatureSpec, schema: TableSchema, facts: DeclaredFacts
+) -> EvaluationPlan:
+    """Calibrate an evaluation.
+
+    Args:
+        spec: The request in its final form.
+        features: Those of the model.
+        schema: The dataset's declared schema.
+        facts: The population's declared facts.
 
     Raises:
-        InvalidError: The model predicts no class, or no noise reaches the requested epsilon.
+        InvalidError: The model has no such parts, or no noise reaches the requested epsilon.
     """
+    target = features.label.target
     plan = EvaluationPlan(
         request=spec.digest,
         release=spec.release,
         target=target,
-        bins=spec.bins,
-        accuracy_share=spec.accuracy_share,
+        measures=measures_of(spec, features, schema),
+        least_group=spec.least_group,
+        error_bound=spec.error_bound,
         noise_multiplier=_START,
         rows_per_unit=facts.rows_per_unit,
         repeats=REPEATS,
@@ -126,3 +156,10 @@ def plan_evaluation(spec: EvaluationSpec, facts: DeclaredFacts, target: Target =
         delta=facts.delta,
     )
     return plan.with_noise(calibrate(lambda noise: plan.with_noise(noise).uses(), spec.epsilon, facts.delta))
+
+
+def measures_of(spec: EvaluationSpec, features: FeatureSpec, schema: TableSchema) -> tuple[Measure, ...]:
+    """The vectors of a request; raise `InvalidError` if the model or the schema does not have them."""
+    names = [column.name for column in schema.columns]
+    groups = [(names.index(column), len(groups_of(schema.column(column, "subgroups")))) for column in spec.subgroups]
+    return measures(spec.shares, features.label.target, classes_of(features, schema), spec.bins, groups)

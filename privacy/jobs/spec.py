@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 from kernel import canonical
-from privacy.jobs.evaluation_spec import DEFAULT_ACCURACY_SHARE, DEFAULT_BINS, LEAST_BINS, MOST_BINS, EvaluationSpec
+from privacy.jobs.evaluation_spec import DEFAULT_BINS, LEAST_BINS, MOST_BINS, EvaluationSpec, complete_evaluation
 from privacy.jobs.head import LARGEST_EPSILON, LIMIT, VERSION, JobKind
 from privacy.jobs.strict import one_of
 from privacy.jobs.training_spec import Loss, TrainingSpec, complete_training
@@ -23,7 +23,6 @@ from privacy.jobs.training_spec import Loss, TrainingSpec, complete_training
 JobSpec: TypeAlias = TrainingSpec | EvaluationSpec
 
 __all__ = [
-    "DEFAULT_ACCURACY_SHARE",
     "DEFAULT_BINS",
     "LARGEST_EPSILON",
     "LEAST_BINS",
@@ -35,6 +34,7 @@ __all__ = [
     "JobSpec",
     "Loss",
     "TrainingSpec",
+    "complete_evaluation",
     "complete_training",
     "kind_of_request",
     "read_spec",

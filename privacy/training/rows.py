@@ -199,6 +199,11 @@ def _filled(values: Any, convert: Callable[[Any], Any]) -> Floats:
     return np.asarray(numbers.to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
+def places_of(column: Column, values: Any) -> Floats:
+    """Where each value stands among the categories of its column, false before true; NaN where it has none."""
+    return _truths(values) if column.kind is ColumnKind.BOOLEAN else _positions(values, column.categories)
+
+
 def _joined(values: Any) -> Any:
     return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
 

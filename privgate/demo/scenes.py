@@ -142,7 +142,7 @@ def evaluate(story: Story, dataset: Dataset, model: VerifiedRelease) -> Verified
     story.screen.act("The trainer", "asks how good the model is on people it has never seen")
     job = trainer.evaluate(
         model.release.release, dataset=dataset, purpose=PURPOSE, epsilon=asked["epsilon"], bins=asked["bins"],
-        accuracy_share=asked["accuracy_share"],
+        shares=asked["shares"],
     )  # fmt: skip
     done = _follow(story, job, "evaluating with noise")
     return _fetched(story, done.release or "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from kernel.errors import InvalidError
@@ -94,10 +94,28 @@ def evaluation_request(
     *,
     purpose: str,
     epsilon: Number,
+    confusion: bool | None = None,
+    subgroups: Sequence[str] | None = None,
+    shares: Mapping[str, Number] | None = None,
     bins: int | None = None,
-    accuracy_share: Number | None = None,
+    least_group: int | None = None,
+    error_bound: Number | None = None,
 ) -> dict[str, Any]:
-    """Write a request to evaluate a released model on a dataset's holdout."""
+    """Write a request to evaluate a released model on a dataset's holdout; see docs/formats/job-spec.md.
+
+    Args:
+        release: The model.
+        dataset: On whose holdout.
+        purpose: Why.
+        epsilon: Of this job alone, whatever is measured in it.
+        confusion: Also precision, recall, specificity and F1 of each class, from a confusion matrix.
+        subgroups: Categorical, ordinal or boolean columns by whose categories figures and gaps are wanted.
+        shares: What part of the privacy each measure gets: `outcomes` or `confusion`, `scores`, `subgroups`; of a model
+            of a number `errors`, `subgroups`. They add up to 1.
+        bins: Cells of the histogram of scores.
+        least_group: Groups whose noisy count lies below are not shown.
+        error_bound: Of a number: the part of the label's range that an error counts at most.
+    """
     body: dict[str, Any] = {
         "v": 1,
         "kind": "evaluation",
@@ -106,11 +124,15 @@ def evaluation_request(
         "purpose": purpose,
         "epsilon": decimal_text(epsilon, "epsilon"),
     }
-    if bins is not None:
-        body["bins"] = bins
-    if accuracy_share is not None:
-        body["accuracy_share"] = decimal_text(accuracy_share, "accuracy_share")
-    return body
+    optional: dict[str, Any] = {
+        "confusion": confusion,
+        "subgroups": None if subgroups is None else list(subgroups),
+        "shares": None if shares is None else {part: decimal_text(share, "shares") for part, share in shares.items()},
+        "bins": bins,
+        "least_group": least_group,
+        "error_bound": None if error_bound is None else decimal_text(error_bound, "error_bound"),
+    }
+    return body | {name: value for name, value in optional.items() if value is not None}
 
 
 def _recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:

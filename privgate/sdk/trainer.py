@@ -121,7 +121,8 @@ class TrainerVerbs(Session):
             epsilon: Of this job alone.
             key: Idempotency key, as for `train`.
             dataset: On whose holdout.
-            choices: `bins`, `accuracy_share`.
+            choices: `confusion=True`, `subgroups=["sex"]`, `shares`, `bins`, `least_group`, `error_bound`. See
+                `requests.evaluation_request`.
         """
         if dataset is None:
             found = self.releases[release] if isinstance(release, str) else release

@@ -14,10 +14,11 @@ import pytest
 import torch
 
 from kernel.errors import PrivgateError, TooLargeError
-from privacy.evaluation.scoring import count_rows
+from privacy.evaluation.scoring import Wanted, count_rows
 from privacy.graph.check import CheckedGraph, check
 from privacy.graph.spec import ModelGraph
 from privacy.jobs.engines import EngineName
+from privacy.jobs.evaluation_measures import default_shares, measures
 from privacy.jobs.labels import Target
 from privacy.jobs.plan import plan_training
 from privacy.jobs.size import row_work, scoring_work
@@ -167,11 +168,13 @@ def test_an_evaluations_counts_are_sums_over_rows_bit_for_bit(made: Any) -> None
     features[3], features[4] = np.nan, np.inf
     targets = draw.integers(0, 3, 61).astype(np.float32)
 
+    shares = default_shares(Target.CLASSES, confusion=True, subgroups=False)
+    wanted = Wanted(measures=measures(shares, Target.CLASSES, 3, 50, ()), target=Target.CLASSES)
+
     def counts(places: Any) -> np.ndarray[Any, Any]:
         alive = np.ones(len(places), np.bool_)
         rows = Rows(features=features[places], targets=targets[places], alive=alive)
-        found = count_rows(model, weights, rows, 50, Target.CLASSES)
-        return np.concatenate([found.outcomes, found.histogram])
+        return np.concatenate(count_rows(model, weights, rows, wanted))
 
     alone = np.array([counts([place]) for place in range(61)])
     assert set(alone.sum(axis=1)) <= {0, 2}

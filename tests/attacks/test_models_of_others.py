@@ -89,8 +89,22 @@ def test_a_table_of_another_shape_is_refused_before_anything_is_opened(trained: 
     assert refused(trained["trainer"].post("/v1/quotes", body), 422, "invalid")["field"] == "release"
 
 
-def test_a_model_of_a_number_is_refused_before_anything_is_held(trained: House) -> None:
-    """Only yes-or-no models can be evaluated. As a job it would end as failed, and five of them halt their trainer."""
-    let_go(trained, "number", label="dose")
-    answer = refused(trained["trainer"].post("/v1/quotes", evaluation(trained, "number")), 422, "invalid")
-    assert answer["field"] == "release"
+@pytest.mark.parametrize(
+    ("choice", "field"),
+    [
+        ({"confusion": True}, "confusion"),
+        ({"shares": {"outcomes": "0.5", "scores": "0.5"}}, "shares"),
+        ({"subgroups": ["dose"]}, "subgroups"),
+        ({"subgroups": ["nobody"]}, "subgroups"),
+    ],
+)
+def test_what_a_model_of_a_number_does_not_have_is_refused_before_anything_is_held(
+    trained: House, choice: dict[str, Any], field: str
+) -> None:
+    """As a job it would end as failed, and five of them halt their trainer."""
+    if "number" not in trained.ids:
+        let_go(trained, "number", label="dose")
+    body = evaluation(trained, "number")
+    done(trained["trainer"].post("/v1/quotes", body))
+    body["spec"] |= choice
+    assert refused(trained["trainer"].post("/v1/quotes", body), 422, "invalid")["field"] == field

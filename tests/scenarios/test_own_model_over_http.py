@@ -166,11 +166,13 @@ def test_an_own_graph_is_trained_released_and_predicts(trained: VerifiedRelease)
 
 def test_a_model_of_several_classes_is_evaluated_on_the_holdout(people: People, trained: VerifiedRelease) -> None:
     """Right and wrong by confidence, with noise; the accuracy is about what the trainer sees on fresh pictures."""
-    job = people.trainer.evaluate(trained.release, purpose=PURPOSE, epsilon="4")
+    job = people.trainer.evaluate(trained.release, purpose=PURPOSE, epsilon="4", confusion=True)
     told = _released(people, job).evaluation()
-    assert set(told["histogram"]) == {"wrong", "right"}
+    confusion, scores = (one["numbers"] for one in told["measured"])
+    assert (len(confusion), len(scores)) == (9, 16)
     assert float(told["accuracy"]["value"]) > 0.7
-    assert "confidence_auc" in told or sum(told["histogram"]["wrong"]) < 2
+    assert [one["class"] for one in told["by_class"]] == told["classes"] == ["top", "middle", "bottom"]
+    assert "confidence_auc" in told or sum(scores[:8]) < 2
 
 
 def test_a_graph_that_only_works_row_by_row_is_trained_as_well(people: People) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
 from collections import Counter
@@ -15,40 +14,34 @@ from scipy import stats
 
 from kernel import canonical
 from kernel.errors import InvalidError, PrivgateError
-from kernel.events import Parameter
 from privacy.evaluation import runner
 from privacy.evaluation.counts import estimate_accuracy, estimate_auc, placements, without_negatives
+from privacy.evaluation.design import Design
 from privacy.evaluation.discrete_gaussian import ExactSource
-from privacy.evaluation.report import (
-    NoisyCounts,
-    deviation_of,
-    evaluation_bytes,
-    evaluation_json,
-    read_evaluation,
-    variance_of,
-)
-from privacy.evaluation.runner import add_noise
-from privacy.evaluation.scoring import ExactCounts, count_rows
-from privacy.jobs.plan import EvaluationPlan, plan_evaluation
-from privacy.jobs.spec import EvaluationSpec
+from privacy.evaluation.report import evaluation_bytes, evaluation_json, read_evaluation
+from privacy.evaluation.runner import add_noise, wanted_of
+from privacy.evaluation.scoring import count_rows
+from privacy.jobs.plan import EvaluationPlan
 from privacy.training.rows import Rows
 from tests.support import jobs
 
 ALARM = 1e-9
 SOURCE = ExactSource(os.urandom)
-MODEL = jobs.spec().model_graph(jobs.SCHEMA)
+TRAINED = jobs.spec()
+MODEL = TRAINED.model_graph(jobs.SCHEMA)
 
 
 def _plan(epsilon: str = "1", rows_per_unit: int = 1, **changes: Any) -> EvaluationPlan:
-    body = {
-        "v": 1,
-        "kind": "evaluation",
-        "release": "rel_" + "a" * 26,
-        "dataset": str(jobs.DATASET),
-        "purpose": "research",
-        "epsilon": epsilon,
-    }
-    return plan_evaluation(EvaluationSpec.from_json(body | changes), jobs.facts(rows_per_unit=rows_per_unit))
+    return jobs.evaluation_plan(declared=jobs.facts(rows_per_unit=rows_per_unit), epsilon=epsilon, **changes)
+
+
+def _design(plan: EvaluationPlan) -> Design:
+    return Design.of(plan, TRAINED.features, jobs.SCHEMA)
+
+
+def _counted(weights: dict[str, Any], rows: Rows, bins: int = 8) -> tuple[list[int], list[int]]:
+    outcomes, histogram = count_rows(MODEL, weights, rows, wanted_of(_plan(bins=bins)))
+    return outcomes.tolist(), histogram.tolist()
 
 
 # --- discrete Gaussian -----------------------------------------------------------------------------------------------
@@ -120,7 +113,6 @@ def test_counts_are_those_of_a_loop() -> None:
     draw = np.random.default_rng(1)
     rows = _rows(draw.normal(size=(500, MODEL.width)), draw.integers(0, 2, 500), draw.random(500) < 0.9)
     weights = _weights()
-    exact = count_rows(MODEL, weights, rows, 8)
     outcomes, cells = [0, 0], [0] * 16
     matrix, bias = weights["score.weight"][0].astype(float), float(weights["score.bias"][0])
     for row, target, alive in zip(rows.features.astype(float), rows.targets, rows.alive, strict=True):
@@ -128,8 +120,7 @@ def test_counts_are_those_of_a_loop() -> None:
             score = 1 / (1 + math.exp(-(row @ matrix + bias)))
             outcomes[int((score >= 0.5) != (target > 0.5))] += 1
             cells[min(int(score * 8), 7) + (8 if target > 0.5 else 0)] += 1
-    assert exact.outcomes.tolist() == outcomes
-    assert exact.histogram.tolist() == cells
+    assert _counted(weights, rows) == (outcomes, cells)
 
 
 def test_a_row_moves_one_count_of_each_vector_and_no_other_row() -> None:
@@ -139,21 +130,19 @@ def test_a_row_moves_one_count_of_each_vector_and_no_other_row() -> None:
     features[::3] = 0  # the score is the bias alone: exactly one half when that is 0
     weights = _weights() | {"score.bias": np.zeros(1, np.float32)}
     targets = draw.integers(0, 2, 300)
-    base = count_rows(MODEL, weights, _rows(features, targets), 8)
+    base = _counted(weights, _rows(features, targets))
     for place in (0, 1, 150, 300):
         more = _rows(np.insert(features, place, draw.normal(size=MODEL.width), 0), np.insert(targets, place, 1))
-        exact = count_rows(MODEL, weights, more, 8)
-        for name in ("outcomes", "histogram"):
-            moved = getattr(exact, name) - getattr(base, name)
-            assert sorted(moved[moved != 0].tolist()) == [1]
+        for after, before in zip(_counted(weights, more), base, strict=True):
+            assert sorted(a - b for a, b in zip(after, before, strict=True) if a != b) == [1]
 
 
 def test_a_score_of_one_half_predicts_the_positive_class() -> None:
     """At the edge exactly: correct for a positive, wrong for a negative, in the upper of the two middle cells."""
     weights = {weight.name: np.zeros(weight.shape, np.float32) for weight in MODEL.graph.weights}
-    exact = count_rows(MODEL, weights, _rows(np.zeros((3, MODEL.width)), [1, 1, 0]), 4)
-    assert exact.outcomes.tolist() == [2, 1]
-    assert exact.histogram.tolist() == [0, 0, 1, 0, 0, 0, 2, 0]
+    outcomes, histogram = _counted(weights, _rows(np.zeros((3, MODEL.width)), [1, 1, 0]), bins=4)
+    assert outcomes == [2, 1]
+    assert histogram == [0, 0, 1, 0, 0, 0, 2, 0]
 
 
 def test_a_row_that_cannot_be_scored_counts_nowhere() -> None:
@@ -162,50 +151,48 @@ def test_a_row_that_cannot_be_scored_counts_nowhere() -> None:
     weights = {weight.name: np.full(weight.shape, 3e38, np.float32) for weight in MODEL.graph.weights}
     mixed = weights | {"score.weight": np.resize([3e38, -3e38], (1, MODEL.width)).astype(np.float32)}
     for of in (weights, mixed):
-        exact = count_rows(MODEL, of, rows, 4)
-        assert exact.outcomes.sum() == exact.histogram.sum() <= 2
+        outcomes, histogram = _counted(of, rows, bins=4)
+        assert sum(outcomes) == sum(histogram) <= 2
 
 
 # --- noise -----------------------------------------------------------------------------------------------------------
 
 
-def _exact(bins: int, fill: int = 0) -> ExactCounts:
-    return ExactCounts(outcomes=np.full(2, fill, np.int64), histogram=np.full(2 * bins, fill, np.int64))
+def _exact(plan: EvaluationPlan, fill: int = 0) -> list[list[int]]:
+    return [[fill] * measure.cells for measure in plan.measures]
 
 
 @pytest.mark.parametrize("rows_per_unit", [1, 3])
 def test_every_count_is_noised_at_the_priced_scale(rows_per_unit: int) -> None:
     """Multiplier x rows per unit, in each of the two vectors; at 0.7 and 1.3 of it the test refuses."""
     plan = _plan("2", rows_per_unit)
-    noisy = [add_noise(plan, _exact(plan.bins)) for _ in range(2000)]
-    vectors = [
-        ([value for n in noisy for value in (n.correct, n.wrong)], plan.accuracy_noise),
-        ([value for n in noisy for value in (*n.negative, *n.positive)], plan.histogram_noise),
-    ]
-    for drawn, multiplier in vectors:
-        deviation = float(multiplier.number) * rows_per_unit
+    noisy = [add_noise(_design(plan), _exact(plan)) for _ in range(2000)]
+    for place in range(2):
+        drawn = [value for one in noisy for value in one[place]]
+        deviation = float(plan.noise_of(place).number) * rows_per_unit
         assert not _refused(drawn, deviation**2)
         for factor in (0.7, 1.3):
             assert _refused(drawn, (deviation * factor) ** 2)
 
 
 def test_exact_counts_never_are_what_is_released() -> None:
-    """The statement is built from `NoisyCounts` alone, which only `add_noise` makes, and two runs differ."""
+    """The statement is built from what `add_noise` returns, and two runs differ."""
     plan = _plan()
-    one, two = (evaluation_bytes(plan, add_noise(plan, _exact(plan.bins, 50))) for _ in range(2))
+    design = _design(plan)
+    one, two = (evaluation_bytes(design, add_noise(design, _exact(plan, 50))) for _ in range(2))
     assert one != two
     sent = runner.main.__code__.co_names
     assert sent.count("send") == 1
     assert {"add_noise", "evaluation_bytes"} <= set(sent)
-    assert float(plan.accuracy_noise.number) > 1
-    assert float(plan.histogram_noise.number) > 1
+    assert all(float(plan.noise_of(place).number) > 1 for place in range(2))
 
 
 def test_deviation_and_variance_are_one_number() -> None:
-    """What the sampler gets is exactly the square of what the statement says."""
-    noise = Parameter("1.234567")
-    assert variance_of(noise, 3) == Fraction(deviation_of(noise, 3).number) ** 2
-    assert deviation_of(noise, 3).number == 3 * noise.number
+    """What the sampler gets is exactly the square of what the statement says: multiplier x rows per unit."""
+    plan = _plan(rows_per_unit=3)
+    for place, vector in enumerate(_design(plan).vectors):
+        assert vector.noise.number == 3 * plan.noise_of(place).number
+        assert vector.variance == Fraction(vector.noise.number) ** 2
 
 
 # --- estimates -------------------------------------------------------------------------------------------------------
@@ -293,30 +280,35 @@ def test_negative_cells_are_spread_and_not_cut_off() -> None:
 # --- the released file -----------------------------------------------------------------------------------------------
 
 
+NOISY = ((90, 12), (9, 8, 7, 5, 3, 2, 1, -1, 0, 1, 2, 3, 5, 8, 20, 29))
+
+
 def test_a_statement_follows_from_its_counts_and_any_change_shows() -> None:
     """Recomputed by who reads it: another count, value, bound or plan is refused."""
-    plan = _plan()
-    noisy = NoisyCounts(correct=90, wrong=12, negative=(9, 8, 7, 5, 3, 2, 1, -1), positive=(0, 1, 2, 3, 5, 8, 20, 29))
-    data = evaluation_bytes(plan, noisy)
-    assert read_evaluation(plan, data) == evaluation_json(plan, noisy)
-    body = evaluation_json(plan, noisy)
-    assert set(body) == {"v", "format", "plan", "release", "counts", "histogram", "noise", "accuracy", "auc"}
+    design = _design(_plan())
+    data, body = evaluation_bytes(design, NOISY), evaluation_json(design, NOISY)
+    assert read_evaluation(data, design) == (design, body) == read_evaluation(data)
+    assert {"measured", "accuracy", "auc", "calibration"} <= set(body)
+    outcomes, scores = body["measured"]
     changes: list[dict[str, Any]] = [
         {"accuracy": body["accuracy"] | {"value": "0.99"}},
         {"auc": body["auc"] | {"high": "0.5"}},
-        {"counts": {"correct": 91, "wrong": 12}},
-        {"counts": {"correct": "90", "wrong": 12}},
-        {"histogram": body["histogram"] | {"negative": [1]}},
-        {"noise": body["noise"] | {"counts": "0.1"}},
+        {"measured": [outcomes | {"numbers": [91, 12]}, scores]},
+        {"measured": [outcomes | {"numbers": ["90", 12]}, scores]},
+        {"measured": [outcomes, scores | {"numbers": scores["numbers"][1:]}]},
+        {"measured": [outcomes | {"noise": "0.1"}, scores]},
+        {"measured": [outcomes]},
+        {"calibration": body["calibration"] | {"brier": body["accuracy"]}},
         {"rows": 102},
+        {"rows_per_unit": 2},
     ]
     for change in changes:
         with pytest.raises(InvalidError):
-            read_evaluation(plan, canonical.encode(body | change))
+            read_evaluation(canonical.encode(body | change), design)
     with pytest.raises(InvalidError):
-        read_evaluation(dataclasses.replace(plan, bins=9), data)
+        read_evaluation(data, _design(_plan(epsilon="1.1")))
     for place in range(0, len(data), 11):
         broken = bytearray(data)
         broken[place] ^= 1
         with pytest.raises(PrivgateError):
-            read_evaluation(plan, bytes(broken))
+            read_evaluation(bytes(broken), design)

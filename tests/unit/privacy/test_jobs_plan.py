@@ -31,24 +31,20 @@ from privacy.jobs.facts import DeclaredFacts
 from privacy.jobs.outcome import Outcome
 from privacy.jobs.plan import EvaluationPlan, TrainingPlan, performance_of, plan_evaluation, plan_training
 from privacy.jobs.quote import Quote, quote
-from privacy.jobs.spec import EvaluationSpec, TrainingSpec, complete_training, read_spec, read_spec_bytes
+from privacy.jobs.spec import (
+    EvaluationSpec,
+    TrainingSpec,
+    complete_evaluation,
+    complete_training,
+    read_spec,
+    read_spec_bytes,
+)
 from tests.support import jobs
 from tests.support.budgets import ALL, Book, budget, fresh, permit, population
 
 DELTA = jobs.facts().delta
-EVALUATION = {
-    "v": 1,
-    "kind": "evaluation",
-    "release": "rel_" + "a" * 26,
-    "dataset": str(jobs.DATASET),
-    "purpose": "research",
-    "epsilon": "1",
-}
-
-
-def evaluation_plan(**changes: Any) -> EvaluationPlan:
-    """A calibrated evaluation."""
-    return plan_evaluation(EvaluationSpec.from_json(EVALUATION | changes), jobs.facts())
+FEATURES = jobs.spec().features
+EVALUATION = complete_evaluation(jobs.evaluation_request(), FEATURES, jobs.SCHEMA).to_json()
 
 
 TRAINER = fresh(PrincipalId)
@@ -77,8 +73,8 @@ def test_a_job_alone_stays_within_its_epsilon_and_barely(epsilon: str, recipe: d
 @pytest.mark.parametrize("share", ["0.1", "0.5", "0.75"])
 def test_an_evaluation_splits_its_privacy_by_the_share(share: str) -> None:
     """1/(2 z^2) of both parts adds up to that of the whole, and the job stays within its epsilon."""
-    plan = evaluation_plan(accuracy_share=share)
-    rho = [1 / (2 * float(part.number) ** 2) for part in (plan.accuracy_noise, plan.histogram_noise)]
+    plan = jobs.evaluation_plan(shares={"outcomes": share, "scores": str(1 - Decimal(share))})
+    rho = [1 / (2 * float(plan.noise_of(place).number) ** 2) for place in range(2)]
     assert sum(rho) == pytest.approx(1 / (2 * float(plan.noise_multiplier.number) ** 2), rel=1e-4)
     assert rho[0] / sum(rho) == pytest.approx(float(share), rel=1e-4)
     assert job_epsilon(*plan.uses(), delta=DELTA).epsilon <= Epsilon.parse("1")
@@ -102,8 +98,8 @@ def test_the_plan_is_priced_with_what_the_engine_uses() -> None:
 def test_the_ledger_charges_what_the_plan_costs(kind: str) -> None:
     """Reserve by the plan, start what an undisturbed run starts: charge and hold are those of the quote."""
     books, declared = _books("8")
-    wanted = EvaluationSpec.from_json(EVALUATION)
-    plan: Any = jobs.plan(declared) if kind == "training" else plan_evaluation(wanted, declared)
+    choices = {"confusion": True, "subgroups": ["ward", "smoker"]}
+    plan: Any = jobs.plan(declared) if kind == "training" else jobs.evaluation_plan(declared=declared, **choices)
     quoted = quote(plan, books.standing(TRAINER), ALL)
     started = [use.times for use in plan.uses()]
     books.spend(*plan.holds(), started=started, principal=TRAINER)
@@ -124,7 +120,7 @@ def test_the_largest_job_that_fits_is_accepted_and_one_percent_more_is_refused(k
         if kind == "training":
             recipe = {"steps": 60, "sampling_rate": "0.3"}
             return jobs.plan(declared, epsilon=epsilon, recipe=recipe)
-        return plan_evaluation(EvaluationSpec.from_json(EVALUATION | {"epsilon": epsilon}), declared)
+        return jobs.evaluation_plan(declared=declared, epsilon=epsilon)
 
     if spent:
         books.spend(*planned("0.4").holds(), principal=TRAINER)
@@ -145,9 +141,9 @@ def test_a_hold_covers_every_replay() -> None:
     plan = jobs.plan(recipe={"steps": 95})
     assert plan.savepoint_interval == 10
     assert [use.mechanism.times for use in plan.holds()] == [95 + plan.resumes * 10]
-    assert [use.mechanism.times for use in evaluation_plan().holds()] == [2, 2]
+    assert [use.mechanism.times for use in jobs.evaluation_plan().holds()] == [2, 2]
     assert {use.block for use in plan.holds()} == {Block.TRAIN}
-    assert {use.block for use in evaluation_plan().holds()} == {Block.HOLDOUT}
+    assert {use.block for use in jobs.evaluation_plan().holds()} == {Block.HOLDOUT}
 
 
 def test_a_quote_says_nothing_about_rows() -> None:
@@ -296,8 +292,6 @@ def test_a_missing_or_added_member_is_refused(body: dict[str, Any]) -> None:
             inner = changed[path[0]] if path else changed
             if name == "more":
                 inner["more"] = 1
-            elif (path, name) in {((), "bins"), ((), "accuracy_share")}:
-                continue
             else:
                 del inner[name]
             with pytest.raises(PrivgateError):
@@ -360,7 +354,8 @@ def test_plans_and_assignments_read_back() -> None:
     """What is stored with a job and told to a child is the same value again."""
     plan = jobs.plan()
     assert TrainingPlan.from_fields(plan.to_fields()) == plan
-    assert EvaluationPlan.from_fields(evaluation_plan().to_fields()) == evaluation_plan()
+    evaluating_plan = jobs.evaluation_plan(confusion=True, subgroups=["ward"])
+    assert EvaluationPlan.from_fields(evaluating_plan.to_fields()) == evaluating_plan
     sealed = jobs.Sealed(key=None, parts=())  # type: ignore[arg-type]
     training = jobs.training(sealed)
     assert TrainingAssignment.from_bytes(training.to_bytes()) == training

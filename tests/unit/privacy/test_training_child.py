@@ -16,7 +16,8 @@ import pytest
 from kernel import canonical
 from kernel.canonical import Digest
 from privacy.evaluation import runner as evaluation_runner
-from privacy.evaluation.report import NoisyCounts, evaluation_bytes, read_evaluation
+from privacy.evaluation.design import Design
+from privacy.evaluation.report import evaluation_bytes, read_evaluation
 from privacy.graph.forward import forward
 from privacy.graph.weights import NamedArrays, pack_weights, unpack_weights
 from privacy.jobs.assignment import EvaluationAssignment, TrainingAssignment
@@ -50,6 +51,10 @@ def _weights(of: TrainingAssignment, artifact: bytes | None) -> dict[str, Any]:
     return unpack_weights(of.graph, artifact)
 
 
+def _design(of: EvaluationAssignment) -> Design:
+    return Design.of(of.plan, of.table.features, of.table.schema)
+
+
 def test_a_model_is_trained_evaluated_and_read(sealed: jobs.Sealed, tmp_path: Path) -> None:
     """The whole way: sealed rows, a released model that predicts, noisy counts that say how well."""
     assignment = jobs.training(sealed, epsilon="50", recipe=QUIET)
@@ -67,7 +72,7 @@ def test_a_model_is_trained_evaluated_and_read(sealed: jobs.Sealed, tmp_path: Pa
     evaluated = converse(evaluating, body, holdout.paths)
     assert evaluated.ending is Ending.FINISHED
     assert [header["m"] for header, _ in evaluated.frames] == ["rehearsed", "need", "result"]
-    statement = read_evaluation(evaluating.plan, evaluated.artifact or b"")
+    _, statement = read_evaluation(evaluated.artifact or b"", _design(evaluating))
     assert abs(float(statement["accuracy"]["value"]) - accuracy) < 0.05
     assert float(statement["accuracy"]["low"]) <= accuracy <= float(statement["accuracy"]["high"])
 
@@ -177,7 +182,7 @@ def test_an_evaluation_has_one_form_whatever_the_rows_are(sealed: jobs.Sealed, t
     trained = jobs.training(sealed, recipe=FEW_STEPS)
     weights = {weight.name: np.ones(weight.shape, np.float32) for weight in trained.graph.weights}
     holdout = jobs.seal([HOSTILE[name]], tmp_path / "holdout", Split.HOLDOUT)
-    assignment = jobs.evaluation(holdout, trained)
+    assignment = jobs.evaluation(holdout, trained, confusion=True, subgroups=["ward", "smoker"])
     run = converse_here(assignment, holdout.key.reveal() + pack_weights(trained.graph, weights))
     assert [header for header, _ in run.frames] == [
         {"m": "rehearsed"},
@@ -185,11 +190,11 @@ def test_an_evaluation_has_one_form_whatever_the_rows_are(sealed: jobs.Sealed, t
         {"m": "result", "steps": 1},
     ]
     assert [length for _, length in run.frames] == [0, 0, len(run.artifact or b"")]
-    statement = read_evaluation(assignment.plan, run.artifact or b"")
-    assert len(statement["histogram"]["negative"]) == len(statement["histogram"]["positive"]) == assignment.plan.bins
-    counts, cells = statement["counts"], statement["histogram"]
-    noisy = NoisyCounts(**counts, negative=tuple(cells["negative"]), positive=tuple(cells["positive"]))
-    assert evaluation_bytes(assignment.plan, noisy) == run.artifact
+    design = _design(assignment)
+    _, statement = read_evaluation(run.artifact or b"", design)
+    numbers = [one["numbers"] for one in statement["measured"]]
+    assert [len(own) for own in numbers] == [measure.cells for measure in assignment.plan.measures]
+    assert evaluation_bytes(design, numbers) == run.artifact
 
 
 def test_a_killed_run_resumes_from_its_savepoint(sealed: jobs.Sealed) -> None:

@@ -11,13 +11,12 @@ import pytest
 
 from kernel import canonical
 from kernel.errors import InvalidError
-from privacy.evaluation.report import NoisyCounts, evaluation_bytes, evaluation_json, read_evaluation
-from privacy.evaluation.scoring import count_rows
+from privacy.evaluation.design import Design
+from privacy.evaluation.report import evaluation_bytes, evaluation_json, read_evaluation
+from privacy.evaluation.runner import wanted_of
+from privacy.evaluation.scoring import Wanted, count_rows
 from privacy.graph.forward import forward
 from privacy.jobs.features import FeatureSpec
-from privacy.jobs.labels import Target
-from privacy.jobs.plan import plan_evaluation
-from privacy.jobs.spec import EvaluationSpec
 from privacy.training.extract import Extraction
 from privacy.training.rows import RowEncoder, Rows
 from privgate.encoding import RowEncoder as OwnEncoder
@@ -30,13 +29,12 @@ TOKENS = FeatureSpec.from_json(
         "label": {"column": "tone", "encoding": "classes"},
     }
 )
-EVALUATION = {
-    "v": 1, "kind": "evaluation", "release": "rel_" + "a" * 26, "dataset": "dst_" + "a" * 26, "purpose": "research",
-    "epsilon": "1", "bins": 4,
-}  # fmt: skip
-MODEL = jobs.spec(None, graphs.PICTURES, label="kind", model={"graph": graphs.small_network()}).model_graph(
-    graphs.PICTURES
-)
+TRAINED = jobs.spec(None, graphs.PICTURES, label="kind", model={"graph": graphs.small_network()})
+MODEL = TRAINED.model_graph(graphs.PICTURES)
+
+
+def _wanted(bins: int) -> Wanted:
+    return wanted_of(jobs.evaluation_plan(TRAINED.features, graphs.PICTURES, bins=bins))
 
 
 def test_tokens_are_whole_numbers_in_range_and_a_class_is_its_place() -> None:
@@ -136,9 +134,9 @@ def test_class_counts_are_those_of_a_loop_over_rows() -> None:
         right = int(chances.argmax() == rows.targets[place])
         expected[1 - right] += 1
         cells[right * bins + min(int(chances.max() * bins), bins - 1)] += 1
-    found = count_rows(MODEL, weights, rows, bins, Target.CLASSES)
-    assert found.outcomes.tolist() == expected.tolist()
-    assert found.histogram.tolist() == cells.tolist()
+    outcomes, histogram = count_rows(MODEL, weights, rows, _wanted(bins))
+    assert outcomes.tolist() == expected.tolist()
+    assert histogram.tolist() == cells.tolist()
 
 
 def test_one_row_moves_each_vector_by_at_most_one_and_no_other_row() -> None:
@@ -150,33 +148,29 @@ def test_one_row_moves_each_vector_by_at_most_one_and_no_other_row() -> None:
         changed = Rows(features=features, targets=rows.targets, alive=rows.alive)
         rest = np.delete(np.arange(64), place)
         without = Rows(features=features[rest], targets=rows.targets[rest], alive=rows.alive[rest])
-        for vector in ("outcomes", "histogram"):
-            alone = getattr(count_rows(MODEL, weights, without, 4, Target.CLASSES), vector)
-            for table in (rows, changed):
-                moved = getattr(count_rows(MODEL, weights, table, 4, Target.CLASSES), vector) - alone
+        alone = count_rows(MODEL, weights, without, _wanted(4))
+        for table in (rows, changed):
+            for after, before in zip(count_rows(MODEL, weights, table, _wanted(4)), alone, strict=True):
+                moved = after - before
                 assert moved.sum() in (0, 1)
                 assert set(moved.tolist()) <= {0, 1}
 
 
 def test_a_report_on_several_classes_says_wrong_and_right() -> None:
     """It follows from its own counts; that of two classes is another form, and neither is read as the other."""
-    plan = plan_evaluation(EvaluationSpec.from_json(EVALUATION), jobs.facts(), Target.CLASSES)
-    two = plan_evaluation(EvaluationSpec.from_json(EVALUATION), jobs.facts())
-    counts = NoisyCounts(correct=80, wrong=20, negative=(9, 7, 3, 1), positive=(5, 15, 25, 35))
-    body = evaluation_json(plan, counts)
-    assert body["histogram"] == {"wrong": [9, 7, 3, 1], "right": [5, 15, 25, 35]}
+    plan = jobs.evaluation_plan(TRAINED.features, graphs.PICTURES, bins=4)
+    design = Design.of(plan, TRAINED.features, graphs.PICTURES)
+    two = Design.of(jobs.evaluation_plan(bins=4), jobs.spec().features, jobs.SCHEMA)
+    numbers = ((80, 20), (9, 7, 3, 1, 5, 15, 25, 35))
+    body = evaluation_json(design, numbers)
+    assert body["classes"] == ["top", "middle", "bottom"]
     assert 0.5 < float(body["confidence_auc"]["value"]) < 1
     assert "auc" not in body
-    data = evaluation_bytes(plan, counts)
-    assert read_evaluation(plan, data) == body
+    assert "brier" not in body["calibration"]
+    data = evaluation_bytes(design, numbers)
+    assert read_evaluation(data, design) == (design, body)
     with pytest.raises(InvalidError):
-        read_evaluation(two, data)
+        read_evaluation(data, two)
     forged = canonical.encode(body | {"accuracy": body["accuracy"] | {"value": "0.99"}})
     with pytest.raises(InvalidError):
-        read_evaluation(plan, forged)
-
-
-def test_a_number_is_not_evaluated() -> None:
-    """Only what predicts a class is."""
-    with pytest.raises(InvalidError, match="class"):
-        plan_evaluation(EvaluationSpec.from_json(EVALUATION), jobs.facts(), Target.REAL)
+        read_evaluation(forged, design)
