@@ -23,6 +23,7 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
+from benchmarks import accuracy_page
 from benchmarks.accuracy_reference import trained_openly
 from benchmarks.accuracy_tasks import Task, tasks
 from benchmarks.lines import RESULTS
@@ -175,6 +176,7 @@ def main() -> None:
         earlier = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         kept = [line for line in earlier if json.loads(line)["task"] not in names]
         path.write_text("".join(line + "\n" for line in kept + found), encoding="utf-8")
+        accuracy_page.write(path)
 
 
 if __name__ == "__main__":

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 
+from benchmarks import accuracy_page
 from benchmarks.dp_cases import CASES
 from benchmarks.dp_engines import ENGINES
 from benchmarks.dp_plot import PICTURE, picture
 from benchmarks.dp_results import PAGE, page_with, read
+from benchmarks.lines import RESULTS
 
 TEXT = PAGE.read_text(encoding="utf-8")
 
@@ -16,6 +18,14 @@ TEXT = PAGE.read_text(encoding="utf-8")
 def test_the_table_is_the_result_file() -> None:
     """Nobody writes a figure by hand: the page is what the script makes of the lines."""
     assert page_with(TEXT, read()) == TEXT
+
+
+def test_the_table_of_accuracy_is_the_result_file() -> None:
+    """What models reach is written by the script as well, and every task is explained."""
+    lines = accuracy_page.read(RESULTS / "accuracy.jsonl")
+    assert accuracy_page.page_with(TEXT, lines) == TEXT
+    explained = TEXT.partition("# What private models reach")[2].partition(accuracy_page.BEGIN)[0]
+    assert set(re.findall(r"`([a-z0-9-]+)`", explained)) >= {line["task"] for line in lines}
 
 
 def test_the_picture_is_the_result_file() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import shutil
+import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,9 +15,12 @@ import pytest
 
 from gateway.records import TaskState, VersionRecord, VersionState
 from gateway.services import datasets, populations
+from gateway.services.collaborators import Collaborators
 from gateway.wiring import build
-from kernel.ids import VersionId
+from kernel.ids import PopulationId, VersionId
 from privacy.ingest.formats import Rule, UploadFormat
+from privacy.ingest.homes import HomeMap, homes_context, homes_key
+from privacy.sealing.stores import BlobPath
 from tests.support import crashes, postgres
 from tests.support import declarations as declared
 from tests.support.api import rows_csv
@@ -71,14 +76,48 @@ def test_two_seals_at_once_let_one_population_have_the_people(place: Place) -> N
     assert [task.state for task in tasks if task is not None] == [TaskState.DONE, TaskState.DONE]
 
 
-def _stage_two(place: Place) -> list[VersionId]:
-    """The same rows, uploaded to two populations of one owner."""
+def test_two_seals_at_once_in_one_population_give_each_unit_one_home(place: Place) -> None:
+    """The second finds that the map of homes has grown meanwhile, and is sealed anew on top of it (RULES 2)."""
+    versions = _stage_two(place, together=True)
+    meeting = _Meeting()
+    with ThreadPoolExecutor(2) as workers:
+        steps = [workers.submit(_work_once, place, meeting) for _ in versions]
+        assert [step.result(WAIT_SECONDS) for step in steps] == [True, True]
+    with closing(build(place.settings)) as gateway:
+        with gateway.on.database.read() as reading:
+            found = sorted((reading.versions.get(id=version) for version in versions), key=lambda v: v.homes_seq or 0)
+        assert [(version.state, version.homes_seq, version.home) for version in found] == [
+            (VersionState.SEALED, 1, 1), (VersionState.SEALED, 2, 1),
+        ]  # fmt: skip
+        first, second = (_homes(gateway.on, version) for version in found)
+    assert len(first) == 500
+    # The same rows: nobody is there twice.
+    assert second == first
+
+
+def _homes(on: Collaborators, version: VersionRecord) -> list[tuple[int, int]]:
+    """A version's map of homes: unit and block."""
+    with on.database.read() as reading:
+        population = reading.datasets.get(id=version.dataset).population
+    with on.keyring.secret(populations.population_key(population)) as key, tempfile.NamedTemporaryFile() as file:
+        with on.blobs.open(BlobPath(version.homes_blob or "")) as blob:
+            shutil.copyfileobj(blob, file)
+        file.flush()
+        with HomeMap(Path(file.name), homes_key(key), homes_context(version.tenant, version.id)) as known:
+            return [(int(unit), int(home)) for number in range(256) for unit, home in known.bucket(number)]
+
+
+def _stage_two(place: Place, *, together: bool = False) -> list[VersionId]:
+    """The same rows, uploaded to two populations of one owner, or to two datasets of one population."""
     with closing(build(place.settings)) as gateway:
         stage = Stage(place, gateway)
         owner, versions = stage.caller("owner"), []
+        population = ""
         for _ in range(2):
-            made = populations.create_population(stage.on, owner, declared.new_population())
-            new = declared.new_dataset(declared.allowed(made).population.id)
+            if not (together and population):
+                made = populations.create_population(stage.on, owner, declared.new_population())
+                population = declared.allowed(made).population.id
+            new = declared.new_dataset(PopulationId(population))
             dataset = declared.allowed(datasets.register_dataset(stage.on, owner, new)).id
             source = io.BytesIO(rows_csv())
             versions.append(datasets.stage_upload(stage.on, owner, dataset, UploadFormat.of("csv"), source).id)
