@@ -5,7 +5,6 @@ Rules
 1. Every figure follows from the file's own numbers.
 2. The noise that the file states is the noise that was charged: multiplier x rows per unit x what one row adds, vector
    by vector, in the order of the certificate's mechanisms.
-3. Problems are told in words, never raised.
 """
 
 from __future__ import annotations
@@ -13,9 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import ROUND_CEILING, Context, Decimal
 
-from kernel.errors import PrivgateError
 from privacy.accounting.mechanisms import Gaussian
-from privacy.evaluation.design import Design
 from privacy.evaluation.report import read_evaluation
 from privacy.jobs.evaluation_measures import sensitivity
 from privacy.release.certificate import Predicate
@@ -23,16 +20,9 @@ from privacy.release.certificate import Predicate
 _ROUND_UP = Context(prec=34, rounding=ROUND_CEILING)
 
 
-def check_evaluation(data: bytes, predicate: Predicate) -> tuple[str, ...]:
-    """Return every problem of a released evaluation beside its certificate."""
-    try:
-        design, _ = read_evaluation(data)
-        return tuple(_problems(design, predicate))
-    except PrivgateError as error:
-        return (error.message,)
-
-
-def _problems(design: Design, predicate: Predicate) -> Iterator[str]:
+def evaluation_problems(predicate: Predicate, data: bytes) -> Iterator[str]:
+    """Every problem of a released evaluation beside its certificate; `PrivgateError` if it is none."""
+    design, _ = read_evaluation(data)
     if design.release != predicate.model.release:
         yield "it is about another model than the certificate names"
     if design.rows_per_unit != predicate.population.rows_per_unit:
