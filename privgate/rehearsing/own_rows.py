@@ -24,7 +24,7 @@ from kernel.errors import InvalidError
 from privacy.ingest.formats import Rule
 from privacy.schema import Column, ColumnKind, TableSchema
 from privacy.training.engine import MicroBatch
-from privacy.training.rows import RowEncoder
+from privacy.training.rows import RowEncoder, Rows
 from privacy.training.sampling import Indices
 from privacy.training.units import UnitTable, joined
 from privacy.units import PrivacyUnit
@@ -60,28 +60,35 @@ class OwnRows:
         return cls(rows, np.array([numbers[text] for text in texts], dtype=np.int64), named=True)
 
     @property
-    def count(self) -> int:
-        """How many units there are."""
-        return len(np.unique(self.units))
+    def kept_back(self) -> NDArray[np.bool_]:
+        """Which rows are kept back: those of every fifth unit."""
+        back: NDArray[np.bool_] = self.units % KEPT_BACK == KEPT_BACK - 1
+        return back
 
-    def parted(self) -> tuple[OwnRows, OwnRows]:
-        """Those to train on, and those that are kept back."""
-        back = self.units % KEPT_BACK == KEPT_BACK - 1
-        return self._where(~back), self._where(back)
-
-    def _where(self, mask: NDArray[np.bool_]) -> OwnRows:
-        return OwnRows([self.rows[place] for place in np.flatnonzero(mask).tolist()], self.units[mask], self.named)
+    def where(self, mask: NDArray[np.bool_]) -> list[Row]:
+        """Some of the rows."""
+        return [self.rows[place] for place in np.flatnonzero(mask).tolist()]
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Units in memory, and how long a row took to get there."""
+    """Rows as numbers, whose they are, and how long a row took to get there."""
 
-    table: UnitTable
+    rows: Rows
+    units: NDArray[np.int64]
     seconds_per_row: float
 
+    def table(self, rows_per_unit: int, without: NDArray[np.bool_] | None = None) -> UnitTable:
+        """The rows by unit, without some of them."""
+        keep = np.ones(len(self.units), dtype=np.bool_) if without is None else ~without
+        of = self.rows
+        kept = Rows(features=of.features[keep], targets=of.targets[keep], alive=of.alive[keep])
+        if rows_per_unit == 1 and len(np.unique(self.units[keep])) == int(keep.sum()):
+            return UnitTable.of_records(kept)
+        return UnitTable.by_unit(kept, self.units[keep], rows_per_unit)
 
-def encoded(of: OwnRows, encoder: RowEncoder, schema: TableSchema, rows_per_unit: int) -> Encoded:
+
+def encoded(of: OwnRows, encoder: RowEncoder, schema: TableSchema) -> Encoded:
     """Encode rows as a job's child does.
 
     Raises:
@@ -94,10 +101,7 @@ def encoded(of: OwnRows, encoder: RowEncoder, schema: TableSchema, rows_per_unit
         begun = time.perf_counter()
         parts.append(encoder.encode(batch))
         seconds += time.perf_counter() - begun
-    found = joined(parts, encoder.width)
-    single = rows_per_unit == 1 and of.count == len(of.rows)
-    table = UnitTable.of_records(found) if single else UnitTable.by_unit(found, of.units, rows_per_unit)
-    return Encoded(table, seconds / max(1, len(of.rows)))
+    return Encoded(joined(parts, encoder.width), of.units, seconds / max(1, len(of.rows)))
 
 
 class AsDeclared:

@@ -84,22 +84,24 @@ def try_training(
     """
     encoder = RowEncoder(spec.features, schema)
     given = list(_dummies(schema, unit, encoder.needs, seed)) if rows is None else rows
-    known, back = OwnRows.of(given, schema, unit), None
-    if rows is not None and test is None:
-        known, back = known.parted()
-    if not known.rows:
-        raise InvalidError("there are no rows to learn from: give at least two units", field="rows")
-    table = encoded(known, encoder, schema, unit.rows_per_unit)
+    known = OwnRows.of(given, schema, unit)
+    numbers = encoded(known, encoder, schema)
+    if test is not None:
+        encoded(OwnRows.of(test, schema, unit), encoder, schema)  # a broken row is told before anything runs
+    back = known.kept_back if rows is not None and test is None else None
+    table = numbers.table(unit.rows_per_unit, back)
+    if not len(table):
+        raise InvalidError("there are no rows to learn from", field="rows")
     declared = int(facts.training_units.to_integral_value(ROUND_HALF_EVEN))
-    ran = run(spec, plan, schema, unit, AsDeclared(table.table, max(1, declared)), steps, on_progress)
+    ran = run(spec, plan, schema, unit, AsDeclared(table, max(1, declared)), steps, on_progress)
     return Tried(
         ran=ran,
         model=Model.open(ran.weights, spec.to_json(), schema),
-        units=len(table.table),
+        units=len(table),
         units_declared=declared,
-        kept_back=test if test is not None else back.rows if back is not None else (),
+        kept_back=test if test is not None else known.where(back) if back is not None else (),
         units_named=known.named or unit.column is None,
-        seconds_per_row=table.seconds_per_row,
+        seconds_per_row=numbers.seconds_per_row,
         memory_bytes=_most_memory(),
     )
 

@@ -170,6 +170,15 @@ def test_the_trainers_session_ends_with_a_verified_model(trained: Session) -> No
     assert set(model.predict(scans(20, seed=2))) <= {True, False}
 
 
+def test_the_rehearsal_of_the_page_has_the_jobs_plan(trained: Session) -> None:
+    """Five steps of the plan on dummy rows, with a recipe of its own; the request is that of a quote."""
+    (block,) = blocks("Trying first")
+    trained.run(block)
+    tried, names = trained.names["tried"], trained.names
+    assert (tried.steps_run, tried.rows, tried.numbers_per_row) == (5, "dummy", 3 + SIDE * SIDE)
+    assert tried.request_digest == names["gateway"].quote(names["dataset"], **names["wanted"]).request_digest
+
+
 @pytest.fixture(scope="module")
 def quoted(trained: Session) -> list[Quote]:
     """What the gateway answered in the blocks on models, which follow the session."""

@@ -7,6 +7,7 @@ job that it ends with waits for its owner.
 from __future__ import annotations
 
 import csv
+import json
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -15,11 +16,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import privgate
+from privgate.cli.app import app
 from privgate.client import profiles
 from privgate.client.profiles import Profile
-from privgate.rowfiles import write_rows
+from privgate.rowfiles import read_rows, write_rows
 from privgate.sdk.gateway import Gateway
 from privgate.sdk.jobs import Job
 from tests.support.processes import Home
@@ -106,6 +109,39 @@ def test_the_page_ends_with_the_job_that_was_tried(played: dict[str, Any]) -> No
     assert job.state == "awaiting-approval"
     assert job.request_digest == played["tried"].request_digest == played["quote"].request_digest
     assert played["quote"].fits
+
+
+def test_the_command_line_does_the_same(played: dict[str, Any]) -> None:
+    """A file of dummy rows as Python makes them; the rehearsal's plan, in words or as JSON; its files, labelled."""
+    dataset, spec = played["dataset"].dataset, Path("job.json")
+    spec.write_text(json.dumps(dict(played["tried"].request)), encoding="utf-8")
+    code, _, told = run("datasets", "dummy", dataset, "40", "-o", "dummy.csv", "--seed", "1")
+    assert (code, "nobody's rows" in told) == (0, True)
+    assert [row["ward"] for row in read_rows(Path("dummy.csv"))] == [row["ward"] for row in played["rows"][:40]]
+    code, out, told = run("rehearse", "--spec", str(spec), "--steps", "2", "--json", "-o", "tried")
+    assert (code, json.loads(out)["plan_digest"]) == (0, played["tried"].plan_digest)
+    assert "a rehearsal, not a release" in told
+    assert sorted(path.name for path in Path("tried").iterdir()) == ["rehearsal.json", "rehearsal.safetensors"]
+    code, out, _ = run("rehearse", "--spec", str(spec), "--rows", "public.csv", "--steps", "2")
+    assert (code, "the run was cut short" in out, "nothing was asked for" in out) == (0, True, True)
+
+
+def test_the_command_line_refuses_what_the_gateway_would(played: dict[str, Any]) -> None:
+    """Exit code 2, the sentence and the field; own rows that break the declaration are named by row and rule."""
+    dataset = played["dataset"].dataset
+    wanted = ("--dataset", dataset, "--purpose", "research/oncology", "--epsilon", "2", "--label", "diagnosis")
+    code, out, told = run("rehearse", *wanted, "--recipe", "steps=0")
+    assert (code, out, "field: steps" in told) == (2, "", True)
+    Path("broken.csv").write_text("age,marker,ward,diagnosis\n130,1,surgery,benign\n", encoding="utf-8")
+    code, _, told = run("rehearse", *wanted, "--rows", "broken.csv", "--test", "public.csv")
+    assert (code, "column `age`: out-of-bounds" in told) == (2, True)
+
+
+def run(*arguments: str) -> tuple[int, str, str]:
+    """Run the command as the trainer."""
+    done = CliRunner().invoke(app, [*arguments, "--profile", "trainer"])
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done.exit_code, done.stdout, done.stderr
 
 
 def test_own_rows_tell_what_an_epsilon_buys(played: dict[str, Any]) -> None:

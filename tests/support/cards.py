@@ -38,7 +38,7 @@ def card(schema: TableSchema = EVERYTHING, unit: Any = RECORD, **changes: Any) -
         "dataset": ID, "title": "A table", "description": "", "owner": "prn_" + "a" * 26,
         "population": "pop_" + "a" * 26, "unit_noun": "patient", "public_size": 2000, "state": "sealed",
         "sensitivity": "confidential", "purposes": ["research"], "legal_basis": "gdpr-6-1-e-public-task",
-        "retention_until": "2099-01-01T00:00:00Z", "table": schema.to_json(), "unit": unit, "home_size": 2000, "holdout_share": "0.2",
-        "delta": "0.000001", "order": 8,
+        "retention_until": "2099-01-01T00:00:00Z", "table": schema.to_json(), "unit": unit, "home_size": 2000,
+        "holdout_share": "0.2", "delta": "0.000001", "order": 8,
     }  # fmt: skip
     return Dataset.read(body | changes, gateway=NOBODY)

@@ -147,10 +147,11 @@ def test_units_of_several_rows_are_taken_as_units() -> None:
     """A column that names them is used if the rows have it, and its absence is told; kept back are whole units."""
     of, rows = card(unit=PATIENTS), card(unit=PATIENTS).dummy(200, seed=4)
     units = OwnRows.of(rows, of.schema, of.privacy_unit)
-    learn, back = units.parted()
-    assert {r["patient"] for r in learn.rows} & {r["patient"] for r in back.rows} == set()
+    learn, back = units.where(~units.kept_back), units.where(units.kept_back)
+    names = {row["patient"] for row in learn}
+    assert names & {row["patient"] for row in back} == set()
     found = rehearse(of, request(), rows=rows, steps=1)
-    assert found.units == learn.count < len(learn.rows)
+    assert found.units == len(names) < len(learn)
     unnamed = [{name: value for name, value in row.items() if name != "patient"} for row in rows]
     found = rehearse(of, request(), rows=unnamed, steps=1)
     assert (found.units, found.units_named) == (160, False)
@@ -162,7 +163,7 @@ def test_units_are_met_as_often_as_is_declared() -> None:
     of = card(unit=PATIENTS)
     known = OwnRows.of(of.dummy(50), of.schema, of.privacy_unit)
     spec = complete_training(request(), of.schema, of.facts())
-    table = encoded(known, RowEncoder(spec.features, of.schema), of.schema, 4).table
+    table = encoded(known, RowEncoder(spec.features, of.schema), of.schema).table(4)
     many = AsDeclared(table, 1000)
     assert len(many) == 1000
     members = np.array([0, len(table), 3 + 7 * len(table), -1, 999])
@@ -183,7 +184,7 @@ def test_own_rows_are_encoded_as_sealed_rows_are() -> None:
     columns = {c.name: pa.array([row[c.name] for row in rows]) for c in of.schema.columns}
     batch = Validator(of.schema, Findings()).check(RawBatch(1, columns, len(rows)))
     expected = encoder.encode(batch)
-    found = encoded(OwnRows.of(rows, of.schema, of.privacy_unit), encoder, of.schema, 1).table.rows
+    found = encoded(OwnRows.of(rows, of.schema, of.privacy_unit), encoder, of.schema).table(1).rows
     assert np.array_equal(found.features, expected.features)
     assert np.array_equal(found.targets, expected.targets)
     assert expected.alive.all()
@@ -192,24 +193,26 @@ def test_own_rows_are_encoded_as_sealed_rows_are() -> None:
 @pytest.mark.parametrize(
     ("change", "field", "said"),
     [
-        ({"age": "121"}, "age", "row 3, column `age`: out-of-bounds"),
-        ({"ward": "secret"}, "ward", "row 3, column `ward`: not-listed"),
-        ({"ill": None}, "ill", "row 3, column `ill`: missing-value"),
-        ({"scan": [1, 2]}, "scan", "row 3, column `scan`: wrong-shape"),
-        ({"scan": [1, 2, 3, 4, 5, 256]}, "scan", "row 3, column `scan`: out-of-bounds"),
-        ({"smoker": "perhaps"}, "smoker", "row 3, column `smoker`: not-a-boolean"),
+        ({"age": "121"}, "age", "row 7, column `age`: out-of-bounds"),
+        ({"ward": "secret"}, "ward", "row 7, column `ward`: not-listed"),
+        ({"ill": None}, "ill", "row 7, column `ill`: missing-value"),
+        ({"scan": [1, 2]}, "scan", "row 7, column `scan`: wrong-shape"),
+        ({"scan": [1, 2, 3, 4, 5, 256]}, "scan", "row 7, column `scan`: out-of-bounds"),
+        ({"smoker": "perhaps"}, "smoker", "row 7, column `smoker`: not-a-boolean"),
     ],
 )
 def test_own_rows_that_the_gateway_would_refuse_are_refused(change: Mapping[str, Any], field: str, said: str) -> None:
     """By row, column and rule, as ingest names them; no value stands there. What is not read is not looked at."""
-    rows = own(10)
-    rows[2] |= change
+    rows, other = own(10), own(10)
+    rows[6] |= change
+    with pytest.raises(InvalidError, match="row 7") as refused:
+        rehearse(card(), request(), rows=other, test=rows)
     with pytest.raises(InvalidError) as refused:
         rehearse(card(), request(), rows=rows)
     assert refused.value.field == field
     assert said in str(refused.value)
     assert "secret" not in str(refused.value)
-    rows[2] = own(10)[2] | {"cost": "not looked at"}
+    rows[6] = other[6] | {"cost": "not looked at"}
     assert rehearse(card(), request(), rows=rows, steps=1).units == 8
 
 
