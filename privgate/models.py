@@ -27,7 +27,7 @@ from privacy.graph.check import CheckedGraph
 from privacy.graph.spec import Weight
 from privacy.graph.templates import ModelChoice
 from privacy.jobs.labels import Encoding, Target
-from privacy.jobs.spec import TrainingSpec
+from privacy.jobs.spec import TrainingSpec, TuningSpec, read_spec
 from privacy.schema import TableSchema
 from privgate.encoding import RowEncoder, rows_of
 
@@ -71,7 +71,7 @@ class Model:
             InvalidError: Request, schema, weights and certificate do not belong together.
             CorruptError: The weights are malformed.
         """
-        spec = TrainingSpec.from_json(request)
+        spec = _trained(request)
         checked = spec.model_graph(schema)
         if graph not in (None, checked.graph.digest) or features not in (None, spec.features.digest):
             raise InvalidError("the certificate names another model graph or other features", field="request")
@@ -197,6 +197,16 @@ class Model:
         model = self.spec.model
         name = model.template.value if isinstance(model, ModelChoice) else "own graph"
         return f"Model({name}, {self.graph.width} numbers a row)"
+
+
+def _trained(request: Mapping[str, Any]) -> TrainingSpec:
+    """The training that made a model: the request, or a tuning's candidates, which share features and graph."""
+    spec = read_spec(request)
+    if isinstance(spec, TuningSpec):
+        return spec.training
+    if not isinstance(spec, TrainingSpec):
+        raise InvalidError("this request does not make a model", field="request")
+    return spec
 
 
 def read_weights(data: bytes, model: CheckedGraph) -> dict[str, array.array[float]]:

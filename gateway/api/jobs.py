@@ -179,7 +179,7 @@ def _visible_view(job: VisibleJob) -> JobView:
 
 def _model_view(record: JobRecord) -> dict[str, Any] | None:
     """What is trained, from the stored plan: digest and size of the graph, and how it is run."""
-    plan = record.plan
+    plan = record.plan.get("training", record.plan)
     if "graph" not in plan:
         return None
     return {"graph": plan["graph"], "size": plan["size"], "engine": plan["engine"]} | {

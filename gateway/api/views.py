@@ -181,7 +181,7 @@ class JobView(View):
     release: str | None
     principal: str
     model: dict[str, Any] | None = None
-    """Of a training: digest and size of the model graph, the engine and the kind of clipping."""
+    """Of a training or tuning: digest and size of the model graph, the engine and the kind of clipping."""
     request: dict[str, Any] | None = None
     """The request in its final form, for whoever reads this one job: an owner approves what stands here."""
 

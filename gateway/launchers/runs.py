@@ -23,17 +23,27 @@ from kernel.errors import CorruptError
 from kernel.ids import ReleaseId
 from privacy.evaluation.design import Design
 from privacy.evaluation.report import read_evaluation
+from privacy.glm.report import require_glm
 from privacy.graph.spec import ModelGraph
 from privacy.graph.weights import pack_weights, unpack_weights
-from privacy.jobs.assignment import EvaluationAssignment, PartFile, Table, TrainingAssignment
+from privacy.jobs.assignment import (
+    EvaluationAssignment,
+    GlmAssignment,
+    PartFile,
+    StatisticsAssignment,
+    Table,
+    TrainingAssignment,
+    TuningAssignment,
+)
 from privacy.jobs.model import initial_of
-from privacy.jobs.plan import EvaluationPlan, TrainingPlan
-from privacy.jobs.spec import JobKind, TrainingSpec
+from privacy.jobs.plan import EvaluationPlan, GlmPlan, StatisticsPlan, TrainingPlan, TuningPlan
+from privacy.jobs.spec import GlmSpec, JobKind, StatisticsSpec, TrainingSpec, TuningSpec
 from privacy.schema import TableSchema
 from privacy.sealing.deks import expand
 from privacy.sealing.stores import BlobPath
 from privacy.selftest.claims import Claims
 from privacy.selftest.report import Check, SelfTest, failed, judge, require_whole
+from privacy.statistics.report import read_statistics
 from privacy.units import PrivacyUnit
 
 JOB_KEY = b"privgate/job-key/v1\x00"
@@ -47,12 +57,14 @@ class Declarations:
         job: As it is stored.
         schema, unit: The dataset's.
         parts: The ciphertext files of the job's block.
+        others: Those of its further blocks, in the order in which the plan names them.
     """
 
     job: JobRecord
     schema: TableSchema
     unit: PrivacyUnit
     parts: tuple[PartFile, ...]
+    others: tuple[tuple[PartFile, ...], ...] = ()
 
 
 class Run(Protocol):
@@ -82,9 +94,24 @@ class Run(Protocol):
     def failed_checks(self, self_test: SelfTest | None) -> tuple[Check, ...]:
         """The verdict on a self-test, from its figures; the child tells none."""
 
+    def read_candidate(self, written: Any) -> tuple[int, ...] | None:
+        """Read which candidate was selected; raise `PrivgateError` if it is none, or where none belongs."""
+
+
+class NoCandidates:
+    """What runs share in which nothing is selected."""
+
+    __slots__ = ()
+
+    def read_candidate(self, written: Any) -> tuple[int, ...] | None:
+        """There are none, and none may be named."""
+        if written is not None:
+            raise CorruptError("this kind of job selects nothing")
+        return None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OneStep:
+class OneStep(NoCandidates):
     """What runs share that have one step, no savepoint and no self-test."""
 
     assignment: bytes
@@ -115,7 +142,7 @@ class OneStep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingRun:
+class TrainingRun(NoCandidates):
     """The run of a training: from its last savepoint, to weights."""
 
     job: JobRecord
@@ -140,8 +167,7 @@ class TrainingRun:
 
     def require_form(self, artifact: bytes) -> None:
         """Weights of this very graph."""
-        if pack_weights(self.graph, unpack_weights(self.graph, artifact)) != artifact:
-            raise CorruptError("a child's result is not written as weights are")
+        require_weights(self.graph, artifact)
 
     def read_self_test(self, written: Any) -> SelfTest | None:
         """Always there, over all steps of this attempt."""
@@ -150,6 +176,61 @@ class TrainingRun:
     def failed_checks(self, self_test: SelfTest | None) -> tuple[Check, ...]:
         """Every check of the figures against what the plan claims."""
         return () if self_test is None else failed(judge(self_test, Claims.of(self.plan), self.plan.uses()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatisticsRun(OneStep):
+    """The run of statistics: noisy numbers out."""
+
+    plan: StatisticsPlan
+    spec: StatisticsSpec
+
+    def require_form(self, artifact: bytes) -> None:
+        """Statistics of this very request and plan."""
+        read_statistics(self.spec, self.plan, artifact)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GlmRun(OneStep):
+    """The run of a generalised linear model: noisy sums and their table out."""
+
+    told: GlmAssignment
+
+    def require_form(self, artifact: bytes) -> None:
+        """A table that follows from the noisy sums of this very plan."""
+        require_glm(self.told.plan, self.told.table.features.label.column, self.told.design(), artifact)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuningRun(OneStep):
+    """The run of a tuning: one step, after which the best try's weights, self-test and candidate are there."""
+
+    plan: TuningPlan
+    graph: ModelGraph
+
+    def require_form(self, artifact: bytes) -> None:
+        """Weights of this very graph."""
+        require_weights(self.graph, artifact)
+
+    def read_self_test(self, written: Any) -> SelfTest | None:
+        """That of the best try, over all of its steps."""
+        return require_whole(SelfTest.from_fields(written), self.plan.training.recipe.steps)
+
+    def failed_checks(self, self_test: SelfTest | None) -> tuple[Check, ...]:
+        """Every check of the figures against what a try claims, whichever candidate it was."""
+        one = self.plan.training
+        return () if self_test is None else failed(judge(self_test, Claims.of(one), one.uses()))
+
+    def read_candidate(self, written: Any) -> tuple[int, ...] | None:
+        """One of this very search."""
+        self.plan.candidate(written)
+        return tuple(written)
+
+
+def require_weights(graph: ModelGraph, artifact: bytes) -> None:
+    """Return if these are weights of this graph, written in the one way; raise `PrivgateError` otherwise."""
+    if pack_weights(graph, unpack_weights(graph, artifact)) != artifact:
+        raise CorruptError("a child's result is not written as weights are")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +270,21 @@ def _training(reading: Reading, of: Declarations) -> Run:  # noqa: ARG001 - the 
     return TrainingRun(job=job, plan=plan, graph=graph, assignment=assignment.to_bytes())
 
 
+def _tuning(reading: Reading, of: Declarations) -> Run:  # noqa: ARG001 - the table's
+    job, plan, spec = of.job, TuningPlan.from_fields(of.job.plan), TuningSpec.from_json(of.job.spec)
+    graph, (scored,) = spec.model_graph(of.schema).graph, of.others
+    assignment = TuningAssignment(
+        tenant=job.tenant,
+        job=job.id,
+        plan=plan,
+        graph=graph,
+        table=_table(spec.training, of),
+        scored=scored,
+        initial=initial_of(spec.model),
+    )
+    return TuningRun(plan=plan, graph=graph, assignment=assignment.to_bytes())
+
+
 def _evaluation(reading: Reading, of: Declarations) -> Run:
     job, plan = of.job, EvaluationPlan.from_fields(of.job.plan)
     spec = training_spec_of(reading, job.tenant, ReleaseId(plan.release))
@@ -198,7 +294,22 @@ def _evaluation(reading: Reading, of: Declarations) -> Run:
     return EvaluationRun(plan=plan, design=design, assignment=assignment.to_bytes())
 
 
-def _table(spec: TrainingSpec, of: Declarations) -> Table:
+def _statistics(reading: Reading, of: Declarations) -> Run:  # noqa: ARG001 - the table's
+    job, plan = of.job, StatisticsPlan.from_fields(of.job.plan)
+    spec = StatisticsSpec.from_json(job.spec)
+    assignment = StatisticsAssignment(
+        tenant=job.tenant, job=job.id, plan=plan, spec=spec, schema=of.schema, unit=of.unit, parts=of.parts
+    )
+    return StatisticsRun(plan=plan, spec=spec, assignment=assignment.to_bytes())
+
+
+def _glm(reading: Reading, of: Declarations) -> Run:  # noqa: ARG001 - the table's
+    job, plan = of.job, GlmPlan.from_fields(of.job.plan)
+    told = GlmAssignment(tenant=job.tenant, job=job.id, plan=plan, table=_table(GlmSpec.from_json(job.spec), of))
+    return GlmRun(told=told, assignment=told.to_bytes())
+
+
+def _table(spec: TrainingSpec | GlmSpec, of: Declarations) -> Table:
     return Table(features=spec.features, schema=of.schema, unit=of.unit, parts=of.parts)
 
 
@@ -212,5 +323,8 @@ def _savepoint(on: Collaborators, job: JobRecord) -> bytes:
 RUNS: Final[Mapping[JobKind, Callable[[Reading, Declarations], Run]]] = {
     JobKind.TRAINING: _training,
     JobKind.EVALUATION: _evaluation,
+    JobKind.TUNING: _tuning,
+    JobKind.STATISTICS: _statistics,
+    JobKind.GLM: _glm,
 }
 """For each kind of job: what prepares its next attempt; raises `PrivgateError` if it cannot be prepared."""

@@ -15,14 +15,30 @@ from kernel.ids import DatasetId, ReleaseId, TenantId
 from privacy.budget.balances import Account
 from privacy.jobs.facts import DeclaredFacts
 from privacy.jobs.features import FeatureSpec
-from privacy.jobs.plan import Plan, TrainingPlan, plan_evaluation, plan_training
+from privacy.jobs.head import sees_home_alone
+from privacy.jobs.plan import (
+    Plan,
+    TrainingPlan,
+    TuningPlan,
+    plan_evaluation,
+    plan_glm,
+    plan_statistics,
+    plan_training,
+    plan_tuning,
+    read_plan,
+)
 from privacy.jobs.spec import (
     JobKind,
     JobSpec,
     TrainingSpec,
+    TuningSpec,
     complete_evaluation,
+    complete_glm,
+    complete_statistics,
     complete_training,
+    complete_tuning,
     kind_of_request,
+    read_spec,
 )
 from privacy.schema import TableSchema
 from privacy.units import PrivacyUnit
@@ -30,12 +46,17 @@ from privacy.units import PrivacyUnit
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """A dataset with everything its owner declared."""
+    """A dataset with everything its owner declared.
+
+    Attributes:
+        home: The home block that was open when its current version was sealed; without one, that is open now.
+    """
 
     dataset: DatasetRecord
     account: Account
     schema: TableSchema
     facts: DeclaredFacts
+    home: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +68,22 @@ class PlannedJob:
     declared: Declared
 
 
-def declared_facts(reading: Reading, tenant: TenantId, dataset: DatasetId) -> Declared:
-    """Collect what was declared about a dataset; raise `NotFoundError` if the tenant has none of that id."""
+def declared_facts(reading: Reading, tenant: TenantId, dataset: DatasetId, *, home_alone: bool = False) -> Declared:
+    """Collect what was declared about a dataset; raise `NotFoundError` if the tenant has none of that id.
+
+    Args:
+        reading: The database.
+        tenant: Who asks.
+        dataset: About which.
+        home_alone: Whether the declared size is that of the home block, as a job on its units alone divides by it.
+    """
     record = reading.datasets.get(id=dataset, tenant=tenant)
     account = reading.ledger.read(record.population).account
-    facts = DeclaredFacts.of(account.population, PrivacyUnit.from_json(record.unit))
-    return Declared(record, account, TableSchema.from_json(record.schema), facts)
+    version = record.current_version
+    home = account.homes if version is None else reading.versions.get(id=version).home
+    size = account.size(home) if home_alone else None
+    facts = DeclaredFacts.of(account.population, PrivacyUnit.from_json(record.unit), size)
+    return Declared(record, account, TableSchema.from_json(record.schema), facts, home)
 
 
 def plan_job(reading: Reading, tenant: TenantId, body: Mapping[str, Any]) -> PlannedJob:
@@ -62,13 +93,18 @@ def plan_job(reading: Reading, tenant: TenantId, body: Mapping[str, Any]) -> Pla
         InvalidError, TooLargeError: The request breaks a rule of its form or does not fit the schema.
         NotFoundError: No such dataset or release.
     """
-    declared = declared_facts(reading, tenant, _dataset_of(body))
+    declared = declared_facts(reading, tenant, _dataset_of(body), home_alone=sees_home_alone(body))
     return _PLANNERS[kind_of_request(body)](reading, tenant, body, declared)
 
 
 def _plan_training(_: Reading, __: TenantId, body: Mapping[str, Any], declared: Declared) -> PlannedJob:
     spec = complete_training(body, declared.schema, declared.facts)
     return PlannedJob(spec, plan_training(spec, declared.schema, declared.facts), declared)
+
+
+def _plan_tuning(_: Reading, __: TenantId, body: Mapping[str, Any], declared: Declared) -> PlannedJob:
+    spec = complete_tuning(body, declared.schema, declared.facts)
+    return PlannedJob(spec, plan_tuning(spec, declared.schema, declared.facts), declared)
 
 
 def _plan_evaluation(reading: Reading, tenant: TenantId, body: Mapping[str, Any], declared: Declared) -> PlannedJob:
@@ -78,9 +114,22 @@ def _plan_evaluation(reading: Reading, tenant: TenantId, body: Mapping[str, Any]
     return PlannedJob(spec, plan_evaluation(spec, features, declared.schema, declared.facts), declared)
 
 
+def _plan_statistics(_: Reading, __: TenantId, body: Mapping[str, Any], declared: Declared) -> PlannedJob:
+    spec = complete_statistics(body, declared.schema)
+    return PlannedJob(spec, plan_statistics(spec, declared.facts), declared)
+
+
+def _plan_glm(_: Reading, __: TenantId, body: Mapping[str, Any], declared: Declared) -> PlannedJob:
+    spec = complete_glm(body, declared.schema)
+    return PlannedJob(spec, plan_glm(spec, declared.schema, declared.facts), declared)
+
+
 _PLANNERS: Final[Mapping[JobKind, Callable[[Reading, TenantId, Mapping[str, Any], Declared], PlannedJob]]] = {
     JobKind.TRAINING: _plan_training,
     JobKind.EVALUATION: _plan_evaluation,
+    JobKind.TUNING: _plan_tuning,
+    JobKind.STATISTICS: _plan_statistics,
+    JobKind.GLM: _plan_glm,
 }
 """For each kind of job: what completes its request and calibrates its plan."""
 
@@ -89,7 +138,7 @@ def _features_of(reading: Reading, tenant: TenantId, release: ReleaseId, schema:
     """A model's features, if it can be evaluated on such a table: what is wrong must show before a key is out."""
     trained = training_spec_of(reading, tenant, release)
     job = reading.jobs.get(id=reading.releases.get(id=release).job)
-    if trained.model_graph(schema).graph.digest != TrainingPlan.from_fields(job.plan).graph:
+    if trained.model_graph(schema).graph.digest != trained_plan(read_plan(job.kind, job.plan)).graph:
         raise InvalidError("this model was trained on a table of another shape", field="release")
     return trained.features
 
@@ -98,9 +147,21 @@ def training_spec_of(reading: Reading, tenant: TenantId, release: ReleaseId) -> 
     """Return the request that made a released model; raise `NotFoundError` if it is no model of this tenant."""
     found = reading.releases.get(id=release, tenant=tenant)
     job = reading.jobs.get(id=found.job)
-    if job.kind != JobKind.TRAINING.value:
+    spec = read_spec(job.spec)
+    if isinstance(spec, TuningSpec):
+        return spec.training
+    if not isinstance(spec, TrainingSpec):
         raise NotFoundError("this release is not a model", field="release")
-    return TrainingSpec.from_json(job.spec)
+    return spec
+
+
+def trained_plan(plan: Plan) -> TrainingPlan:
+    """The training that made a model: the plan itself, or a tuning's plan of one try."""
+    if isinstance(plan, TuningPlan):
+        return plan.training
+    if not isinstance(plan, TrainingPlan):
+        raise NotFoundError("this release is not a model", field="release")
+    return plan
 
 
 def sealed_version(reading: Reading, dataset: DatasetRecord) -> tuple[VersionRecord, Digest]:

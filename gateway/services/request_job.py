@@ -38,9 +38,10 @@ from privacy.budget import ledger
 from privacy.budget.balances import Standing
 from privacy.budget.ledger import Exhausted
 from privacy.events.jobs import JobEnd, JobEnded, JobQueued, JobRequested
+from privacy.jobs.head import sees_home_alone
 from privacy.jobs.kinds import KINDS, kind_named
 from privacy.jobs.opening import Opening
-from privacy.jobs.plan import Plan, read_plan
+from privacy.jobs.plan import Plan, graph_of, read_plan
 from privacy.jobs.quote import Quote, largest_epsilon_of, quote
 
 APPROVAL_DAYS = 30
@@ -77,7 +78,8 @@ def quote_job(on: Collaborators, caller: Caller, body: Mapping[str, Any]) -> Quo
         return answer.decision
     obligations = answer.decision.obligations
     share = Share.parse("1") if obligations is None else obligations.trainer_share
-    return Quoted(planned, quote(planned.plan, standing, share))
+    home, alone = planned.declared.home, sees_home_alone(planned.spec.to_json())
+    return Quoted(planned, quote(planned.plan, standing, share, home, alone=alone))
 
 
 def request_job(
@@ -157,7 +159,7 @@ def answer_approval(
             raise ConflictError("this job does not wait for an approval", field="job")
         if request != record.request_digest:
             raise InvalidError("`request_digest` is not that of this job's request", field="request_digest")
-        if graph is not None and graph != record.plan.get("graph"):
+        if graph is not None and graph != graph_of(read_plan(record.kind, record.plan)):
             raise InvalidError("`graph` is not the digest of this job's model graph", field="graph")
         approval = _approve(on, work, caller, record, verdict, answer)
         result = _after_approval(on, work, record, standing, approval, answer)
@@ -227,7 +229,9 @@ def _reserve(
     version, manifest = sealed_version(work, work.datasets.get(id=record.dataset))
     permit = answer.permission.permit(answer.entry.leaf_hash, record.id, record.request_digest)
     expires = work.now + timedelta(seconds=on.limits.hold_seconds)
-    held = ledger.reserve(standing, permit, uses=plan.holds(), manifest=manifest, expires_at=expires)
+    # Whoever is at home in an earlier block may be in these rows: it is charged, or the job does not see him.
+    uses = [use.placed(version.home, alone=sees_home_alone(record.spec)) for use in plan.holds()]
+    held = ledger.reserve(standing, permit, uses=uses, manifest=manifest, expires_at=expires)
     if isinstance(held, Exhausted):
         work.record(held.refusal, actor=answer.actor, correlation=record.id)
         return held

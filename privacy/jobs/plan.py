@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
+from kernel.canonical import Digest
 from privacy.accounting.calibration import Shape
 from privacy.accounting.mechanisms import MechanismUse
 from privacy.budget.reservations import Block
@@ -56,6 +57,7 @@ __all__ = [
     "TuningPlan",
     "block_of",
     "blocks_apart",
+    "graph_of",
     "held_shape",
     "performance_of",
     "plan_evaluation",
@@ -92,6 +94,12 @@ def blocks_apart(plan: Plan) -> tuple[tuple[MechanismUse, ...], ...]:
     The first is that of `block_of`, for which noise is calibrated.
     """
     return plan.blocks_apart() if isinstance(plan, TuningPlan) else (plan.uses(),)
+
+
+def graph_of(plan: Plan) -> Digest | None:
+    """The digest of the model graph that would be trained, if one is."""
+    trained = plan.training if isinstance(plan, TuningPlan) else plan
+    return trained.graph if isinstance(trained, TrainingPlan) else None
 
 
 def shape(plan: Plan) -> Shape:

@@ -15,27 +15,33 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 from kernel import canonical
-from privacy.jobs.evaluation_spec import DEFAULT_BINS, LEAST_BINS, MOST_BINS, EvaluationSpec, complete_evaluation
+from privacy.jobs.evaluation_spec import EvaluationSpec, complete_evaluation
+from privacy.jobs.glm_spec import GlmSpec, complete_glm
 from privacy.jobs.head import LARGEST_EPSILON, LIMIT, VERSION, JobKind
+from privacy.jobs.statistics_spec import StatisticsSpec, complete_statistics
 from privacy.jobs.strict import one_of
 from privacy.jobs.training_spec import Loss, TrainingSpec, complete_training
+from privacy.jobs.tuning_spec import TuningSpec, complete_tuning
 
-JobSpec: TypeAlias = TrainingSpec | EvaluationSpec
+JobSpec: TypeAlias = TrainingSpec | TuningSpec | EvaluationSpec | StatisticsSpec | GlmSpec
 
 __all__ = [
-    "DEFAULT_BINS",
     "LARGEST_EPSILON",
-    "LEAST_BINS",
     "LIMIT",
-    "MOST_BINS",
     "VERSION",
     "EvaluationSpec",
+    "GlmSpec",
     "JobKind",
     "JobSpec",
     "Loss",
+    "StatisticsSpec",
     "TrainingSpec",
+    "TuningSpec",
     "complete_evaluation",
+    "complete_glm",
+    "complete_statistics",
     "complete_training",
+    "complete_tuning",
     "kind_of_request",
     "read_spec",
     "read_spec_bytes",
@@ -44,6 +50,9 @@ __all__ = [
 _SPECS: Final[Mapping[JobKind, Callable[[Any], JobSpec]]] = {
     JobKind.TRAINING: TrainingSpec.from_json,
     JobKind.EVALUATION: EvaluationSpec.from_json,
+    JobKind.TUNING: TuningSpec.from_json,
+    JobKind.STATISTICS: StatisticsSpec.from_json,
+    JobKind.GLM: GlmSpec.from_json,
 }
 
 

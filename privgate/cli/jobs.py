@@ -32,6 +32,8 @@ def submit(
     model: quotes.Model = None,
     recipe: quotes.Recipe = None,
     release: quotes.ReleaseOption = None,
+    search: quotes.Search = None,
+    tries: quotes.Tries = None,
     follow: Follow = False,
     key: Key = None,
     profile: Profile = DEFAULT,
@@ -39,8 +41,9 @@ def submit(
 ) -> None:
     """Request a job: it is queued with its reservation, waits for an approval, or is refused with what would fit."""
     request = quotes.written_request(
-        spec, dataset, purpose, epsilon, label=label, model=model, recipe=recipe, release=release
-    )
+        spec, dataset, purpose, epsilon, label=label, model=model, recipe=recipe, release=release, search=search,
+        tries=tries,
+    )  # fmt: skip
     with gateway(profile) as connected:
         job = connected.submit(request, key=key)
         note(f"Requested {job.job}.")

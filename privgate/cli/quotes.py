@@ -22,6 +22,11 @@ Model = Annotated[
     str | None, typer.Option(help="A template, or a file: a model or graph (.json, .yaml), .pt2, .onnx (training).")
 ]
 Recipe = Annotated[list[str] | None, typer.Option(help="name=value, may be repeated: --recipe steps=200 (training).")]
+Search = Annotated[
+    list[str] | None,
+    typer.Option(help="Tune: --search clip=0.3,1 or --search learning_rate=0.1..10:5, may be repeated."),
+]
+Tries = Annotated[int | None, typer.Option(min=1, help="Tune: the most tries there may be.")]
 ReleaseOption = Annotated[str | None, typer.Option("--release", help="rel_... to evaluate on the dataset's holdout.")]
 
 
@@ -39,11 +44,16 @@ def quote(
     model: Model = None,
     recipe: Recipe = None,
     release: ReleaseOption = None,
+    search: Search = None,
+    tries: Tries = None,
     profile: Profile = DEFAULT,
     machine: Machine = False,
 ) -> None:
     """What a job would cost, whether it fits, and the largest of its shape that would. Nothing is held."""
-    request = written_request(spec, dataset, purpose, epsilon, label=label, model=model, recipe=recipe, release=release)
+    request = written_request(
+        spec, dataset, purpose, epsilon, label=label, model=model, recipe=recipe, release=release, search=search,
+        tries=tries,
+    )  # fmt: skip
     with gateway(profile) as connected:
         quoted = connected.quote_request(request)
         show(quoted, machine=machine)
@@ -55,6 +65,7 @@ def written_request(
     """The request of a file, or of flags; what flags say replaces what the file says."""
     from kernel.errors import InvalidError
     from privgate.sdk.requests import evaluation_request, training_request
+    from privgate.sdk.tuning import tuning_request
 
     common = {"dataset": dataset, "purpose": purpose, "epsilon": epsilon}
     if spec is not None:
@@ -66,14 +77,32 @@ def written_request(
         raise InvalidError(f"give --spec FILE, or also {', '.join(missing)}", field=missing[0].lstrip("-"))
     if choices.get("release") is not None:
         return evaluation_request(choices["release"], dataset, purpose=purpose, epsilon=epsilon)
-    return training_request(
-        dataset,
-        purpose=purpose,
-        epsilon=epsilon,
-        label=choices["label"],
-        model=_model(choices["model"]),
-        recipe=_recipe(choices["recipe"] or []) or None,
-    )
+    training = {
+        "purpose": purpose,
+        "epsilon": epsilon,
+        "label": choices["label"],
+        "model": _model(choices["model"]),
+        "recipe": _recipe(choices["recipe"] or []) or None,
+    }
+    search, tries = choices.get("search"), choices.get("tries")
+    if search or tries is not None:
+        return tuning_request(dataset, search=_search(search) if search else None, tries=tries, **training)
+    return training_request(dataset, **training)
+
+
+def _search(pairs: list[str]) -> dict[str, Any]:
+    """Values after commas, or a range `low..high:values`."""
+    from kernel.errors import InvalidError
+
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, written = pair.partition("=")
+        low, dots, rest = written.partition("..")
+        high, _, count = rest.partition(":")
+        if not equals or not written or (dots and not (count.isascii() and count.isdigit())):
+            raise InvalidError("write `--search name=value,value` or `--search name=low..high:values`", field="search")
+        found[name] = {"low": low, "high": high, "values": int(count)} if dots else written.split(",")
+    return found
 
 
 def _model(written: str | None) -> str | dict[str, Any] | None:
@@ -108,7 +137,7 @@ def read_request(path: Path) -> dict[str, Any]:
         body["recipe"] = _decimal(recipe, DECIMALS)
     if isinstance(body.get("shares"), dict):
         body["shares"] = _decimal(body["shares"], body["shares"])
-    return _decimal(body, {"epsilon", "error_bound"})
+    return _decimal(body, {"epsilon", "error_bound", "score_epsilon"})
 
 
 def _decimal(members: dict[str, Any], decimals: Collection[str]) -> dict[str, Any]:

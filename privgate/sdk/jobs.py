@@ -34,6 +34,8 @@ class Quote(View):
         largest_epsilon: The largest job of this very shape that would; none if no such job does.
         further: How many jobs like this one would fit.
         model: What would be trained: digest and size of its graph, engine and kind of clipping.
+        selection: Of a tuning: how many candidates and tries, what each way of pricing them gives, and what scoring
+            costs people held out.
         request: The request in its final form; `request_digest` is what an approval would bind.
     """
 
@@ -58,6 +60,7 @@ class Quote(View):
     further: int
     largest_epsilon: str | None = None
     model: Mapping[str, Any] | None = None
+    selection: Mapping[str, Any] | None = None
     request: Mapping[str, Any] = field(repr=False)
     request_digest: str
 
@@ -87,6 +90,7 @@ class Quote(View):
             ("charge, hold, available", f"{self.charge}, {self.hold}, {self.available} (the ledger's unit)"),
             ("whose rows", self.block),
             *model_lines(self.model),
+            *_selection_lines(self.selection),
             ("request", self.request_digest),
         ]
 
@@ -100,6 +104,19 @@ class Quote(View):
     def submit(self, *, key: str | None = None) -> Job:
         """Request this very job."""
         return self.gateway.submit(self.request, key=key)
+
+
+def _selection_lines(selection: Mapping[str, Any] | None) -> list[tuple[str, object]]:
+    """What a tuning would do and cost, in words."""
+    if selection is None:
+        return []
+    s = {name: selection.get(name, "beyond every budget") for name in ("composed", "selected")} | dict(selection)
+    return [
+        ("candidates", f"{s['candidates']}, each drawn at random"),
+        ("tries", f"1 to {s['most_tries']}, on average {s['mean_tries']}; the number is drawn and told to nobody"),
+        ("priced by", f"{s['taken']}: composed {s['composed']}, selected {s['selected']}; one try {s['one_try']}"),
+        ("scoring, held out", f"epsilon {s['score_epsilon']}; {s['score_charge']} of {s['score_available']}"),
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,7 +129,7 @@ class VerifiedRelease:
         gateway, model = self.release.gateway, self.certificate.predicate.model
         request = gateway.jobs[self.release.job].request
         schema = gateway.datasets[self.release.dataset].schema
-        if request is None or request.get("kind") != "training":
+        if request is None or request.get("kind") not in ("training", "tuning"):
             raise InvalidError("this release is not a model", field="release")
         return Model.open(self.artifact, request, schema, graph=model.graph, features=model.features)
 

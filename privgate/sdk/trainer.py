@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,8 +12,9 @@ from privgate.sdk.jobs import Job, Quote
 from privgate.sdk.pages import Collection
 from privgate.sdk.rehearsals import Progress, Rehearsal, Rows, rehearse
 from privgate.sdk.releases import FILES, Release, VerifiedRelease
-from privgate.sdk.requests import evaluation_request, training_request
+from privgate.sdk.requests import evaluation_request, statistics_request, training_request
 from privgate.sdk.session import Session, identifier
+from privgate.sdk.tuning import MEMBERS, tuning_request
 
 
 class TrainerVerbs(Session):
@@ -38,9 +39,14 @@ class TrainerVerbs(Session):
         self, dataset: Dataset | str, *, purpose: str, epsilon: Number, release: Release | str | None = None,
         **choices: Any,
     ) -> Quote:  # fmt: skip
-        """What a training, or the evaluation of a release, would cost; nothing is held. See `train` for the choices."""
+        """What a training, a tuning, or the evaluation of a release would cost; nothing is held.
+
+        See `train` for the choices; with `search`, `tries` or `score_epsilon` it is a tuning (`tune`).
+        """
         if release is not None:
             return self.quote_request(_evaluation(release, dataset, purpose=purpose, epsilon=epsilon, **choices))
+        if MEMBERS & set(choices):
+            return self.quote_request(_tuning(dataset, purpose=purpose, epsilon=epsilon, **choices))
         return self.quote_request(_training(dataset, purpose=purpose, epsilon=epsilon, **choices))
 
     def quote_request(self, request: Mapping[str, Any]) -> Quote:
@@ -103,6 +109,21 @@ class TrainerVerbs(Session):
         """
         return self.submit(_training(dataset, purpose=purpose, epsilon=epsilon, **choices), key=key)
 
+    def tune(
+        self, dataset: Dataset | str, *, purpose: str, epsilon: Number, key: str | None = None, **choices: Any
+    ) -> Job:
+        """Request the best of several private models, tried with different recipes, as one job at one price.
+
+        Args:
+            dataset: On what; its population must have people held out, who score the candidates.
+            purpose: Why; a grant of yours must cover it.
+            epsilon: Of this job alone.
+            key: Idempotency key, as for `train`.
+            choices: `search`, such as `{"learning_rate": [0.1, 1], "clip": {"low": 0.1, "high": 1, "values": 3}}`;
+                `tries`, the most there may be; `score_epsilon`; and those of `train`. See `tuning.tuning_request`.
+        """
+        return self.submit(_tuning(dataset, purpose=purpose, epsilon=epsilon, **choices), key=key)
+
     def evaluate(
         self,
         release: Release | str,
@@ -128,6 +149,31 @@ class TrainerVerbs(Session):
             found = self.releases[release] if isinstance(release, str) else release
             dataset = found.dataset
         return self.submit(_evaluation(release, dataset, purpose=purpose, epsilon=epsilon, **choices), key=key)
+
+    def statistics(
+        self,
+        dataset: Dataset | str,
+        *,
+        purpose: str,
+        epsilon: Number,
+        queries: Sequence[Mapping[str, Any]],
+        block: str | None = None,
+        key: str | None = None,
+    ) -> Job:
+        """Request priced statistics of a table: see `privgate.statistics` for the queries.
+
+        Args:
+            dataset: Of what.
+            purpose: Why; a grant of yours must cover it.
+            epsilon: Of all queries together; they share it by their weights.
+            queries: What is asked.
+            block: `train` by default, or `holdout`.
+            key: Idempotency key, as for `train`.
+        """
+        request = statistics_request(
+            identifier(dataset, "dataset"), purpose=purpose, epsilon=epsilon, queries=queries, block=block
+        )
+        return self.submit(request, key=key)
 
     def submit(self, request: Mapping[str, Any], *, key: str | None = None) -> Job:
         """Request a job in writing; see docs/formats/job-spec.md."""
@@ -170,6 +216,10 @@ class TrainerVerbs(Session):
 
 def _training(dataset: Dataset | str, **choices: Any) -> dict[str, Any]:
     return training_request(identifier(dataset, "dataset"), **choices)
+
+
+def _tuning(dataset: Dataset | str, **choices: Any) -> dict[str, Any]:
+    return tuning_request(identifier(dataset, "dataset"), **choices)
 
 
 def _evaluation(release: Release | str, dataset: Dataset | str, **choices: Any) -> dict[str, Any]:
