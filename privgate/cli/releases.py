@@ -59,6 +59,83 @@ def get(
 
 
 @app.command()
+def export(
+    release: Release,
+    onnx: Annotated[Path, typer.Option("--onnx", help="The file to write; its record is written beside it.")],
+    int8: Annotated[bool, typer.Option("--int8", help="Round the layers' weights to 8 bits.")] = False,
+    calibrate: Annotated[
+        Path | None, typer.Option(help="With --int8: public rows (.csv, .jsonl, .parquet) that fix how inputs round.")
+    ] = None,
+    origin: Annotated[str, typer.Option(help="Whose those rows are: public, dummy or dp-synthetic.")] = "public",
+    prune: Annotated[str | None, typer.Option(help="Share of the layers' weights to set to zero, as in 0.5.")] = None,
+    profile: Profile = DEFAULT,
+    machine: Machine = False,
+) -> None:
+    """Fetch, verify, and write a model as one ONNX file: raw columns in, probabilities out, certificate inside."""
+    from privgate.rowfiles import read_rows
+
+    rows = None if calibrate is None else read_rows(calibrate)
+    with gateway(profile) as connected:
+        model = connected.releases[release].fetch().derived()
+    if prune is not None:
+        model = model.pruned(prune)
+    written = model.export_onnx(onnx, int8=int8, calibrate=rows, origin=origin)
+    steps = [str(step["step"]) for step in written.lineage.steps]
+    if machine:
+        files = {"onnx": str(written.path), "lineage": str(written.lineage_path)}
+        dump({"release": release, "files": files, "digest": written.digest, "bytes": written.size, "steps": steps})
+        return
+    card(
+        "exported",
+        [
+            ("file", f"{written.path} {written.digest}"),
+            ("bytes", written.size),
+            ("record", written.lineage_path),
+            ("steps", ", ".join(steps)),
+            ("cost", "none: post-processing. Figures of an evaluation are about the release, not about this file."),
+        ],
+    )
+
+
+@app.command("verify-onnx")
+def verify_onnx(
+    file: Annotated[Path, typer.Argument(help="What `export` wrote.", metavar="FILE")],
+    trust: Annotated[
+        Path | None, typer.Option(help="Trust file to believe; by default the one pinned with the profile.")
+    ] = None,
+    profile: Profile = DEFAULT,
+    machine: Machine = False,
+) -> None:
+    """Is an ONNX file what its certificate says? Needs no gateway. Exit code 9 if it is not to be believed."""
+    from audit.trust import TrustFile
+    from privgate.client import profiles
+    from privgate.export import open_onnx
+    from privgate.sdk.errors import NotPinnedError
+
+    pinned = profiles.load_trust(profile) if trust is None else TrustFile.from_bytes(trust.read_bytes())
+    if pinned is None:
+        raise NotPinnedError
+    found = open_onnx(file, pinned)
+    predicate, steps = found.certificate.predicate, [str(step["step"]) for step in found.lineage.steps]
+    if machine:
+        dump({"release": predicate.release, "exact": found.exact, "steps": steps, "log_index": found.entry.index})
+        return
+    whole = "the certified ones themselves" if found.exact else "made from the certified ones, by its maker's word"
+    alone, total = predicate.this_job_alone, predicate.guarantee
+    card(
+        "verified",
+        [
+            ("release", predicate.release),
+            ("weights", whole),
+            ("steps since", ", ".join(steps)),
+            ("this job alone", f"epsilon {alone.epsilon} at delta {alone.delta}"),
+            ("everything from these people", f"epsilon {total.epsilon} at delta {total.delta}"),
+            ("published as log entry", found.entry.index),
+        ],
+    )
+
+
+@app.command()
 def check(
     release: Release,
     verdict: Annotated[str, typer.Argument(help="release or refuse.", metavar="VERDICT")],

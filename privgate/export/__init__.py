@@ -27,12 +27,12 @@ __all__ = ["OnnxRelease", "onnx_inputs", "open_onnx"]
 
 def __getattr__(name: str) -> Any:
     """Load what needs onnx when it is first asked for."""
-    if name in ("OnnxRelease", "open_onnx"):
-        from privgate.export import reading
+    if name not in __all__:
+        raise AttributeError(f"module 'privgate.export' has no attribute {name!r}")
+    try:
+        from privgate.export import reading, rows
+    except ImportError:
+        from privgate.sdk.errors import ExtraMissingError
 
-        return getattr(reading, name)
-    if name == "onnx_inputs":
-        from privgate.export.rows import onnx_inputs
-
-        return onnx_inputs
-    raise AttributeError(f"module 'privgate.export' has no attribute {name!r}")
+        raise ExtraMissingError("reading an ONNX file", "onnx") from None
+    return rows.onnx_inputs if name == "onnx_inputs" else getattr(reading, name)

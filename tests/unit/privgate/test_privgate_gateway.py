@@ -353,6 +353,35 @@ def test_the_model_scores_the_trainers_own_rows(cycle: Cycle) -> None:
         cycle.fetched.evaluation()
 
 
+def test_a_release_is_predicted_explained_and_taken_apart_in_one_line_each(cycle: Cycle, tmp_path: Path) -> None:
+    """Raw columns in; a torch module in eval mode with the weights' own numbers; a picture; and nothing is charged."""
+    import pyarrow.csv
+    import torch
+
+    from privacy.graph.forward import forward
+    from privacy.graph.weights import unpack_weights
+
+    before = cycle["owner"].populations[cycle.population.population].blocks
+    frame = pyarrow.csv.read_csv(cycle.rows)
+    release = cycle["trainer"].releases[cycle.held.release]
+    scorer = cycle.fetched.scorer()
+    assert release.predict(frame) == cycle.fetched.predict(frame.to_pylist()) == scorer.predict(frame.to_pylist())
+    module = release.model()
+    assert isinstance(module, torch.nn.Module)
+    assert not module.training
+    rows = torch.tensor([row for row in scorer.encoded(frame) if row is not None], dtype=torch.float32)
+    with torch.no_grad():
+        found = module(rows).numpy()
+    weights = unpack_weights(scorer.graph.graph, cycle.fetched.artifact)
+    wanted = forward(scorer.graph, weights, rows.numpy())
+    assert abs(found - wanted).max() <= 1e-6 * abs(wanted).max()
+    explained = release.explain(frame.slice(0, 32).to_pylist())
+    assert explained.save(tmp_path / "explained.svg").read_text(encoding="utf-8").startswith("<svg")
+    assert explained.about == cycle.held.release
+    assert explained.gap < 1e-9
+    assert cycle["owner"].populations[cycle.population.population].blocks == before
+
+
 def test_an_evaluation_is_read_and_is_no_model(cycle: Cycle) -> None:
     """Accuracy with its interval, and noisy counts."""
     evaluation = cycle.evaluated.evaluation()
@@ -472,6 +501,26 @@ def test_a_release_that_is_got_can_be_verified_by_its_files(cycle: Cycle, termin
     with pytest.raises(ConflictError):
         evaluated.fetch()
     trainer.close()
+
+
+def test_a_release_is_exported_and_its_file_verified(cycle: Cycle, terminal: Terminal, tmp_path: Path) -> None:
+    """By two commands; a file in which a byte was changed ends with exit code 9."""
+    path, small = tmp_path / "model.onnx", tmp_path / "small.onnx"
+    told = terminal.run("releases", "export", cycle.held.release, "--onnx", path, "-p", "trainer", "--json")
+    assert (told["steps"], told["bytes"]) == (["onnx"], path.stat().st_size)
+    assert terminal.run("releases", "verify-onnx", path, "-p", "trainer", "--json")["exact"] is True
+    told = terminal.run(
+        "releases", "export", cycle.held.release, "--onnx", small, "--int8", "--calibrate", cycle.rows,
+        "--prune", "0.5", "-p", "trainer",
+    )  # fmt: skip
+    assert "prune, int8, onnx" in told
+    trust = tmp_path / "trust.json"
+    trust.write_bytes(cycle.trust.to_bytes())
+    assert "by its maker's word" in terminal.run("releases", "verify-onnx", small, "--trust", trust, "-p", "nobody")
+    said = terminal.run("releases", "export", cycle.held.release, "--onnx", path, "--int8", "-p", "trainer", code=8)
+    assert "holds something else" in said
+    path.write_bytes(path.read_bytes().replace(b"Gemm", b"Conv"))
+    terminal.run("releases", "verify-onnx", path, "--trust", trust, code=9)
 
 
 def test_what_is_exported_and_reported_is_verified_offline(cycle: Cycle, terminal: Terminal, tmp_path: Path) -> None:
