@@ -26,7 +26,7 @@ from privacy.glm.matrices import Matrix, Spectrum, Vector, applied, dot, spectru
 from privacy.glm.schedule import FIRST_USED, Statistic, cell_middles
 
 HUBER = 1.345
-LOGISTIC_BOUND = 0.5
+LOGISTIC_BOUND, CHANCES = 0.5, 1.6
 COUNT_CLIP, LEVELS, CENTRING = 2.0, 1.3, 1.0625
 _LEAST_SHARE, _LEAST_SPREAD, _LEAST_COUNT = 0.002, 0.005, 0.05
 _LONGEST_STEP, _LARGEST = 2.0, 12.0
@@ -40,7 +40,8 @@ class Settings:
     Attributes:
         coefficients: In unit ranges, the constant's first.
         bound: The most that one row's bounded residual can be.
-        level: Of counts: from this expected count on a row weighs less; of others 1.
+        level: Of counts: from this expected count on a row weighs less; of yes and no: from this chance of the rarer
+            answer on; of a linear model 1.
     """
 
     coefficients: tuple[float, ...]
@@ -52,7 +53,7 @@ class Settings:
         score = self.bound * design.radius
         return {
             Statistic.SCORES: score,
-            Statistic.CURVATURE: steepest(design, self) * design.radius * design.reach,
+            Statistic.CURVATURE: steepest(design, self) * design.radius**2,
             Statistic.SPREAD: self.bound**2,
             Statistic.PRODUCTS: score**2,
         }
@@ -97,7 +98,7 @@ def steepest(design: Design, settings: Settings) -> float:
         case Family.LINEAR:
             return 1.0
         case Family.LOGISTIC:
-            return LOGISTIC_BOUND / 2
+            return LOGISTIC_BOUND * settings.level
         case Family.POISSON:
             return settings.level
 
@@ -118,7 +119,8 @@ def first_settings(design: Design, outcomes: Sequence[float]) -> Settings:
         case Family.LOGISTIC:
             share = min(max(mean, _LEAST_SHARE), 1 - _LEAST_SHARE)
             start = math.log(share / (1 - share)) / CONSTANT
-            return Settings(coefficients=(start, *rest), bound=LOGISTIC_BOUND)
+            level = min(0.5, CHANCES * min(share, 1 - share))
+            return Settings(coefficients=(start, *rest), bound=LOGISTIC_BOUND, level=level)
         case Family.POISSON:
             mean = max(mean, _LEAST_COUNT)
             level = LEVELS * mean
@@ -167,11 +169,11 @@ def fitted(design: Design, steps: Sequence[Step], longest: float = math.inf) -> 
 
 
 def _floor(sigma: float, size: int) -> float:
-    """Half of the largest eigenvalue that noise alone has, about.
+    """A third of the largest eigenvalue that noise alone has, about.
 
     Reference: Bai and Yin 1988 for the largest eigenvalue of a symmetric matrix of noise.
     """
-    return max(sigma * math.sqrt(size / 2), 1e-9)
+    return max(sigma * math.sqrt(2 * size) / 3, 1e-9)
 
 
 def _pooled(design: Design, used: Sequence[Step]) -> tuple[Spectrum, float]:

@@ -2,10 +2,12 @@
 
 Rules
 -----
-1. Everything follows from declared columns. A number lies in [-1, 1] over its declared range; a category is 0 or 1
-   against the first one declared, which is the reference and has no term of its own.
-2. A row is (CONSTANT, its terms). Its norm is at most `reach`; a row longer than `radius` gets the weight that makes it
-   as long as that. Such a weight depends on the predictors alone, so the estimate stays consistent.
+1. Everything follows from declared columns. A number lies in [-1, 1] over its declared range. A category but the first
+   one declared, which is the reference, has a term that is 1 more where the row has it; where the terms of one column
+   begin is chosen so that the row is short.
+2. A row is x = (CONSTANT, its terms). One longer than `radius` gets the weight (radius / |x|)^2: it then moves scores
+   by at most radius and curvature by at most radius^2. Such a weight depends on the predictors alone, so the estimate
+   stays consistent.
 3. Names say the unit of a coefficient: `age` is per one year, `sex=female` against the reference.
 
 Reference: Mallows 1975 for weights that depend on the predictors; Hampel et al. 1986, section 6.3.
@@ -15,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kernel.errors import InvalidError, TooLargeError
 from kernel.events import Parameter
@@ -26,7 +28,9 @@ from privacy.schema import Column, ColumnKind, TableSchema
 
 CONSTANT = 0.5
 MOST_TERMS = 32
-_LONG_ROW = 0.5
+_FEW = 3
+_USUAL_SQUARE = 0.5
+"""What a number in [-1, 1] is expected to add to a row's squared length; not a bound."""
 INTERCEPT = "(intercept)"
 
 
@@ -36,14 +40,17 @@ class Term:
 
     Attributes:
         name: What the table prints.
-        place: Which number of the encoded row it is.
         middle, half: It is (value - middle) / half of the value in the column's own unit.
+        place: Which number of the encoded row it comes from.
+        factor, shift: It is factor x that number + shift.
     """
 
     name: str
-    place: int
     middle: float
     half: float
+    place: int = 0
+    factor: float = 1.0
+    shift: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,14 +60,14 @@ class Design:
     Attributes:
         family: Which model.
         terms: The predictors.
-        features: How many columns they come from: each adds at most 1 to a row's squared norm.
+        radius: The length from which on a row weighs less.
         middle, half: Of a linear outcome, as for a term; of others 0 and 1.
         highest: Of a count, the largest declared; of others 1.
     """
 
     family: Family
     terms: tuple[Term, ...]
-    features: int
+    radius: float
     middle: float = 0.0
     half: float = 1.0
     highest: int = 1
@@ -69,16 +76,6 @@ class Design:
     def size(self) -> int:
         """How many coefficients, the intercept included."""
         return 1 + len(self.terms)
-
-    @property
-    def reach(self) -> float:
-        """The longest that a row can be."""
-        return math.sqrt(CONSTANT**2 + self.features)
-
-    @property
-    def radius(self) -> float:
-        """The length from which on a row weighs less."""
-        return math.sqrt(CONSTANT**2 + _LONG_ROW * self.features)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -109,20 +106,35 @@ def design_of(family: Family, features: FeatureSpec, schema: TableSchema) -> Des
         )
     outcome = schema.column(features.label.column, "outcome")
     check_outcome(family, features.label, outcome)
-    terms, place = [], 0
+    terms, place, square = [], 0, CONSTANT**2
     for feature in features.columns:
         column = schema.column(feature.column)
-        terms += list(_terms(feature, column, place))
+        added = list(_terms(feature, column, place))
+        terms += added
+        square += _square(feature, len(added))
         place += feature.width(column)
     if not 1 <= len(terms) <= MOST_TERMS:
         raise TooLargeError(f"a model has 1 to {MOST_TERMS} terms: choose predictors", field="predictors")
+    design = Design(family=family, terms=tuple(terms), radius=math.sqrt(square))
     if family is Family.LOGISTIC:
-        return Design(family=family, terms=tuple(terms), features=len(features.columns))
+        return design
     low, high = _range(features.label, outcome)
     if family is Family.POISSON:
-        return Design(family=family, terms=tuple(terms), features=len(features.columns), highest=int(high))
-    scaled = {"middle": (low + high) / 2, "half": (high - low) / 2}
-    return Design(family=family, terms=tuple(terms), features=len(features.columns), **scaled)
+        return replace(design, highest=int(high))
+    return replace(design, middle=(low + high) / 2, half=(high - low) / 2)
+
+
+def _square(feature: Feature, terms: int) -> float:
+    """What one column adds to the squared length of a usual row; for categories the most that it can."""
+    if feature.transform in (Transform.BOOLEAN, Transform.ONE_HOT, Transform.BINS):
+        begin = _beginning(terms)
+        return max(terms * begin**2, terms * begin**2 + 1 - 2 * begin)
+    return _USUAL_SQUARE
+
+
+def _beginning(terms: int) -> float:
+    """How far below zero the terms of one column of categories begin: 1/2 as long as that makes rows shorter."""
+    return 0.5 if terms <= _FEW else 1 / terms
 
 
 def _terms(feature: Feature, column: Column, place: int) -> Iterator[Term]:
@@ -139,15 +151,19 @@ def _terms(feature: Feature, column: Column, place: int) -> Iterator[Term]:
             half = max(len(column.categories) - 1, 1) / 2
             yield Term(name=f"{column.name} (per step)", place=place, middle=half, half=half)
         case Transform.BOOLEAN:
-            yield Term(name=f"{column.name}=true", place=place, middle=0.5, half=0.5)
+            yield Term(name=f"{column.name}=true", place=place, middle=0.5, half=1.0, factor=0.5)
         case Transform.ONE_HOT:
-            for number, category in enumerate(column.categories[1:], start=1):
-                yield Term(name=f"{column.name}={category}", place=place + number, middle=0.0, half=1.0)
+            yield from _categories([f"{column.name}={category}" for category in column.categories[1:]], place)
         case Transform.BINS:
-            for number, edge in enumerate(feature.edges, start=1):
-                yield Term(name=f"{column.name} from {edge}", place=place + number, middle=0.0, half=1.0)
+            yield from _categories([f"{column.name} from {edge}" for edge in feature.edges], place)
         case _:
             raise InvalidError(f"column `{column.name}`: `{feature.transform}` has no coefficient", field=column.name)
+
+
+def _categories(names: list[str], place: int) -> Iterator[Term]:
+    begin = _beginning(len(names)) if names else 0.0
+    for number, name in enumerate(names, start=1):
+        yield Term(name=name, place=place + number, middle=begin, half=1.0, shift=-begin)
 
 
 def _range(chosen: Feature | Label, column: Column) -> tuple[float, float]:

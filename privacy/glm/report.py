@@ -123,7 +123,7 @@ def _places(value: float, unit: Decimal) -> str:
 def _design_json(design: Design) -> dict[str, Any]:
     return {
         "terms": [{"term": one.name, "middle": repr(one.middle), "half": repr(one.half)} for one in design.terms],
-        "predictors": design.features,
+        "radius": repr(design.radius),
         "middle": repr(design.middle),
         "half": repr(design.half),
         "highest": design.highest,
@@ -131,28 +131,23 @@ def _design_json(design: Design) -> dict[str, Any]:
 
 
 def _design_of(members: Mapping[str, Any]) -> Design:
-    body = members_of(members["design"], "design", ("terms", "predictors", "middle", "half", "highest"))
+    body = members_of(members["design"], "design", ("terms", "radius", "middle", "half", "highest"))
     terms = body["terms"]
     if not isinstance(terms, Sequence) or isinstance(terms, str) or not 1 <= len(terms) <= MOST_TERMS:
         raise InvalidError(f"a design lists 1 to {MOST_TERMS} terms", field="design")
     return Design(
         family=one_of(Family, members["family"], "family"),
-        terms=tuple(_term_of(term, place) for place, term in enumerate(terms)),
-        features=_whole(body["predictors"], MOST_TERMS),
+        terms=tuple(_term_of(term) for term in terms),
+        radius=_number(body["radius"]),
         middle=_number(body["middle"]),
         half=_number(body["half"]),
         highest=_whole(body["highest"], MOST_COUNT),
     )
 
 
-def _term_of(body: Any, place: int) -> Term:
+def _term_of(body: Any) -> Term:
     members = members_of(body, "design", ("term", "middle", "half"))
-    return Term(
-        name=text_of(members["term"], "term"),
-        place=place,
-        middle=_number(members["middle"]),
-        half=_number(members["half"]),
-    )
+    return Term(name=text_of(members["term"], "term"), middle=_number(members["middle"]), half=_number(members["half"]))
 
 
 def _sums_of(body: Any, design: Design) -> dict[str, tuple[int, ...]]:

@@ -62,7 +62,9 @@ class Cases:
         owners = np.repeat(np.arange(len(units)), np.diff(units.starts))
         many = np.bincount(owners[counted], minlength=len(units)).astype(np.float64)
         divisor = np.full(len(units), float(units.rows_per_unit)) if per_row else np.maximum(many, 1.0)
-        terms = units.rows.features[:, [term.place for term in design.terms]].astype(np.float64)
+        factors = np.array([term.factor for term in design.terms])
+        terms = units.rows.features[:, [term.place for term in design.terms]].astype(np.float64) * factors
+        terms += np.array([term.shift for term in design.terms])
         rows = np.concatenate([np.full((len(terms), 1), CONSTANT), terms], axis=1)
         targets = units.rows.targets.astype(np.float64)
         if design.family is Family.POISSON:
@@ -131,8 +133,8 @@ _Residual: TypeAlias = Callable[[Floats, Floats], tuple[Floats, Floats]]
 
 
 def _statistics(design: Design, settings: Settings, block: Cases, residual: _Residual) -> Mapping[Statistic, Floats]:
-    lengths = np.sqrt(np.einsum("ij,ij->i", block.rows, block.rows))
-    weights = np.minimum(1.0, design.radius / lengths)
+    squares = np.einsum("ij,ij->i", block.rows, block.rows)
+    weights = np.minimum(1.0, design.radius**2 / squares)
     bounded, slopes = residual(_predicted(block.rows, settings), block.outcomes)
     bounded = np.clip(bounded, -settings.bound, settings.bound)
     scores = block.by_unit(block.rows * (weights * bounded)[:, None])
@@ -161,10 +163,12 @@ def _linear(design: Design, settings: Settings) -> _Residual:  # noqa: ARG001 - 
 
 
 def _logistic(design: Design, settings: Settings) -> _Residual:  # noqa: ARG001 - one signature for all families
+    """Weighted so that it is at most the bound, and at the level's slope; with two outcomes nothing need be clipped."""
+
     def residual(predicted: Floats, outcomes: Floats) -> tuple[Floats, Floats]:
         chance = 1 / (1 + np.exp(-predicted))
-        larger = np.maximum(chance, 1 - chance)
-        weight = LOGISTIC_BOUND / larger
+        rarer = np.minimum(chance, 1 - chance)
+        weight = LOGISTIC_BOUND / (1 - rarer) * np.minimum(1.0, settings.level / np.maximum(rarer, _LEAST_EXPECTED))
         return weight * (outcomes - chance), weight * chance * (1 - chance)
 
     return residual

@@ -27,7 +27,7 @@ def design_for(family: Family, highest: int = 30) -> Design:
         Term(name="sex=male", place=2, middle=0.0, half=1.0),
     )
     most = highest if family is Family.POISSON else 1
-    return Design(family=family, terms=terms, features=2, highest=most)
+    return Design(family=family, terms=terms, radius=1.1, highest=most)
 
 
 def settings_for(design: Design, coefficients: tuple[float, ...] = (0.4, 0.3, -0.5)) -> Settings:
@@ -162,7 +162,7 @@ def test_sums_are_in_units_of_their_bound() -> None:
     cases = cases_of(design, source.uniform(-1, 1, (50, 3)), source.uniform(-1, 1, 50))
     found = sum_step(design, settings, cases, (Statistic.CURVATURE,))[Statistic.CURVATURE]
     scale = settings.bounds(design)[Statistic.CURVATURE] / (GRID * MARGIN)
-    weights = np.minimum(1, design.radius / np.linalg.norm(cases.rows, axis=1))
+    weights = np.minimum(1, design.radius**2 / np.sum(cases.rows**2, axis=1))
     exact = (cases.rows * weights[:, None]).T @ cases.rows
     assert found[0] * scale == pytest.approx(exact[0, 0], abs=1e-3)
     assert found[1] * scale == pytest.approx(exact[0, 1] * math.sqrt(2), abs=1e-3)
