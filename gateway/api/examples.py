@@ -61,7 +61,7 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
         "dataset": _DATASET,
         "purpose": "research/oncology",
         "until": "2027-12-31T00:00:00Z",
-        "job_kinds": ["training", "evaluation"],
+        "job_kinds": ["training", "evaluation", "statistics"],
         "obligations": {"trainer_share": "0.5", "approval_required": True, "max_epsilon": "3"},
     },
     "quoteJob": _JOB,

@@ -14,7 +14,16 @@ from kernel.canonical import Digest, digest_of
 from kernel.errors import InvalidError, TooLargeError
 from kernel.ids import DatasetId, ReleaseId, Slug
 from privacy.jobs.asking import complete_query
-from privacy.jobs.head import COMMON, VERSION, JobKind, check_epsilon, check_head, common_of, members_of_request
+from privacy.jobs.head import (
+    COMMON,
+    VERSION,
+    JobKind,
+    RowChoice,
+    check_epsilon,
+    check_head,
+    common_of,
+    members_of_request,
+)
 from privacy.jobs.queries import Query, Side, list_of
 from privacy.jobs.strict import one_of
 from privacy.schema import TableSchema
@@ -33,6 +42,7 @@ class StatisticsSpec:
         epsilon: Of this job alone, at the population's delta.
         block: Whose rows: those that train, or those held out.
         queries: What is asked; one noisy answer to each.
+        rows: All units of the version, or those at home in its block alone, which charges no other block.
     """
 
     dataset: DatasetId
@@ -40,6 +50,7 @@ class StatisticsSpec:
     epsilon: Epsilon
     block: Side
     queries: tuple[Query, ...]
+    rows: RowChoice = RowChoice.ALL
 
     def __post_init__(self) -> None:
         check_epsilon(self.epsilon)
@@ -70,7 +81,7 @@ class StatisticsSpec:
 
     def to_json(self) -> dict[str, Any]:
         """Encode as docs/formats/job-spec.md says."""
-        return {
+        body = {
             "v": VERSION,
             "kind": self.kind.value,
             "dataset": str(self.dataset),
@@ -79,16 +90,18 @@ class StatisticsSpec:
             "block": self.block.value,
             "queries": [query.to_json() for query in self.queries],
         }
+        return body if self.rows is RowChoice.ALL else body | {"rows": self.rows.value}
 
     @classmethod
     def from_json(cls, body: Any) -> StatisticsSpec:
         """Read the final form; raise `InvalidError` otherwise."""
-        members = members_of_request(body, _MEMBERS, ())
+        members = members_of_request(body, _MEMBERS, ("rows",))
         check_head(members, JobKind.STATISTICS)
         return cls(
             **common_of(members),
             block=one_of(Side, members["block"], "block"),
             queries=tuple(Query.from_json(query) for query in list_of(members["queries"], "queries")),
+            rows=_rows(members),
         )
 
 
@@ -106,7 +119,7 @@ def complete_statistics(body: Any, schema: TableSchema) -> StatisticsSpec:
         InvalidError: A member that is unknown, missing or out of range.
         TooLargeError: Too many cells.
     """
-    members = members_of_request(body, ("kind", *COMMON, "queries"), ("v", "block"))
+    members = members_of_request(body, ("kind", *COMMON, "queries"), ("v", "block", "rows"))
     check_head({"v": VERSION, **members}, JobKind.STATISTICS)
     written = list_of(members["queries"], "queries")
     if len(written) > MOST_QUERIES:
@@ -115,11 +128,10 @@ def complete_statistics(body: Any, schema: TableSchema) -> StatisticsSpec:
         **common_of(members),
         block=one_of(Side, members.get("block", Side.TRAIN.value), "block"),
         queries=tuple(query for short in written for query in complete_query(short, schema)),
+        rows=_rows(members),
     )
 
 
-def statistics_of(request: Mapping[str, Any], schema: TableSchema) -> StatisticsSpec:
-    """Read a stored request again and hold it to the schema."""
-    spec = StatisticsSpec.from_json(request)
-    spec.check(schema)
-    return spec
+def _rows(members: Mapping[str, Any]) -> RowChoice:
+    chosen: RowChoice = one_of(RowChoice, members.get("rows", RowChoice.ALL.value), "rows")
+    return chosen

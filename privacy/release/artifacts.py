@@ -13,6 +13,7 @@ from typing import Final
 
 from kernel.errors import PrivgateError
 from privacy.accounting.mechanisms import Gaussian
+from privacy.evaluation.check import evaluation_problems
 from privacy.release.certificate import Predicate, PrivacyCertificate
 from privacy.statistics.report import open_statistics
 
@@ -46,4 +47,7 @@ def _statistics(predicate: Predicate, data: bytes) -> Iterator[str]:
             yield "its noise is not that of the mechanism that was charged"
 
 
-_CHECKS: Final[Mapping[str, Callable[[Predicate, bytes], Iterator[str]]]] = {"statistics.json": _statistics}
+_CHECKS: Final[Mapping[str, Callable[[Predicate, bytes], Iterator[str]]]] = {
+    "evaluation.json": evaluation_problems,
+    "statistics.json": _statistics,
+}

@@ -135,5 +135,25 @@ def evaluation_request(
     return body | {name: value for name, value in optional.items() if value is not None}
 
 
+def statistics_request(
+    dataset: str,
+    *,
+    purpose: str,
+    epsilon: Number,
+    queries: Sequence[Mapping[str, Any]],
+    block: str | None = None,
+) -> dict[str, Any]:
+    """Write a request for statistics; the queries are those of `privgate.statistics`, or written by hand."""
+    body: dict[str, Any] = {
+        "v": 1,
+        "kind": "statistics",
+        "dataset": dataset,
+        "purpose": purpose,
+        "epsilon": decimal_text(epsilon, "epsilon"),
+        "queries": [dict(query) for query in queries],
+    }
+    return body if block is None else body | {"block": block}
+
+
 def _recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
     return {name: decimal_text(value, name) if name in DECIMALS else value for name, value in recipe.items()}

@@ -36,6 +36,7 @@ from privacy.events.releases import (
     ReleaseRecalled,
     ReleaseRefused,
 )
+from privacy.release.artifacts import artifact_problems
 from privacy.release.certificate import PrivacyCertificate
 from privacy.release.check import check
 from privacy.release.desk import DeskVerdict
@@ -197,6 +198,9 @@ def _artifact(folder: ReleaseFolder, certificate: PrivacyCertificate, findings: 
         findings.unclear(folder.place(name), "the artefact is not here")
     elif Digest.of(data) != certificate.artifact:
         findings.wrong(folder.place(name), "it is not the artefact that was certified: its digest differs")
+    else:
+        for problem in artifact_problems(certificate, data):
+            findings.wrong(folder.place(name), problem)
 
 
 def _card(folder: ReleaseFolder, findings: Findings) -> None:

@@ -1,0 +1,79 @@
+"""`statistics`: ask for priced counts, sums, means and quantiles in words, and read the answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from privgate.cli.options import DEFAULT, Key, Machine, Profile, commands, gateway
+from privgate.cli.screen import dump, note, say, show, table
+
+if TYPE_CHECKING:
+    from privgate.statistics import Statistics
+
+app = commands("Ask for priced statistics of a table, and read them.")
+
+
+@app.command()
+def ask(
+    query: Annotated[
+        list[str],
+        typer.Argument(
+            help="What to ask, one text each: 'count', 'profile', 'histogram ward smoker', 'mean age by ward', "
+            "'sum dose', 'quantiles age at 0.25 0.5'; then may follow 'bins 20', 'per unit', 'weight 3'.",
+            metavar="QUERY...",
+        ),
+    ],
+    dataset: Annotated[str, typer.Option(help="dst_...")],
+    purpose: Annotated[str, typer.Option(help="Why; a grant must cover it.")],
+    epsilon: Annotated[str, typer.Option(help="Of all queries together; they share it by their weights.")],
+    block: Annotated[str, typer.Option(help="Whose rows: train or holdout.")] = "train",
+    quote: Annotated[bool, typer.Option("--quote", help="Only say what it would cost; nothing is held.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Follow the job until it ends.")] = False,
+    key: Key = None,
+    profile: Profile = DEFAULT,
+    machine: Machine = False,
+) -> None:
+    """Request statistics: queued with its reservation, waiting for an approval, or refused with what would fit."""
+    from privgate.sdk.requests import statistics_request
+    from privgate.statistics import read_query
+
+    queries = [read_query(sentence) for sentence in query]
+    request = statistics_request(dataset, purpose=purpose, epsilon=epsilon, queries=queries, block=block)
+    with gateway(profile) as connected:
+        if quote:
+            show(connected.quote_request(request), machine=machine)
+            return
+        job = connected.submit(request, key=key)
+        note(f"Requested {job.job}.")
+        show(job.wait(on_progress=lambda progress: note(str(progress))) if follow else job, machine=machine)
+
+
+@app.command("show")
+def show_answers(
+    source: Annotated[str, typer.Argument(help="rel_..., or a statistics.json that was fetched.", metavar="RELEASE")],
+    profile: Profile = DEFAULT,
+    machine: Machine = False,
+) -> None:
+    """The answers, each with the interval that holds at 95 % what it would be without noise."""
+    found = _read(source, profile)
+    if machine:
+        dump({"block": found.block, "answers": [dict(answer.body) | {"query": answer.title} for answer in found]})
+        return
+    for answer in found:
+        say(f"{answer.title} (noise: deviation {answer.deviation})")
+        header = [axis.column for axis in answer.query.axes] if not answer.query.at else ["quantile"]
+        rows = [[*cell.where, "-" if cell.value is None else cell.value, cell.low, cell.high] for cell in answer]
+        table([*header, "value", "low", "high"], rows)
+    note(f"Of the rows on the side `{found.block}`. Intervals, 95 % each, are of the noise alone; sampling is not.")
+
+
+def _read(source: str, profile: str) -> Statistics:
+    from privgate.statistics import Statistics
+
+    if not source.startswith("rel_"):
+        return Statistics.read(Path(source).read_bytes())
+    with gateway(profile) as connected:
+        return connected.releases[source].fetch().statistics()

@@ -1,0 +1,95 @@
+"""Statistics for a trainer: queries as they are said, answers as they are read, on screen and in Python."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from kernel.errors import InvalidError
+from privacy.jobs.measurements import layout
+from privacy.jobs.spec import complete_statistics
+from privacy.statistics.report import statistics_bytes
+from privgate.cli.app import app
+from privgate.sdk.requests import statistics_request
+from privgate.statistics import Statistics, count, histogram, mean, profile, quantiles, read_query, total
+from tests.support import jobs, statistics
+
+SAID: list[tuple[str, dict[str, Any]]] = [
+    ("count", count()),
+    ("count per unit weight 3", count(per="unit", weight=3)),
+    ("histogram ward smoker", histogram("ward", "smoker")),
+    ("histogram age bins 20", histogram("age", bins=20)),
+    ("mean age by ward", mean("age", by="ward")),
+    ("sum dose", total("dose")),
+    ("quantiles age at 0.5 0.9", quantiles("age", at=["0.5", 0.9])),
+    ("profile", profile()),
+    ("profile age ward", profile("age", "ward")),
+]
+
+
+@pytest.mark.parametrize(("sentence", "query"), SAID, ids=[sentence for sentence, _ in SAID])
+def test_a_query_reads_as_it_is_said(sentence: str, query: dict[str, Any]) -> None:
+    """The words of the command line and the functions of Python write the same, and the gateway takes it."""
+    assert read_query(sentence) == query
+    body = statistics_request(str(jobs.DATASET), purpose="research", epsilon=1, queries=[query])
+    assert complete_statistics(body, jobs.SCHEMA).queries
+
+
+def test_names_with_spaces_are_quoted() -> None:
+    """As in a shell."""
+    assert read_query("mean 'mean radius' by 'has pain'") == mean("mean radius", by=["has pain"])
+
+
+@pytest.mark.parametrize("sentence", ["", "median age", "mean", "mean age dose", "mean age by", "count bins", "sum 'a"])
+def test_what_nobody_says_is_refused(sentence: str) -> None:
+    """Here, before anything is sent, with the field that it is about."""
+    with pytest.raises(InvalidError) as error:
+        read_query(sentence)
+    assert error.value.field == "query"
+
+
+def test_numbers_go_out_as_they_are_written() -> None:
+    """No binary fraction reaches the request."""
+    query = mean("age", low=18, high=64.5, quantum="0.1", by=["ward"], edges={"ward": [0.1]})
+    assert query == {
+        "kind": "mean", "column": "age", "by": ["ward"], "low": "18", "high": "64.5", "quantum": "0.1",
+        "edges": {"ward": ["0.1"]},
+    }  # fmt: skip
+
+
+@pytest.fixture
+def released() -> bytes:
+    """A released file, of numbers without noise."""
+    spec, plan = statistics.spec(), statistics.plan()
+    measured = layout(spec.queries).measurements
+    exact = tuple(tuple(int(n) for n in np.arange(m.size.cells) + 1000) for m in measured)
+    return statistics_bytes(spec, plan, exact)
+
+
+def test_answers_are_read_cell_by_cell(released: bytes) -> None:
+    """Each cell has its place in words."""
+    told = Statistics.read(released)
+    assert len(told) == len(statistics.QUERIES)
+    assert [cell.where for cell in told[2]][:3] == [("a", "false"), ("a", "true"), ("b", "false")]
+    assert [cell.where for cell in told[3]] == [("[0, 18)",), ("[18, 40)",), ("[40, 65)",), ("[65, 100]",)]
+    assert told[5].title == "mean of age by ward, per row"
+    assert [cell.where for cell in told[7]] == [("0.25",), ("0.5",), ("0.9",)]
+    with pytest.raises(InvalidError):
+        Statistics.read(released.replace(b'"1000"', b'"1001"', 1))
+
+
+def test_the_command_shows_every_answer(released: bytes, tmp_path: Path) -> None:
+    """As tables for people, as JSON for machines; offline, from a file."""
+    path = tmp_path / "statistics.json"
+    path.write_bytes(released)
+    shown = CliRunner().invoke(app, ["statistics", "show", str(path)])
+    assert shown.exit_code == 0, shown.output
+    for words in ("mean of age by ward", "[18, 40)", "quantile", "low", "high"):
+        assert words in shown.output
+    told = CliRunner().invoke(app, ["statistics", "show", str(path), "--json"])
+    assert len(json.loads(told.stdout)["answers"]) == len(statistics.QUERIES)
