@@ -17,6 +17,7 @@ as its counts: what noise of two deviations moves an accuracy by, over the decla
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from typing import Final
 
@@ -42,29 +43,30 @@ def feasibility(plan: Plan, public_size: int, holdout_share: Share) -> Feasibili
     if isinstance(plan, TrainingPlan):
         return training_word(plan)
     if isinstance(plan, EvaluationPlan):
-        return _word(1 / counting_error(plan, public_size, holdout_share), 1 / LIKELY_ERROR, 1 / HOPELESS_ERROR)
+        return word_of(1 / counting_error(plan, public_size, holdout_share), 1 / LIKELY_ERROR, 1 / HOPELESS_ERROR)
     return None
 
 
 def training_word(plan: TrainingPlan) -> Feasibility:
-    """The word for a training; one layer is clearer than several at the same noise."""
+    """The word for a training. Of the weights of several layers fewer matter than of one, so that less will do."""
     family = "linear" if plan.size.nodes == 1 else "network"
-    return _word(clarity(plan), LIKELY_CLARITY[family], HOPELESS_CLARITY[family])
+    return word_of(clarity(plan), LIKELY_CLARITY[family], HOPELESS_CLARITY[family])
 
 
 def clarity(plan: TrainingPlan) -> float:
     """How far the sum of all steps stands out from its noise, by declared numbers."""
-    signal = float(plan.normaliser.number) * plan.recipe.steps**0.5
-    return signal / (float(plan.noise_multiplier.number) * plan.size.parameters**0.5)
+    signal = float(plan.normaliser.number) * math.sqrt(plan.recipe.steps)
+    return signal / (float(plan.noise_multiplier.number) * math.sqrt(plan.size.parameters))
 
 
 def counting_error(plan: EvaluationPlan, public_size: int, holdout_share: Share) -> float:
-    """Two deviations of the noise on each number of the first measure, over the declared holdout."""
-    noise = 2 * float(plan.deviation(0).number)
+    """Two deviations of the noise on the first measure, in rows, over the declared holdout."""
+    noise = 2 * float(plan.noise_of(0).number) * plan.rows_per_unit
     return noise / max(float(holdout_share.value) * public_size, 1.0)
 
 
-def _word(value: float, likely: float, hopeless: float) -> Feasibility:
+def word_of(value: float, likely: float, hopeless: float) -> Feasibility:
+    """The word for a value that should be large, between its two thresholds."""
     if value >= likely:
         return Feasibility.LIKELY
     return Feasibility.HOPELESS if value < hopeless else Feasibility.DOUBTFUL

@@ -131,6 +131,11 @@ class Population(View):
         share = Decimal(self.committed) / Decimal(self.capacity)
         return f"{(share * 100).quantize(Decimal('0.1'), rounding='ROUND_CEILING')} %"
 
+    def lines(self) -> list[tuple[str, object]]:
+        """The population as one would say it."""
+        said = "-" if self.odds is None else f"at most {self.odds} times in 100, once all of it is spent"
+        return [(name, said if name == "odds" else value) for name, value in super(Population, self).lines()]
+
     @property
     def in_odds(self) -> str:
         """What the whole budget means, in words; that it means nothing any more once an exact result left."""

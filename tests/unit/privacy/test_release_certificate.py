@@ -18,6 +18,7 @@ from kernel.events import Parameter
 from kernel.ids import Slug
 from kernel.signing import Ed25519Signer, Envelope, sign_envelope
 from privacy.accounting.mechanisms import PoissonSampledGaussian
+from privacy.accounting.odds import budget_odds, odds, sentence
 from privacy.accounting.price import price
 from privacy.accounting.rdp import capacity
 from privacy.release.certificate import PAYLOAD_TYPE, NotCovered, PrivacyCertificate
@@ -255,6 +256,22 @@ def test_the_card_repeats_the_certificate_to_the_digit(envelope: Envelope, folde
     assert f"release_epsilon: {predicate.this_job_alone.epsilon}" in front
     assert ("confidence_auc" in card) == (predicate.kind == "evaluation")
     assert card.index("Who is protected") < card.index("What is not covered") < card.index("What ran")
+
+
+def test_the_card_says_in_odds_what_the_epsilons_mean(envelope: Envelope) -> None:
+    """Of this release from its mechanisms, of everything from the budget; of the latter nothing once it does not hold."""
+    predicate = PrivacyCertificate.parse(envelope.payload).predicate
+    total, noun = predicate.guarantee, predicate.population.unit
+    alone = odds(*(part.mechanism for part in predicate.mechanisms))
+    spent = budget_odds(total.epsilon, total.delta, total.order, total.capacity)
+    assert 50 < alone < spent
+    card = model_card(envelope)
+    assert f"From this release alone: {sentence(noun, alone)}" in card
+    assert f"once the whole budget is spent: {sentence(noun, spent)}" in card
+    changed = _edit(envelope, lambda b: b["predicate"].update(uncovered_since=7))
+    card = model_card(sign_envelope(PAYLOAD_TYPE, changed, Ed25519Signer(b"s" * 32)))
+    assert "From this release alone" in card
+    assert "once the whole budget is spent" not in card
 
 
 def test_the_card_names_an_uncovered_population(envelope: Envelope) -> None:
