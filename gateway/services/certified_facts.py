@@ -56,10 +56,10 @@ def engine_facts(plan: Plan, candidate: tuple[int, ...] | None = None) -> Engine
             )
         case TuningPlan():
             return engine_facts(plan.training if candidate is None else plan.candidate(candidate))
-        case EvaluationPlan() | StatisticsPlan():
+        case EvaluationPlan():
             return EngineFacts(name=DISCRETE_GAUSSIAN, sensitivity=Parameter(plan.rows_per_unit))
-        case GlmPlan():
-            # The rows of a unit count as one, whatever their number.
-            return EngineFacts(name=DISCRETE_GAUSSIAN, sensitivity=Parameter(1))
+        case GlmPlan() | StatisticsPlan():
+            # Each sum is in units of its own bound on a unit.
+            return EngineFacts(name=DISCRETE_GAUSSIAN, clip=Parameter(1))
         case _:
             assert_never(plan)

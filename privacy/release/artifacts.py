@@ -14,6 +14,7 @@ from typing import Final
 from kernel.errors import PrivgateError
 from privacy.accounting.mechanisms import Gaussian
 from privacy.evaluation.check import evaluation_problems
+from privacy.glm.report import read_glm
 from privacy.release.certificate import Predicate, PrivacyCertificate
 from privacy.statistics.report import open_statistics
 
@@ -47,7 +48,16 @@ def _statistics(predicate: Predicate, data: bytes) -> Iterator[str]:
             yield "its noise is not that of the mechanism that was charged"
 
 
+def _glm(predicate: Predicate, data: bytes) -> Iterator[str]:
+    body = read_glm(data)
+    for part in predicate.mechanisms:
+        use = part.mechanism
+        if not isinstance(use, Gaussian) or str(use.noise_multiplier) != body["noise_multiplier"]:
+            yield "its noise is not that of the mechanism that was charged"
+
+
 _CHECKS: Final[Mapping[str, Callable[[Predicate, bytes], Iterator[str]]]] = {
     "evaluation.json": evaluation_problems,
+    "glm.json": _glm,
     "statistics.json": _statistics,
 }

@@ -34,6 +34,9 @@ def submit(
     release: quotes.ReleaseOption = None,
     search: quotes.Search = None,
     tries: quotes.Tries = None,
+    family: quotes.Family = None,
+    outcome: quotes.Outcome = None,
+    predictor: quotes.Predictor = None,
     follow: Follow = False,
     key: Key = None,
     profile: Profile = DEFAULT,
@@ -42,7 +45,7 @@ def submit(
     """Request a job: it is queued with its reservation, waits for an approval, or is refused with what would fit."""
     request = quotes.written_request(
         spec, dataset, purpose, epsilon, label=label, model=model, recipe=recipe, release=release, search=search,
-        tries=tries,
+        tries=tries, family=family, outcome=outcome, predictor=predictor,
     )  # fmt: skip
     with gateway(profile) as connected:
         job = connected.submit(request, key=key)

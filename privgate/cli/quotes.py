@@ -27,6 +27,9 @@ Search = Annotated[
     typer.Option(help="Tune: --search clip=0.3,1 or --search learning_rate=0.1..10:5, may be repeated."),
 ]
 Tries = Annotated[int | None, typer.Option(min=1, help="Tune: the most tries there may be.")]
+Family = Annotated[str | None, typer.Option(help="GLM: linear, logistic or poisson, with standard errors.")]
+Outcome = Annotated[str | None, typer.Option(help="GLM: the column to explain.")]
+Predictor = Annotated[list[str] | None, typer.Option(help="GLM: a column that explains it, may be repeated.")]
 ReleaseOption = Annotated[str | None, typer.Option("--release", help="rel_... to evaluate on the dataset's holdout.")]
 
 
@@ -46,13 +49,16 @@ def quote(
     release: ReleaseOption = None,
     search: Search = None,
     tries: Tries = None,
+    family: Family = None,
+    outcome: Outcome = None,
+    predictor: Predictor = None,
     profile: Profile = DEFAULT,
     machine: Machine = False,
 ) -> None:
     """What a job would cost, whether it fits, and the largest of its shape that would. Nothing is held."""
     request = written_request(
         spec, dataset, purpose, epsilon, label=label, model=model, recipe=recipe, release=release, search=search,
-        tries=tries,
+        tries=tries, family=family, outcome=outcome, predictor=predictor,
     )  # fmt: skip
     with gateway(profile) as connected:
         quoted = connected.quote_request(request)
@@ -64,7 +70,7 @@ def written_request(
 ) -> dict[str, Any]:
     """The request of a file, or of flags; what flags say replaces what the file says."""
     from kernel.errors import InvalidError
-    from privgate.sdk.requests import evaluation_request, training_request
+    from privgate.sdk.requests import evaluation_request, glm_request, training_request
     from privgate.sdk.tuning import tuning_request
 
     common = {"dataset": dataset, "purpose": purpose, "epsilon": epsilon}
@@ -77,6 +83,9 @@ def written_request(
         raise InvalidError(f"give --spec FILE, or also {', '.join(missing)}", field=missing[0].lstrip("-"))
     if choices.get("release") is not None:
         return evaluation_request(choices["release"], dataset, purpose=purpose, epsilon=epsilon)
+    if choices.get("family") is not None:
+        explained = {"outcome": choices["outcome"] or "", "predictors": choices["predictor"] or []}
+        return glm_request(dataset, purpose=purpose, epsilon=epsilon, family=choices["family"], **explained)
     training = {
         "purpose": purpose,
         "epsilon": epsilon,

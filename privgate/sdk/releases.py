@@ -24,12 +24,13 @@ if TYPE_CHECKING:
     from privgate.encoding import Row
     from privgate.explain import Explanation
     from privgate.export.file import Exported
+    from privgate.glm import GlmTable
     from privgate.models import Model
     from privgate.sdk.gateway import Gateway
     from privgate.statistics import Statistics
 
 FILES = ("certificate.json", "receipt.tlog-proof", "MODEL_CARD.md")
-ARTIFACTS = frozenset({"model.safetensors", "evaluation.json", "statistics.json"})
+ARTIFACTS = frozenset({"model.safetensors", "evaluation.json", "statistics.json", "glm.json"})
 EVALUATION_LIMIT = 1 << 20
 
 
@@ -186,6 +187,14 @@ class VerifiedRelease:
         if self.certificate.artifact_name != "statistics.json":
             raise InvalidError("this release holds no statistics", field="release")
         return Statistics.read(self.artifact)
+
+    def glm(self) -> GlmTable:
+        """The released table of a generalised linear model, worked out again from its noisy sums; `print` shows it."""
+        from privgate.glm import GlmTable
+
+        if self.certificate.artifact_name != "glm.json":
+            raise InvalidError("this release is no generalised linear model", field="release")
+        return GlmTable.read(self.artifact)
 
     def __repr__(self) -> str:
         alone = self.certificate.predicate.this_job_alone

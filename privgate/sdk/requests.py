@@ -155,5 +155,45 @@ def statistics_request(
     return body if block is None else body | {"block": block}
 
 
+def glm_request(
+    dataset: str,
+    *,
+    purpose: str,
+    epsilon: Number,
+    family: str,
+    outcome: str | Mapping[str, Any],
+    predictors: Sequence[str | Mapping[str, Any]],
+    counted: str | None = None,
+) -> dict[str, Any]:
+    """Write a request for a generalised linear model with standard errors; see docs/formats/job-spec.md.
+
+    Args:
+        dataset: Its id.
+        purpose: Why.
+        epsilon: Of this job alone.
+        family: `linear`, `logistic` or `poisson`.
+        outcome: A column, or a label in full (docs/formats/features.md).
+        predictors: Columns, or transforms in full: `{"column": "income", "transform": "log"}`.
+        counted: `unit` by default: every person counts once, however many rows there are; or `row`.
+    """
+    body: dict[str, Any] = {
+        "v": 1,
+        "kind": "glm",
+        "dataset": dataset,
+        "purpose": purpose,
+        "epsilon": decimal_text(epsilon, "epsilon"),
+        "family": family,
+        "outcome": outcome if isinstance(outcome, str) else dict(outcome),
+        "predictors": [one if isinstance(one, str) else dict(one) for one in _listed(predictors)],
+    }
+    return body if counted is None else body | {"counted": counted}
+
+
+def _listed(predictors: Sequence[str | Mapping[str, Any]]) -> Sequence[str | Mapping[str, Any]]:
+    if isinstance(predictors, str):
+        raise InvalidError("`predictors` is a list of columns", field="predictors")
+    return predictors
+
+
 def _recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
     return {name: decimal_text(value, name) if name in DECIMALS else value for name, value in recipe.items()}

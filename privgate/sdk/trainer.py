@@ -10,10 +10,11 @@ from privgate.sdk.amounts import Number
 from privgate.sdk.datasets import Dataset
 from privgate.sdk.jobs import Job, Quote
 from privgate.sdk.pages import Collection
-from privgate.sdk.rehearsals import Progress, Rehearsal, Rows, rehearse
+from privgate.sdk.rehearsals import Progress, Rehearsal, Rows
 from privgate.sdk.releases import FILES, Release, VerifiedRelease
-from privgate.sdk.requests import evaluation_request, statistics_request, training_request
+from privgate.sdk.requests import evaluation_request, glm_request, statistics_request, training_request
 from privgate.sdk.session import Session, identifier
+from privgate.sdk.trying import rehearse
 from privgate.sdk.tuning import MEMBERS, tuning_request
 
 
@@ -41,10 +42,14 @@ class TrainerVerbs(Session):
     ) -> Quote:  # fmt: skip
         """What a training, a tuning, or the evaluation of a release would cost; nothing is held.
 
-        See `train` for the choices; with `search`, `tries` or `score_epsilon` it is a tuning (`tune`).
+        See `train` for the choices; with `search`, `tries` or `score_epsilon` it is a tuning (`tune`), with `family` a
+        model with standard errors (`glm`).
         """
         if release is not None:
             return self.quote_request(_evaluation(release, dataset, purpose=purpose, epsilon=epsilon, **choices))
+        if "family" in choices:
+            request = glm_request(identifier(dataset, "dataset"), purpose=purpose, epsilon=epsilon, **choices)
+            return self.quote_request(request)
         if MEMBERS & set(choices):
             return self.quote_request(_tuning(dataset, purpose=purpose, epsilon=epsilon, **choices))
         return self.quote_request(_training(dataset, purpose=purpose, epsilon=epsilon, **choices))
@@ -173,6 +178,24 @@ class TrainerVerbs(Session):
         request = statistics_request(
             identifier(dataset, "dataset"), purpose=purpose, epsilon=epsilon, queries=queries, block=block
         )
+        return self.submit(request, key=key)
+
+    def glm(
+        self, dataset: Dataset | str, *, purpose: str, epsilon: Number, key: str | None = None, **choices: Any
+    ) -> Job:
+        """Request a generalised linear model with standard errors that include the noise.
+
+        `print(job.wait().result().fetch().glm())` shows the table that people publish.
+
+        Args:
+            dataset: On what.
+            purpose: Why; a grant of yours must cover it.
+            epsilon: Of this job alone.
+            key: Idempotency key, as for `train`.
+            choices: `family` (linear, logistic or poisson), `outcome`, `predictors`, `counted`. See
+                `requests.glm_request`.
+        """
+        request = glm_request(identifier(dataset, "dataset"), purpose=purpose, epsilon=epsilon, **choices)
         return self.submit(request, key=key)
 
     def submit(self, request: Mapping[str, Any], *, key: str | None = None) -> Job:

@@ -1,0 +1,117 @@
+"""Released generalised linear models: the table that people publish, worked out again before it is shown.
+
+Rules
+-----
+1. A released file is recomputed from its noisy sums before a figure of it is shown.
+2. Intervals include sampling and privacy noise, at 95 %; nobody needs to add anything.
+
+Form: docs/formats/glm.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from privacy.glm.report import read_glm
+
+_RATIOS: Final[Mapping[str, str]] = {"logistic": "odds_ratio", "poisson": "rate_ratio"}
+_DROWNED = "The noise drowned this model: no number would be honest. Ask for more epsilon, or for fewer predictors."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One coefficient, in its column's own unit; amounts are decimal text.
+
+    Attributes:
+        term: What it belongs to.
+        coefficient, standard_error, low, high: The estimate with its error and the ends of its interval.
+        noise_share: The part of the squared error that is privacy noise.
+        p_value: Of the hypothesis that it is zero; none for an intercept.
+        ratio: The odds ratio or rate ratio with `value`, `low` and `high`; none for an intercept and a linear model.
+    """
+
+    term: str
+    coefficient: str
+    standard_error: str
+    low: str
+    high: str
+    noise_share: str
+    p_value: str | None = None
+    ratio: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GlmTable:
+    """A released model; `print` shows it as other programs show theirs.
+
+    Attributes:
+        family, outcome: Which model, of what.
+        units: How many of those who are protected took part, with noise.
+        lines: One for each coefficient, the intercept first; empty if the noise drowned the model.
+        body: The file as it was released.
+    """
+
+    family: str
+    outcome: str
+    units: int
+    lines: tuple[Line, ...]
+    body: Mapping[str, Any] = field(repr=False)
+
+    @classmethod
+    def read(cls, data: bytes) -> GlmTable:
+        """Read a released file; raise `InvalidError` if its table does not follow from its noisy sums."""
+        body = read_glm(data)
+        ratio = _RATIOS.get(body["family"], "")
+        lines = tuple(_line(dict(line), ratio) for line in body["table"] or ())
+        return cls(body["family"], body["outcome"], body["units"], lines, body)
+
+    def __iter__(self) -> Iterator[Line]:
+        return iter(self.lines)
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def __getitem__(self, term: str) -> Line:
+        return next(line for line in self.lines if line.term == term)
+
+    def __str__(self) -> str:
+        title = f"{self.family} model of {self.outcome}, about {self.units} people or records"
+        if not self.lines:
+            return f"{title}\n{_DROWNED}"
+        rows = [self._header(), *(self._cells(line) for line in self.lines)]
+        widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+        table = ["  ".join(_padded(row, widths)) for row in rows]
+        note = "Errors and intervals (95 %) include sampling and privacy noise; noise: its part of the squared error."
+        return "\n".join([title, "", table[0], "-" * len(table[0]), *table[1:], "", note])
+
+    def _repr_html_(self) -> str:
+        from privgate.sdk import html
+
+        return html.table(f"{self.family} model of {self.outcome}", self._header(), map(self._cells, self.lines))
+
+    def _header(self) -> list[str]:
+        ratio = {"logistic": ["odds ratio", "95 %"], "poisson": ["rate ratio", "95 %"]}.get(self.family, [])
+        return ["", "coefficient", "std. error", "low", "high", "p", *ratio, "noise"]
+
+    def _cells(self, line: Line) -> list[str]:
+        cells = [line.term, line.coefficient, line.standard_error, line.low, line.high, _p_value(line.p_value)]
+        if self.family in _RATIOS:
+            ratio = line.ratio
+            cells += ["", ""] if ratio is None else [ratio["value"], f"{ratio['low']} to {ratio['high']}"]
+        return [*cells, f"{float(line.noise_share):.0%}"]
+
+
+def _line(body: dict[str, Any], ratio: str) -> Line:
+    return Line(ratio=body.pop(ratio, None), **body)
+
+
+def _p_value(written: str | None) -> str:
+    if written is None:
+        return ""
+    return "<0.001" if float(written) < 0.001 else f"{float(written):.3f}"
+
+
+def _padded(row: list[str], widths: list[int]) -> list[str]:
+    return [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
