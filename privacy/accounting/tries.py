@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal
 from fractions import Fraction
 
 from kernel.checks import whole, within
@@ -25,6 +25,7 @@ MOST_TRIES = 100
 MOST_SHAPE = Decimal(10)
 LEAST_GAMMA, MOST_GAMMA = Decimal("0.000001"), Decimal("0.999999")
 _DIGITS = 6
+_ROUNDED = Context(prec=60, rounding=ROUND_HALF_EVEN)
 _FAR = Decimal(1000)
 """e^-1000 stands for whatever is smaller: too much, by less than any price can show, and it never underflows."""
 
@@ -64,10 +65,10 @@ class Tries(Record):
 
     def log_moment(self, exponent: Decimal) -> Decimal:
         """The logarithm of E[e^(exponent K)], for an exponent of 0 or more, in the caller's decimal context."""
-        weights, total = self.weights, Decimal(0)
-        for k, weight in enumerate(weights, start=1):
-            total += weight * (-min((self.most - k) * exponent, _FAR)).exp()
-        return self.most * exponent + (total / sum(weights)).ln()
+        total = Decimal(0)
+        for k, chance in enumerate(_chances(self), start=1):
+            total += chance * (-min((self.most - k) * exponent, _FAR)).exp()
+        return self.most * exponent + total.ln()
 
 
 @functools.lru_cache(maxsize=256)
@@ -82,6 +83,12 @@ def _weights(tries: Tries) -> tuple[int, ...]:
         # The least common multiple so far: the rest of a denominator that does not divide it yet.
         common *= Fraction(one.denominator, common).numerator
     return tuple(int(one * common) for one in found)
+
+
+@functools.lru_cache(maxsize=256)
+def _chances(tries: Tries) -> tuple[Decimal, ...]:
+    whole = Decimal(sum(tries.weights))
+    return tuple(_ROUNDED.divide(Decimal(weight), whole) for weight in tries.weights)
 
 
 def _short(value: Parameter, field: str) -> Decimal:

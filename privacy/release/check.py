@@ -19,7 +19,7 @@ from decimal import Decimal
 from kernel.amounts import Amount, Delta, Rdp
 from kernel.errors import PrivgateError
 from kernel.events import Parameter
-from privacy.accounting.mechanisms import MechanismUse, PoissonSampledGaussian, PrivateSelection, of_one_try
+from privacy.accounting.mechanisms import Gaussian, MechanismUse, PoissonSampledGaussian, PrivateSelection, of_one_try
 from privacy.accounting.price import price
 from privacy.accounting.rdp import JobEpsilon, capacity, epsilon_at, job_epsilon
 from privacy.budget.reservations import Block
@@ -152,8 +152,11 @@ def _selection_problems(predicate: Predicate) -> Iterator[str]:
     if not selections or stated is None:
         yield "a selection without its candidate, or a candidate without its selection"
         return
-    if len({(use.tries, use.count) for use in selections}) != 1 or len(selections) != len(predicate.mechanisms):
-        yield "the blocks of a selection tell different tries, or more was run beside it"
+    kinds = [type(use.base) for use in selections]
+    if kinds != [PoissonSampledGaussian, Gaussian] or len(kinds) != len(predicate.mechanisms):
+        yield "a selection trains on one side of the split and scores on the other, and nothing else"
+    if len({(use.tries, use.count) for use in selections}) != 1:
+        yield "the blocks of a selection tell different tries"
     recipe, trained = stated.recipe, [u.base for u in selections if isinstance(u.base, PoissonSampledGaussian)]
     if [(u.sampling_rate, u.steps) for u in trained] != [(recipe.sampling_rate, recipe.steps)]:
         yield "the candidate's recipe is not that of the try that was priced"
