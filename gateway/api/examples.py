@@ -34,6 +34,7 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
         "holdout_share": "0.2",
         "epsilon": "8",
         "delta": "0.0000005",
+        "choice": {"alternatives": ["3", "5", "8"], "reason": "Three years of jobs fit into eight."},
     },
     "changeBudget": {"epsilon": "10"},
     "openBlock": {"public_size": 2000},

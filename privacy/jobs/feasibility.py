@@ -11,18 +11,22 @@ noise, and noise in directions that do not matter does harm, too, as the root of
 
     clarity = expected batch x sqrt(steps) / (noise multiplier x sqrt(weights)).
 
-At a given epsilon that is about people x epsilon / sqrt(weights), whatever rate and steps are. An evaluation is as good
-as its counts: what noise of two deviations moves an accuracy by, over the declared holdout.
+At a given epsilon that is about people x epsilon / sqrt(weights), whatever rate and steps are. Evaluations and
+statistics are as good as their counts: two deviations of the noise, over the declared number of those who are counted.
+A tuning is as good as one try, or as the counts that choose between tries if they are worse.
 """
 
 from __future__ import annotations
 
 import math
 from enum import StrEnum
+from functools import partial
 from typing import Final
 
 from kernel.amounts import Share
-from privacy.jobs.plan import EvaluationPlan, Plan, TrainingPlan
+from privacy.jobs.measurements import MeasurementSize
+from privacy.jobs.plan import EvaluationPlan, Plan, StatisticsPlan, TrainingPlan, TuningPlan
+from privacy.jobs.queries import Side
 
 
 class Feasibility(StrEnum):
@@ -40,11 +44,20 @@ LIKELY_ERROR, HOPELESS_ERROR = 0.05, 0.2
 
 def feasibility(plan: Plan, public_size: int, holdout_share: Share) -> Feasibility | None:
     """The word for a job on so many units, as declared; none for a kind of job that has none."""
-    if isinstance(plan, TrainingPlan):
-        return training_word(plan)
-    if isinstance(plan, EvaluationPlan):
-        return word_of(1 / counting_error(plan, public_size, holdout_share), 1 / LIKELY_ERROR, 1 / HOPELESS_ERROR)
-    return None
+    held_out = float(holdout_share.value) * public_size
+    match plan:
+        case TrainingPlan():
+            return training_word(plan)
+        case TuningPlan():
+            scored = 2 * float(plan.score_noise.number) * plan.rows_per_unit
+            return max(training_word(plan.training), counting_word(scored, held_out), key=list(Feasibility).index)
+        case EvaluationPlan():
+            return counting_word(2 * float(plan.deviation(0).number), held_out)
+        case StatisticsPlan():
+            units = held_out if plan.block is Side.HOLDOUT else public_size - held_out
+            return counting_word(max(map(partial(_swing, plan), plan.measurements)), units)
+        case _:
+            return None
 
 
 def training_word(plan: TrainingPlan) -> Feasibility:
@@ -59,10 +72,14 @@ def clarity(plan: TrainingPlan) -> float:
     return signal / (float(plan.noise_multiplier.number) * math.sqrt(plan.size.parameters))
 
 
-def counting_error(plan: EvaluationPlan, public_size: int, holdout_share: Share) -> float:
-    """Two deviations of the noise on the first measure, in rows, over the declared holdout."""
-    noise = 2 * float(plan.noise_of(0).number) * plan.rows_per_unit
-    return noise / max(float(holdout_share.value) * public_size, 1.0)
+def counting_word(noise: float, units: float) -> Feasibility:
+    """The word for counts that two deviations of their noise move by so much, of about so many units."""
+    return word_of(units / noise, 1 / LIKELY_ERROR, 1 / HOPELESS_ERROR)
+
+
+def _swing(plan: StatisticsPlan, measurement: MeasurementSize) -> float:
+    """Two deviations of a measurement's noise, as if everybody who is counted counted by one."""
+    return 2 * float(plan.deviation(measurement).number) / measurement.row_bound
 
 
 def word_of(value: float, likely: float, hopeless: float) -> Feasibility:

@@ -96,7 +96,7 @@ class Quote(Record):
         budget_odds: The same from everything that ever leaves, once all is spent; absent if an exact result left.
         feasibility: Whether the job can succeed, from declared sizes; absent where there is no rule.
         noise_multiplier: What the requested epsilon was calibrated to.
-        steps: How often noise is added, once through.
+        steps: How often noise is added, once through; of a tuning, in one try.
         block: Whose units it reads.
         charge: The price of an undisturbed run, at the population's order.
         hold: What is held until it ends, resumes included.
@@ -164,7 +164,7 @@ def quote(plan: Plan, standing: Standing, permitted: Share, home: int = 1, *, al
             plan, account.size(home) if alone else population.public_size, population.holdout_share
         ),
         noise_multiplier=plan.noise_multiplier,
-        steps=sum(use.times for use in uses),
+        steps=sum(use.times for use in (plan.training.uses() if isinstance(plan, TuningPlan) else uses)),
         block=block,
         charge=charge,
         hold=hold,

@@ -25,6 +25,8 @@ from privgate.sdk.views import Population
 
 UNTIL = "2099-12-31T00:00:00Z"
 TOO_MUCH = "60"
+CHOICES = ("1", "4", "8")
+REASON = "A demonstration: room for a model, its evaluation, and a few more of both."
 
 
 class DemoError(Exception):
@@ -69,11 +71,15 @@ def register(story: Story, file: Path) -> tuple[Population, Dataset]:
         holdout_share=told["holdout_share"],
         epsilon=told["epsilon"],
         delta=told["delta"],
+        shown=CHOICES,
+        reason=REASON,
     )
     screen.did(
         f"population of about {told['public_size']} {told['unit_noun']}s",
         f"one of them may lose epsilon {told['epsilon']} at delta {told['delta']} in total, for ever",
     )
+    odds = f"once all of that is spent, an attacker is right at most {population.odds} times in 100; 50 is a coin"
+    screen.did("choice and reason logged", odds)
     dataset = _declare(story, population)
     screen.did(f"“{table.title}” declared", f"{len(table.columns)} columns, bounds typed, never computed from rows")
     owner.upload(dataset, file)
@@ -107,6 +113,8 @@ def look_around(story: Story, dataset: Dataset) -> Quote:
         [
             ("this job alone", f"epsilon {quote.epsilon} at delta {quote.delta}"),
             ("share of the budget", f"{float(quote.budget_share):.1%}"),
+            ("in odds", f"an attacker is right at most {quote.odds} times in 100; 50 is a coin"),
+            ("will it succeed", quote.feasibility or "-"),
             ("noise", f"{float(quote.noise_multiplier):.2f} times the clip, in every step"),
             ("largest job of this shape", f"epsilon {quote.largest_epsilon}"),
         ]

@@ -12,14 +12,18 @@ from kernel.amounts import Share
 from kernel.ids import PrincipalId
 from privacy.accounting.odds import odds
 from privacy.jobs.facts import DeclaredFacts
-from privacy.jobs.feasibility import Feasibility, clarity, feasibility
+from privacy.jobs.feasibility import Feasibility, clarity, feasibility, training_word
+from privacy.jobs.plan import plan_tuning
 from privacy.jobs.quote import quote
-from tests.support import jobs
+from privacy.jobs.spec import complete_tuning
+from tests.support import jobs, statistics
 from tests.support.budgets import ALL, Book, budget, fresh, population
 
 TRAINER = fresh(PrincipalId)
 FIFTH = Share.parse("0.2")
 WORDS = list(reversed(Feasibility))
+SEARCH = {"learning_rate": ["0.01", "1"], "clip": ["0.5", "1"]}
+TRIES = {"most": 3, "shape": "1", "gamma": "0.5"}
 
 
 def facts(size: int) -> DeclaredFacts:
@@ -72,3 +76,21 @@ def test_more_people_make_an_evaluation_likely() -> None:
     plan = jobs.evaluation_plan()
     assert [feasibility(plan, size, FIFTH) for size in (30, 600, 60_000)] == WORDS
     assert feasibility(plan, 60_000, Share.parse("0.0001")) is Feasibility.HOPELESS
+
+
+def test_more_people_make_statistics_likely() -> None:
+    """Of the side whose rows are counted; a histogram among many queries is the judge."""
+    plan = statistics.plan()
+    assert [feasibility(plan, size, FIFTH) for size in (30, 300, 60_000)] == WORDS
+    assert feasibility(plan, 300, Share.parse("0.99")) is Feasibility.HOPELESS
+
+
+def test_a_tuning_is_judged_by_the_worse_of_training_and_scoring() -> None:
+    """Good tries that cannot be told apart are worth no more than bad ones that can."""
+    declared = facts(60_000)
+    asked = complete_tuning(jobs.request(kind="tuning", tries=TRIES, search=SEARCH), jobs.SCHEMA, declared)
+    plan = plan_tuning(asked, jobs.SCHEMA, declared)
+    assert feasibility(plan, 60_000, FIFTH) is Feasibility.LIKELY
+    assert feasibility(plan, 60_000, Share.parse("0.001")) is Feasibility.HOPELESS
+    few = plan_tuning(asked, jobs.SCHEMA, facts(20))
+    assert feasibility(few, 60_000, FIFTH) is training_word(few.training) is Feasibility.HOPELESS

@@ -259,7 +259,7 @@ def test_the_card_repeats_the_certificate_to_the_digit(envelope: Envelope, folde
 
 
 def test_the_card_says_in_odds_what_the_epsilons_mean(envelope: Envelope) -> None:
-    """Of this release from its mechanisms, of everything from the budget; of the latter nothing once it does not hold."""
+    """Of this release from its mechanisms, of everything from the budget, and not of that once it does not hold."""
     predicate = PrivacyCertificate.parse(envelope.payload).predicate
     total, noun = predicate.guarantee, predicate.population.unit
     alone = odds(*(part.mechanism for part in predicate.mechanisms))
