@@ -15,12 +15,21 @@ import itertools
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from kernel.amounts import Delta
 from kernel.errors import InvalidError
-from privacy.jobs.queries import Axis, Query, QueryKind
+from kernel.events import Parameter
+from privacy.jobs.measurements import Measurement, layout
+from privacy.jobs.queries import Axis, Per, Query, QueryKind
+from privacy.jobs.statistics_plan import REPEATS, StatisticsPlan
+from privacy.jobs.statistics_spec import StatisticsSpec
+from privacy.statistics.intervals import reach
 from privacy.statistics.report import open_statistics
 from privgate.sdk.amounts import Number, decimal_text
+
+if TYPE_CHECKING:
+    from privgate.sdk.jobs import Quote
 
 Written = dict[str, Any]
 Columns = str | Sequence[str]
@@ -153,8 +162,6 @@ class Statistics:
     @classmethod
     def read(cls, data: bytes) -> Statistics:
         """Read a released file; raise `InvalidError` if an answer does not follow from its noisy numbers."""
-        from privacy.jobs.measurements import layout
-
         found = open_statistics(data)
         queries, body = found.spec.queries, found.body
         deviations = [body["deviations"][places[0]] for places in layout(queries).sources]
@@ -169,6 +176,44 @@ class Statistics:
 
     def __getitem__(self, number: int) -> Answer:
         return self.answers[number]
+
+
+def expected_noise(quote: Quote, rows_per_unit: int) -> list[tuple[str, str]]:
+    """What each answer of a quoted request would be uncertain by, before anything is spent.
+
+    Args:
+        quote: The gateway's quote.
+        rows_per_unit: The dataset's declared most rows of a unit.
+
+    Returns:
+        For each query its title, and plus or minus what its noise reaches at 95 %: in rows or units of each cell, of a
+        sum in the column's unit, of a mean the same for the sum and the count that it is made of.
+    """
+    spec = StatisticsSpec.from_json(quote.request)
+    laid = layout(spec.queries)
+    plan = StatisticsPlan(
+        request=spec.digest,
+        block=spec.block,
+        measurements=tuple(each.size for each in laid.measurements),
+        noise_multiplier=Parameter(quote.noise_multiplier),
+        rows_per_unit=rows_per_unit,
+        repeats=REPEATS,
+        order=quote.order,
+        epsilon=spec.epsilon,
+        delta=Delta.parse(quote.delta),
+    )
+    reaches = [reach(float(plan.deviation(measurement).number)) for measurement in plan.measurements]
+    told = []
+    for query, places in zip(spec.queries, laid.sources, strict=True):
+        found = [_reached(laid.measurements[place], reaches[place]) for place in places]
+        told.append((Answer(query, {}, "").title, ", ".join(found)))
+    return told
+
+
+def _reached(measurement: Measurement, far: int) -> str:
+    if measurement.summed is None:
+        return f"{far} {'rows' if measurement.per is Per.ROW else 'units'}"
+    return f"{Parameter(far * measurement.summed.quantum.number)} in the sum"
 
 
 def _names(axis: Axis) -> list[str]:

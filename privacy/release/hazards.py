@@ -57,6 +57,11 @@ def _sampling(predicate: Predicate) -> str:
 
 def _sensitivity(predicate: Predicate) -> str:
     engine = predicate.engine
+    if predicate.kind == "statistics":
+        return (
+            f"At most {predicate.population.rows_per_unit} row(s) of a unit count, each within declared bounds: all "
+            f"vectors together, each in units of what one unit can move it, move by at most {engine.clip}."
+        )
     if engine.sensitivity is not None:
         return f"One unit changes at most {engine.sensitivity} count(s) of each vector."
     return (

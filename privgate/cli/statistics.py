@@ -38,13 +38,17 @@ def ask(
 ) -> None:
     """Request statistics: queued with its reservation, waiting for an approval, or refused with what would fit."""
     from privgate.sdk.requests import statistics_request
-    from privgate.statistics import read_query
+    from privgate.statistics import expected_noise, read_query
 
     queries = [read_query(sentence) for sentence in query]
     request = statistics_request(dataset, purpose=purpose, epsilon=epsilon, queries=queries, block=block)
     with gateway(profile) as connected:
         if quote:
-            show(connected.quote_request(request), machine=machine)
+            quoted = connected.quote_request(request)
+            show(quoted, machine=machine)
+            if not machine:
+                rows_per_unit = connected.datasets[dataset].privacy_unit.rows_per_unit
+                table(["query", "noise reaches, at 95 %, plus or minus"], expected_noise(quoted, rows_per_unit))
             return
         job = connected.submit(request, key=key)
         note(f"Requested {job.job}.")

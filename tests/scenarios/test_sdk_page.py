@@ -147,7 +147,7 @@ def _prepared(home: Home, stack: ExitStack) -> Session:
     owner.upload(dataset, rows)
     owner.grant(
         principal=enrolled["trainer"].principal, dataset=dataset, purpose=PURPOSE, until="2099-01-01",
-        approval_required=True,
+        job_kinds=("training", "evaluation", "statistics"), approval_required=True,
     )  # fmt: skip
     return Session({"here": dataset.dataset}, owner, connect(enrolled["checker"].token))
 
@@ -220,3 +220,17 @@ def test_the_example_with_an_extractor_is_trained(trained: Session, quoted: list
     fresh = scans(60, seed=3)
     predicted = model.predict([{"scan": row["scan"]} for row in fresh])
     assert sum(p == row["diagnosis"] for p, row in zip(predicted, fresh, strict=True)) > 50
+
+
+def test_the_statistics_of_the_page_are_answered(trained: Session) -> None:
+    """Asked, approved, released, verified: each answer of the page has its cells, near what the rows say."""
+    (block,) = blocks("Statistics")
+    trained.run(block)
+    told = trained.names["told"]
+    assert len(told) == 5
+    (rows,) = told[0]
+    assert float(rows.low) - 60 <= PEOPLE <= float(rows.high) + 60
+    radius = {cell.where: cell for cell in told[2]}
+    assert set(radius) == {("benign",), ("malignant",)}
+    assert float(radius["malignant",].high) > float(radius["benign",].low)
+    assert len(list(told[4])) == 12

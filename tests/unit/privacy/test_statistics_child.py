@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from decimal import Decimal
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from kernel import canonical
@@ -33,6 +35,40 @@ def test_a_confined_child_measures_sealed_rows(tmp_path: Path) -> None:
     rows, units = (found.body["answers"][number] for number in (0, 1))
     assert abs(int(Decimal(rows["values"][0])) - 900) < 60
     assert abs(int(Decimal(units["values"][0])) - 300) < 20
+
+
+def _odd_tables() -> dict[str, pa.Table]:
+    usual = jobs.people(40, rows_each=2)
+    numbers = [math.nan, math.inf, -math.inf, 1e308, 5e-324]
+    broken = pa.table({**jobs.columns_of(usual.slice(0, 5)), "age": pa.array(numbers), "dose": pa.array(numbers)})
+    nothing = pa.table({name: pa.nulls(5, usual.schema.field(name).type) for name in usual.column_names})
+    one = usual.slice(0, 1)
+    return {
+        "usual": usual,
+        "nobody": usual.slice(0, 0),
+        "broken": broken.select(usual.column_names),
+        "nothing": nothing,
+        "one unit of two thousand rows": pa.concat_tables([one] * 2000),
+    }
+
+
+@pytest.mark.parametrize("name", sorted(_odd_tables()))
+def test_what_leaves_has_one_form_whatever_the_rows_are(tmp_path: Path, name: str) -> None:
+    """RULES 11: the same frames and the same ending; the result differs in digits alone, never in form."""
+    sealed = jobs.seal([_odd_tables()[name]], tmp_path)
+    assignment = statistics.assignment(sealed, unit=jobs.PATIENT)
+    seen = jobs.converse_here(assignment, sealed.key.reveal())
+    assert (seen.ending, [header["m"] for header, _ in seen.frames]) == (
+        Ending.FINISHED,
+        ["rehearsed", "need", "result"],
+    )
+    assert seen.artifact is not None
+    body = open_statistics(seen.artifact).body
+    sizes = [len(vector) for vector in body["noisy"]]
+    assert sizes == [measurement.cells for measurement in assignment.plan.measurements]
+    if name == "one unit of two thousand rows":
+        # Three of its rows count, whatever else the file holds; the noise on the count has a deviation of some 50.
+        assert abs(body["noisy"][0][0]) < 1000
 
 
 def test_a_child_that_is_told_to_stop_says_nothing_more(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,10 @@ def measured(rows: list[dict[str, Any]], units: list[int], rows_per_unit: int) -
 def test_adding_a_unit_moves_each_measurement_by_at_most_its_sensitivity(
     others: list[Any], own: list[Any], rows_per_unit: int
 ) -> None:
-    """In Euclidean norm, with any values, in any order of the file, with more rows than are declared."""
+    """In Euclidean norm, with any values, in any order of the file, with more rows than are declared.
+
+    And all of them together, each over its noise, by no more than one Gaussian of the plan's multiplier is priced for.
+    """
     plan = statistics.plan(declared=jobs.facts(rows_per_unit=rows_per_unit))
     without = [row for row, _ in others], [unit for _, unit in others]
     rows, units = list(without[0]), list(without[1])
@@ -64,8 +68,12 @@ def test_adding_a_unit_moves_each_measurement_by_at_most_its_sensitivity(
         rows.insert(min(place, len(rows)), row)
         units.insert(min(place, len(units)), 99)
     before, after = measured(*without, rows_per_unit), measured(rows, units, rows_per_unit)
+    together = Fraction(0)
     for size, a, b in zip(plan.measurements, before, after, strict=True):
-        assert math.sqrt(sum(int(x) ** 2 for x in (b - a))) <= plan.sensitivity(size) + 1e-9
+        squared = sum(int(moved) ** 2 for moved in b - a)
+        assert squared <= plan.sensitivity(size) ** 2
+        together += squared / Fraction(plan.deviation(size).number) ** 2
+    assert together <= 1 / Fraction(plan.noise_multiplier.number) ** 2
 
 
 def test_the_bounds_are_reached() -> None:

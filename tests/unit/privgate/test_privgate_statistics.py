@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,21 @@ from typer.testing import CliRunner
 from kernel.errors import InvalidError
 from privacy.jobs.measurements import layout
 from privacy.jobs.spec import complete_statistics
+from privacy.statistics.intervals import reach
 from privacy.statistics.report import statistics_bytes
 from privgate.cli.app import app
 from privgate.sdk.requests import statistics_request
-from privgate.statistics import Statistics, count, histogram, mean, profile, quantiles, read_query, total
+from privgate.statistics import (
+    Statistics,
+    count,
+    expected_noise,
+    histogram,
+    mean,
+    profile,
+    quantiles,
+    read_query,
+    total,
+)
 from tests.support import jobs, statistics
 
 SAID: list[tuple[str, dict[str, Any]]] = [
@@ -60,6 +72,20 @@ def test_numbers_go_out_as_they_are_written() -> None:
         "kind": "mean", "column": "age", "by": ["ward"], "low": "18", "high": "64.5", "quantum": "0.1",
         "edges": {"ward": ["0.1"]},
     }  # fmt: skip
+
+
+def test_how_far_noise_will_reach_is_known_from_a_quote() -> None:
+    """What is said before anything is spent is what the released file then says."""
+    spec, plan = statistics.spec(), statistics.plan(declared=jobs.facts(rows_per_unit=3))
+    quote = SimpleNamespace(
+        request=spec.to_json(), noise_multiplier=str(plan.noise_multiplier), order=plan.order, delta=str(plan.delta)
+    )
+    told = expected_noise(quote, 3)  # type: ignore[arg-type]  # the members of a quote that are looked at
+    assert len(told) == len(spec.queries)
+    far = reach(float(plan.deviation(plan.measurements[0]).number))
+    assert told[0] == ("count, per row", f"{far} rows")
+    assert told[1][1].endswith("units")
+    assert "in the sum" in told[5][1]
 
 
 @pytest.fixture
