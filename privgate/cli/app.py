@@ -11,6 +11,7 @@ from privgate import __version__
 from privgate.cli import (
     audit,
     datasets,
+    evaluations,
     grants,
     jobs,
     login,
@@ -71,6 +72,7 @@ app.add_typer(datasets.app, name="datasets")
 app.add_typer(populations.app, name="populations")
 app.add_typer(grants.app, name="grants")
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(evaluations.app, name="evaluations")
 app.add_typer(releases.app, name="releases")
 app.add_typer(audit.app, name="audit")
 app.add_typer(reports.app, name="report")

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from kernel import canonical
 from kernel.errors import ConflictError, InvalidError
 from privgate.sdk.view import View
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from privacy.release.certificate import PrivacyCertificate
     from privgate.derive.derived import Derived
     from privgate.encoding import Row
+    from privgate.evaluations import Evaluation
     from privgate.explain import Explanation
     from privgate.export.file import Exported
     from privgate.glm import GlmTable
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 FILES = ("certificate.json", "receipt.tlog-proof", "MODEL_CARD.md")
 ARTIFACTS = frozenset({"model.safetensors", "evaluation.json", "statistics.json", "glm.json"})
-EVALUATION_LIMIT = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,17 +167,19 @@ class VerifiedRelease:
         """
         return self.derived().explain(background, rows, **choices)
 
-    def evaluation(self) -> dict[str, Any]:
-        """The released evaluation: noisy counts and what follows from them; amounts are decimal text.
+    def evaluation(self) -> Evaluation:
+        """The released evaluation, computed again from its noisy numbers: its members, and figures by name.
 
         Of two classes `auc` is the chance that a positive row scores above a negative one. Of several there is
         `confidence_auc` in its place: the chance that the model is surer of a right prediction than of a wrong one. It
         says how far its confidence can be trusted, not how often it is right, which is `accuracy`. Members:
         docs/formats/job-child.md.
         """
+        from privgate.evaluations import Evaluation
+
         if self.certificate.artifact_name != "evaluation.json":
             raise InvalidError("this release is not an evaluation", field="release")
-        return dict(canonical.decode(self.artifact, limit=EVALUATION_LIMIT))
+        return Evaluation.read(self.artifact)
 
     def statistics(self) -> Statistics:
         """The released statistics, computed again from their noisy numbers: answers with their intervals."""

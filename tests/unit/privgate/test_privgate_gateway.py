@@ -139,7 +139,7 @@ def live(folder: Path, url: str, authority: str, token: str) -> Cycle:
     held = done.result()
     keeper.check_release(held.release, "release")
     fetched = trainer.releases[held.release].fetch()
-    asked = trainer.evaluate(held.release, purpose=PURPOSE, epsilon="0.5")
+    asked = trainer.evaluate(held.release, purpose=PURPOSE, epsilon="0.5", confusion=True, subgroups=["outcome"])
     owner.approve(asked.job)
     second = asked.wait().result()
     keeper.check_release(second.release, "release")
@@ -385,7 +385,9 @@ def test_a_release_is_predicted_explained_and_taken_apart_in_one_line_each(cycle
 def test_an_evaluation_is_read_and_is_no_model(cycle: Cycle) -> None:
     """Accuracy with its interval, and noisy counts."""
     evaluation = cycle.evaluated.evaluation()
-    assert {"value", "low", "high", "confidence"} <= set(evaluation["accuracy"])
+    assert {"value", "low", "high"} == set(evaluation["accuracy"])
+    assert [one["class"] for one in evaluation["by_class"]] == ["well", "ill"]
+    assert [group["group"] for group in evaluation["subgroups"][0]["groups"]] == ["well", "ill"]
     assert evaluation["release"] == cycle.held.release
     with pytest.raises(InvalidError):
         cycle.evaluated.scorer()
@@ -449,6 +451,38 @@ class Terminal:
 def terminal(cycle: Cycle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Terminal:
     """Everybody signed in."""
     return Terminal(cycle, tmp_path, monkeypatch)
+
+
+def test_an_evaluation_is_priced_and_asked_for_with_flags(cycle: Cycle, terminal: Terminal) -> None:
+    """What flags say becomes the request; the gateway fills in the rest, or names the field that is wrong."""
+    asked = ("evaluations", "ask", cycle.held.release, "--purpose", PURPOSE, "--epsilon", "0.5", "-p", "trainer")
+    plain, full = (
+        terminal.run(*asked, "--quote", "--json", *more)
+        for more in ((), ("--confusion", "--subgroup", "outcome", "--bins", 16, "--least-group", 10))
+    )
+    assert float(plain["charge"]) == pytest.approx(float(full["charge"]), rel=1e-4)
+    shares = ("--share", "confusion=0.8", "--share", "scores=0.2")
+    job = terminal.run(*asked, *shares, "--json")
+    assert cycle["trainer"].jobs[job["job"]].request["shares"] == {"confusion": "0.8", "scores": "0.2"}  # type: ignore[index]
+    terminal.run("jobs", "cancel", job["job"], "-p", "trainer")
+    assert "shares" in terminal.run(*asked, "--share", "confusion=0.8", code=2)
+    assert "part=0.5" in terminal.run(*asked, "--share", "confusion", code=2)
+
+
+def test_figures_are_shown_by_name_with_their_intervals(cycle: Cycle, terminal: Terminal, tmp_path: Path) -> None:
+    """From the gateway or from a file, as a table, as JSON, in a notebook; a changed figure is refused."""
+    said = terminal.run("evaluations", "show", cycle.evaluated.release.release, "-p", "trainer")
+    for name in ("accuracy", "precision of ill", "calibration error", "demographic parity difference, outcome"):
+        assert name in said
+    file = tmp_path / "evaluation.json"
+    file.write_bytes(cycle.evaluated.artifact)
+    body = terminal.run("evaluations", "show", file, "--json")
+    assert body == json.loads(cycle.evaluated.artifact)
+    shown = cycle.evaluated.evaluation()
+    assert shown.figures[0].value == body["accuracy"]["value"]
+    assert "<table>" in shown._repr_html_()
+    file.write_bytes(cycle.evaluated.artifact.replace(body["accuracy"]["value"].encode(), b"0.1234"))
+    terminal.run("evaluations", "show", file, code=2)
 
 
 def test_every_reading_command_answers_people_and_machines(cycle: Cycle, terminal: Terminal) -> None:
