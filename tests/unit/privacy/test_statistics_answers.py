@@ -25,7 +25,7 @@ from privacy.statistics.runner import add_noise
 from tests.support import jobs, statistics
 
 SOURCE = ExactSource(os.urandom)
-ROUNDS = 400
+ROUNDS = 250
 LEAST = 0.95 - 5 * math.sqrt(0.95 * 0.05 / ROUNDS)
 """Five deviations below 95 %, for that many independent intervals: a false alarm in three million."""
 PATIENTS = jobs.facts(rows_per_unit=3)
@@ -47,7 +47,7 @@ def held(query: Any, exact: Any, truth: Any, deviation: str) -> float:
     return found / ROUNDS
 
 
-@pytest.mark.parametrize("deviation", ["0.3", "0.5", "0.8", "2", "37.25"])
+@pytest.mark.parametrize("deviation", ["0.3", "0.5", "2", "37.25"])
 def test_intervals_of_counts_hold_the_exact_count(deviation: str) -> None:
     """At any deviation: where noise is nearly always 0, 1.96 deviations would not reach the next whole number."""
     (query,) = statistics.spec([{"kind": "count"}]).queries
@@ -72,7 +72,7 @@ def test_intervals_of_sums_and_means_hold_the_exact_ones(deviation: str) -> None
     total, mean = statistics.spec([{"kind": "sum", "column": "dose"}, {"kind": "mean", "column": "age"}]).queries
     assert held(total, [[-1234]], -1234 * total.summed.quantum.number, deviation) >= LEAST
     quantum = mean.summed.quantum.number
-    for count in (12, 40, 400):
+    for count in (12, 400):
         steps = 70 * count
         assert held(mean, [[steps], [count]], 50 + 70 * quantum, deviation) >= LEAST, count
 
@@ -87,8 +87,7 @@ def test_a_mean_of_nobody_says_nothing() -> None:
     assert ratio(100, 1, 1.0, 1.0) is None
 
 
-@pytest.mark.parametrize("at", ["0.05", "0.5", "0.95"])
-@pytest.mark.parametrize("deviation", ["0.7", "12"])
+@pytest.mark.parametrize(("at", "deviation"), [("0.05", "12"), ("0.5", "0.7"), ("0.95", "12")])
 def test_intervals_of_quantiles_hold_the_exact_one(at: str, deviation: str) -> None:
     """The cell that the exact counts give, whatever the noise."""
     (query,) = statistics.spec([{"kind": "quantiles", "column": "age", "bins": 20, "at": [at]}]).queries
@@ -167,7 +166,7 @@ def test_statistics_of_another_request_are_refused() -> None:
         read_statistics(spec, plan, other)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(-(2**62), 2**62), min_size=64, max_size=64), st.floats(0.05, 1e12))
 def test_no_noisy_number_makes_an_answer_fail(numbers: list[int], deviation: float) -> None:
     """Nothing is raised because of a value: every answer can be written, whatever the noise was."""

@@ -48,7 +48,7 @@ def measured(rows: list[dict[str, Any]], units: list[int], rows_per_unit: int) -
     return totals
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     others=st.lists(st.tuples(ROWS, st.integers(0, 3)), max_size=8),
     own=st.lists(st.tuples(ROWS, st.integers(0, 8)), max_size=12),

@@ -51,7 +51,7 @@ def test_openDP_would_notice_a_wrong_sensitivity() -> None:
     assert Decimal(wrong) * plan.order > charged * Decimal("1.5")
 
 
-@pytest.mark.parametrize("deviation", ["0.7", "3", "41.5"])
+@pytest.mark.parametrize("deviation", ["0.7", "41.5"])
 def test_their_noise_and_ours_have_one_distribution(deviation: str) -> None:
     """Chi-square over the frequent values; a deviation that is a fifth off is noticed."""
     count = 6000
