@@ -15,7 +15,6 @@ from decimal import ROUND_CEILING, Context
 from gateway.records import JobRecord, VersionRecord
 from gateway.services.certified_facts import engine_facts, model_facts, selection_facts
 from gateway.services.collaborators import Collaborators
-from gateway.services.job_facts import trained_plan
 from gateway.unit_of_work import Work
 from kernel.amounts import Delta
 from kernel.canonical import Digest
@@ -26,6 +25,7 @@ from privacy.budget.balances import Account
 from privacy.budget.reservations import Reservation
 from privacy.jobs.kinds import kind_named
 from privacy.jobs.plan import Plan
+from privacy.jobs.planning import trained_plan
 from privacy.release import certificate as c
 from privacy.release.check import alone_at, unamplified, uses_by_block
 from privacy.release.settlement import Settlement

@@ -2,44 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from gateway.records import DatasetRecord, VersionRecord
 from gateway.unit_of_work import Reading
 from kernel.canonical import Digest
-from kernel.checks import text
-from kernel.errors import ConflictError, InvalidError, NotFoundError
+from kernel.errors import ConflictError, InvalidError
 from kernel.ids import DatasetId, ReleaseId, TenantId
 from privacy.budget.balances import Account
 from privacy.jobs.facts import DeclaredFacts
 from privacy.jobs.features import FeatureSpec
 from privacy.jobs.head import sees_home_alone
-from privacy.jobs.plan import (
-    Plan,
-    TrainingPlan,
-    TuningPlan,
-    plan_evaluation,
-    plan_glm,
-    plan_statistics,
-    plan_training,
-    plan_tuning,
-    read_plan,
-)
-from privacy.jobs.spec import (
-    JobKind,
-    JobSpec,
-    TrainingSpec,
-    TuningSpec,
-    complete_evaluation,
-    complete_glm,
-    complete_statistics,
-    complete_training,
-    complete_tuning,
-    kind_of_request,
-    read_spec,
-)
+from privacy.jobs.plan import Plan, read_plan
+from privacy.jobs.planning import evaluated_features, plan_request, trained_plan, training_of
+from privacy.jobs.spec import JobSpec, TrainingSpec, read_spec
 from privacy.schema import TableSchema
 from privacy.units import PrivacyUnit
 
@@ -94,74 +72,25 @@ def plan_job(reading: Reading, tenant: TenantId, body: Mapping[str, Any]) -> Pla
         NotFoundError: No such dataset or release.
     """
     declared = declared_facts(reading, tenant, _dataset_of(body), home_alone=sees_home_alone(body))
-    return _PLANNERS[kind_of_request(body)](reading, tenant, body, declared)
 
+    def features(release: ReleaseId) -> FeatureSpec:
+        return _features_of(reading, tenant, release, declared.schema)
 
-def _plan_training(_: Reading, __: TenantId, body: Mapping[str, Any], declared: Declared) -> PlannedJob:
-    spec = complete_training(body, declared.schema, declared.facts)
-    return PlannedJob(spec, plan_training(spec, declared.schema, declared.facts), declared)
-
-
-def _plan_tuning(_: Reading, __: TenantId, body: Mapping[str, Any], declared: Declared) -> PlannedJob:
-    spec = complete_tuning(body, declared.schema, declared.facts)
-    return PlannedJob(spec, plan_tuning(spec, declared.schema, declared.facts), declared)
-
-
-def _plan_evaluation(reading: Reading, tenant: TenantId, body: Mapping[str, Any], declared: Declared) -> PlannedJob:
-    release = ReleaseId(text(64, release=body.get("release", "")))
-    features = _features_of(reading, tenant, release, declared.schema)
-    spec = complete_evaluation(body, features, declared.schema)
-    return PlannedJob(spec, plan_evaluation(spec, features, declared.schema, declared.facts), declared)
-
-
-def _plan_statistics(_: Reading, __: TenantId, body: Mapping[str, Any], declared: Declared) -> PlannedJob:
-    spec = complete_statistics(body, declared.schema)
-    return PlannedJob(spec, plan_statistics(spec, declared.facts), declared)
-
-
-def _plan_glm(_: Reading, __: TenantId, body: Mapping[str, Any], declared: Declared) -> PlannedJob:
-    spec = complete_glm(body, declared.schema)
-    return PlannedJob(spec, plan_glm(spec, declared.schema, declared.facts), declared)
-
-
-_PLANNERS: Final[Mapping[JobKind, Callable[[Reading, TenantId, Mapping[str, Any], Declared], PlannedJob]]] = {
-    JobKind.TRAINING: _plan_training,
-    JobKind.EVALUATION: _plan_evaluation,
-    JobKind.TUNING: _plan_tuning,
-    JobKind.STATISTICS: _plan_statistics,
-    JobKind.GLM: _plan_glm,
-}
-"""For each kind of job: what completes its request and calibrates its plan."""
+    planned = plan_request(body, declared.schema, declared.facts, features)
+    return PlannedJob(planned.spec, planned.plan, declared)
 
 
 def _features_of(reading: Reading, tenant: TenantId, release: ReleaseId, schema: TableSchema) -> FeatureSpec:
-    """A model's features, if it can be evaluated on such a table: what is wrong must show before a key is out."""
     trained = training_spec_of(reading, tenant, release)
     job = reading.jobs.get(id=reading.releases.get(id=release).job)
-    if trained.model_graph(schema).graph.digest != trained_plan(read_plan(job.kind, job.plan)).graph:
-        raise InvalidError("this model was trained on a table of another shape", field="release")
-    return trained.features
+    return evaluated_features(trained, trained_plan(read_plan(job.kind, job.plan)).graph, schema)
 
 
 def training_spec_of(reading: Reading, tenant: TenantId, release: ReleaseId) -> TrainingSpec:
     """Return the request that made a released model; raise `NotFoundError` if it is no model of this tenant."""
     found = reading.releases.get(id=release, tenant=tenant)
     job = reading.jobs.get(id=found.job)
-    spec = read_spec(job.spec)
-    if isinstance(spec, TuningSpec):
-        return spec.training
-    if not isinstance(spec, TrainingSpec):
-        raise NotFoundError("this release is not a model", field="release")
-    return spec
-
-
-def trained_plan(plan: Plan) -> TrainingPlan:
-    """The training that made a model: the plan itself, or a tuning's plan of one try."""
-    if isinstance(plan, TuningPlan):
-        return plan.training
-    if not isinstance(plan, TrainingPlan):
-        raise NotFoundError("this release is not a model", field="release")
-    return plan
+    return training_of(read_spec(job.spec))
 
 
 def sealed_version(reading: Reading, dataset: DatasetRecord) -> tuple[VersionRecord, Digest]:

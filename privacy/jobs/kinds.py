@@ -3,7 +3,7 @@
 Rules
 -----
 1. A kind is added by a member of `JobKind`, its modules (request, plan, assignment, child) and one line in each table:
-   `spec._SPECS`, `plan._PLANS`, `KINDS` here, `privacy.child.ROLES`, and in the gateway `job_facts._PLANNERS`,
+   `spec._SPECS`, `plan._PLANS`, `planning._PLANNERS`, `KINDS` here, `privacy.child.ROLES`, and in the gateway
    `launchers.runs.RUNS`; the type checker names the rest.
 2. What a kind reads, holds and retries is its plan's to say, never its name's.
 """

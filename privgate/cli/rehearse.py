@@ -59,6 +59,6 @@ def rehearse(
         )
     show(found, machine=machine)
     if out is not None:
-        note("Wrote " + ", ".join(map(str, found.release.write(out))) + ": a rehearsal, not a release.")
+        note("Wrote " + ", ".join(map(str, found.write(out))) + ": a rehearsal, not a release.")
     if found.failed_checks:
         raise typer.Exit(Exit.FAILED)

@@ -12,7 +12,7 @@ Rules
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -102,6 +102,16 @@ def encoded(of: OwnRows, encoder: RowEncoder, schema: TableSchema) -> Encoded:
         parts.append(encoder.encode(batch))
         seconds += time.perf_counter() - begun
     return Encoded(joined(parts, encoder.width), of.units, seconds / max(1, len(of.rows)))
+
+
+def sealed_columns(schema: TableSchema, rows: Sequence[Row], needed: Collection[str]) -> dict[str, Any]:
+    """What sealing makes of the columns that the rows have, by name; those that are needed have to be there.
+
+    Raises:
+        InvalidError: A needed column is missing, or a cell breaks a rule of its column.
+    """
+    there = {name for row in rows for name in row}
+    return {c.name: _column(c, rows, 0) for c in schema.columns if c.name in there or c.name in needed}
 
 
 class AsDeclared:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -135,6 +136,16 @@ def shortened(plan: TrainingPlan, steps: int) -> TrainingPlan:
         return plan
     recipe = dataclasses.replace(plan.recipe, steps=steps)
     return dataclasses.replace(plan, recipe=recipe, savepoint_interval=math.ceil(steps / MOST_CHUNKS))
+
+
+def most_memory() -> int | None:
+    """The most that this process has had in memory, in bytes; nothing where the system does not say."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else 1024 * most
 
 
 @contextmanager

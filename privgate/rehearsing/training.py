@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN
@@ -21,7 +20,7 @@ from privacy.units import PrivacyUnit
 from privgate.dummy import dummy_rows
 from privgate.models import Model
 from privgate.rehearsing.own_rows import AsDeclared, OwnRows, encoded
-from privgate.rehearsing.running import Progress, Ran, run
+from privgate.rehearsing.running import Progress, Ran, most_memory, run
 
 FORMAT: Final = "privgate/rehearsal/v1"
 """What stands in the head of a rehearsed model's file; a release's reader takes no such file."""
@@ -102,7 +101,7 @@ def try_training(
         kept_back=test if test is not None else known.where(back) if back is not None else (),
         units_named=known.named or unit.column is None,
         seconds_per_row=numbers.seconds_per_row,
-        memory_bytes=_most_memory(),
+        memory_bytes=most_memory(),
     )
 
 
@@ -116,12 +115,3 @@ def labelled(model: Model) -> bytes:
 def _dummies(schema: TableSchema, unit: PrivacyUnit, needs: Sequence[str], seed: int) -> Any:
     cells = sum(schema.column(name).elements for name in needs)
     return dummy_rows(schema, unit, max(_LEAST_DUMMIES, min(_MOST_DUMMIES, _DUMMY_CELLS // cells)), seed)
-
-
-def _most_memory() -> int | None:
-    try:
-        import resource
-    except ImportError:
-        return None
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else 1024 * most

@@ -12,31 +12,18 @@ Rules
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
-from kernel.bodies import LARGE_LIMIT, read_body
-from kernel.canonical import LARGEST_INTEGER
-from kernel.checks import whole
-from kernel.errors import ConflictError, InvalidError
-from privacy.jobs.facts import DeclaredFacts
-from privacy.jobs.head import sees_home_alone
-from privacy.jobs.labels import Target
-from privacy.jobs.opening import Opening
-from privacy.jobs.plan import TrainingPlan, plan_training
-from privacy.jobs.quote import QuotedModel
-from privacy.jobs.spec import JobKind, TrainingSpec, complete_training
+from kernel.errors import ConflictError
 from privgate.encoding import rows_of
 from privgate.sdk.jobs import model_lines
 from privgate.sdk.view import View
 
 if TYPE_CHECKING:
-    from privacy.schema import TableSchema
     from privgate.models import Model
-    from privgate.sdk.datasets import Dataset
 
 COSTS_NOTHING: Final = "nothing was asked for, held or spent, and no row of the owner was read"
 NO_RELEASE: Final = "a rehearsal: no certificate, no receipt, no release"
@@ -71,16 +58,7 @@ class RehearsedRelease:
         """Write `rehearsal.json` and `rehearsal.safetensors` to a directory; raise `ConflictError` if one is there."""
         from privgate.rehearsing.training import labelled
 
-        folder = Path(directory)
-        folder.mkdir(parents=True, exist_ok=True)
-        said = json.dumps(dict(self.told), indent=2).encode("utf-8")
-        files = {"rehearsal.json": said, "rehearsal.safetensors": labelled(self.rehearsed)}
-        for name in files:
-            if (folder / name).exists():
-                raise ConflictError(f"`{folder / name}` is there already: choose another directory", field="directory")
-        for name, content in files.items():
-            (folder / name).write_bytes(content)
-        return [folder / name for name in files]
+        return written(directory, {"rehearsal.json": self.told, "rehearsal.safetensors": labelled(self.rehearsed)})
 
     def __repr__(self) -> str:
         return f"RehearsedRelease({NO_RELEASE}; {self.rehearsed!r})"
@@ -157,6 +135,10 @@ class Rehearsal(View):
             ("grant and budget", "were not asked about: `quote` does that"),
         ]
 
+    def write(self, directory: str | Path) -> list[Path]:
+        """Write what was found and the model to a directory; see `RehearsedRelease.write`."""
+        return self.release.write(directory)
+
     @property
     def whole_run(self) -> bool:
         """Whether every step of the plan was run."""
@@ -185,78 +167,77 @@ class Rehearsal(View):
         return [("own rows that were kept back", said), *cut]
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """A request in its final form, its plan, and what is declared of the people that it is about."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRehearsal(View):
+    """A job of another kind that was tried out: its own child on sealed rows, and what would be released.
 
-    spec: TrainingSpec
-    plan: TrainingPlan
-    facts: DeclaredFacts
-
-
-def planned(dataset: Dataset, request: Mapping[str, Any]) -> Planned:
-    """What the gateway would make of a request.
-
-    Raises:
-        InvalidError, TooLargeError: What the gateway would say.
+    Attributes:
+        kind: Of job.
+        rows: `dummy` or `own`.
+        units, units_met: How many units there were, and under how many names they were met.
+        seconds: What the child took, here in one thread.
+        found: The result in the form of a released one: `privgate.statistics.Statistics`, `privgate.glm.GlmTable`, an
+            evaluation's figures, or of a tuning a `RehearsedRelease`.
+        artifact: Its bytes; no certificate belongs to them.
+        request: The request in its final form; `plan` are the numbers of the run.
     """
-    written = json.dumps({"spec": dict(request)}, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    body = read_body(written.encode("utf-8"), LARGE_LIMIT)["spec"]
-    if Opening.of(body).kind is not JobKind.TRAINING:
-        raise InvalidError("only a training is rehearsed: `quote` says whether this request is in order", field="kind")
-    facts = dataset.facts(home_alone=sees_home_alone(body))
-    spec = complete_training(body, dataset.schema, facts)
-    return Planned(spec, plan_training(spec, dataset.schema, facts), facts)
+
+    NOUN: ClassVar[str] = "rehearsal"
+    kind: str
+    rows: str
+    units: int
+    units_met: int
+    epsilon: str
+    delta: str
+    noise_multiplier: str
+    seconds: float
+    memory_bytes: int | None
+    failed_checks: tuple[str, ...]
+    request_digest: str
+    plan_digest: str
+    found: Any = field(repr=False, compare=False)
+    artifact: bytes = field(repr=False)
+    request: Mapping[str, Any] = field(repr=False)
+    plan: Mapping[str, Any] = field(repr=False)
+
+    def lines(self) -> list[tuple[str, object]]:
+        """The rehearsal as one would say it."""
+        again = f", met as {self.units_met}" if self.units_met > self.units else ""
+        own = f"own: {_counted(self.units, 'unit')}{again}"
+        return [
+            ("this was a rehearsal", COSTS_NOTHING),
+            ("kind", self.kind),
+            (
+                "rows",
+                own if self.rows == "own" else "dummy rows, made up from the declaration: the answers mean nothing",
+            ),
+            ("noise", f"{_NOISE}: multiplier {self.noise_multiplier[:8]} for epsilon {self.epsilon} of this job alone"),
+            ("it took", f"{_short(self.seconds)} on this machine, in one thread"),
+            ("self-test", f"failed: {', '.join(self.failed_checks)}" if self.failed_checks else "passed, or none"),
+            ("request", self.request_digest),
+            ("plan", self.plan_digest),
+            ("grant and budget", "were not asked about: `quote` does that"),
+        ]
+
+    def write(self, directory: str | Path) -> list[Path]:
+        """Write `rehearsal.json` to a directory: what was found, and the result beside it; never over another file."""
+        told = {"v": 1, "what": NO_RELEASE, **self.to_json(), "request": self.request, "plan": self.plan}
+        if isinstance(self.found, RehearsedRelease):
+            return RehearsedRelease(self.found.rehearsed, told).write(directory)
+        return written(directory, {"rehearsal.json": told | {"result": json.loads(self.artifact)}})
 
 
-def rehearse(
-    dataset: Dataset,
-    request: Mapping[str, Any],
-    *,
-    rows: Rows | None = None,
-    test: Rows | None = None,
-    steps: int | None = None,
-    seed: int = 0,
-    on_progress: Progress | None = None,
-) -> Rehearsal:
-    """Try a written request out.
-
-    Args:
-        dataset: Its card.
-        request: As it would be submitted.
-        rows: Own rows, which must have the columns that the model reads: a list, a data frame, or a file. Dummy rows
-            if absent.
-        test: Own rows to judge the model on; by default a fifth of the units of `rows` is kept back.
-        steps: Run only so many.
-        seed: Of dummy rows.
-        on_progress: Called with the steps done and the steps to do, before each tenth.
-
-    Raises:
-        InvalidError, TooLargeError: The gateway would refuse the request, or rows break the declaration.
-        ExtraMissingError: Nothing can be run without the extra `train`; the request itself is in order.
-    """
-    of = planned(dataset, request)
-    most = of.plan.recipe.steps
-    wanted = most if steps is None else min(whole(1, LARGEST_INTEGER, steps=steps), most)
-    try:
-        from privgate.rehearsing.training import try_training
-    except ImportError:
-        from privgate.sdk.errors import ExtraMissingError
-
-        raise ExtraMissingError("the request is in order, but running it", "train") from None
-    tried = try_training(
-        of.spec,
-        of.plan,
-        dataset.schema,
-        dataset.privacy_unit,
-        of.facts,
-        rows=None if rows is None else own_rows(rows),
-        test=None if test is None else own_rows(test),
-        steps=wanted,
-        seed=seed,
-        on_progress=on_progress,
-    )
-    return _told(of, dataset.schema, tried, own=rows is not None)
+def written(directory: str | Path, files: Mapping[str, Mapping[str, Any] | bytes]) -> list[Path]:
+    """Write files to a directory; raise `ConflictError` if one of them is there."""
+    folder = Path(directory)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in files:
+        if (folder / name).exists():
+            raise ConflictError(f"`{folder / name}` is there already: choose another directory", field="directory")
+    for name, said in files.items():
+        content = said if isinstance(said, bytes) else json.dumps(dict(said), indent=2).encode("utf-8")
+        (folder / name).write_bytes(content)
+    return [folder / name for name in files]
 
 
 def own_rows(rows: Rows) -> Sequence[Row]:
@@ -266,70 +247,6 @@ def own_rows(rows: Rows) -> Sequence[Row]:
 
         return read_rows(Path(rows))
     return list(rows_of(rows))
-
-
-def _told(of: Planned, schema: TableSchema, tried: Any, *, own: bool) -> Rehearsal:
-    spec, plan, ran = of.spec, of.plan, tried.ran
-    width, rows = spec.features.width(schema), math.ceil(of.facts.training_units) * plan.rows_per_unit
-    seconds = ran.seconds_before + rows * tried.seconds_per_row + plan.recipe.steps * ran.seconds_per_step
-    told: dict[str, Any] = {
-        "rows": "own" if own else "dummy",
-        "units": tried.units,
-        "units_declared": tried.units_declared,
-        "units_named": tried.units_named,
-        "numbers_per_row": width,
-        "outputs": spec.features.outputs(schema),
-        "model": QuotedModel.of(plan).to_fields(),  # type: ignore[union-attr]
-        "epsilon": str(plan.epsilon),
-        "delta": str(plan.delta),
-        "noise_multiplier": str(plan.noise_multiplier),
-        "expected_batch": str(plan.normaliser),
-        "units_at_once": ran.units_at_once,
-        "micro_batches": ran.micro_batches,
-        "steps": plan.recipe.steps,
-        "steps_run": ran.steps,
-        "seconds_per_step": _rounded(ran.seconds_per_step),
-        "seconds": _rounded(seconds),
-        "memory_bytes": tried.memory_bytes,
-        "rows_bytes": 4 * rows * width,
-        "savepoint_bytes": ran.savepoint_bytes,
-        "failed_checks": ran.failed_checks,
-        "quality": quality(tried.model, tried.kept_back),
-        "request_digest": str(spec.digest),
-        "plan_digest": str(plan.digest),
-    }
-    written = {"v": 1, "what": NO_RELEASE, **told, "request": spec.to_json(), "plan": plan.to_fields()}
-    release = RehearsedRelease(tried.model, written)
-    return Rehearsal(**told, request=spec.to_json(), plan=plan.to_fields(), release=release)
-
-
-def quality(model: Model, rows: Sequence[Row]) -> dict[str, float] | None:
-    """How good a model is on labelled rows, beside what guessing gives; nothing without such rows."""
-    targets = [target for target in model.targets(rows) if target is not None]
-    if not targets:
-        return None
-    if model.spec.features.label.target is Target.REAL:
-        pairs = [(s, t) for s, t in zip(model.scores(rows), model.targets(rows), strict=True) if None not in (s, t)]
-        half, middle = _half_of_scale(model), sorted(targets)[len(targets) // 2]
-        errors = [abs(score - target) for score, target in pairs]  # type: ignore[operator]
-        guessed = half * math.fsum(abs(target - middle) for target in targets) / len(targets)
-        return {"rows": len(targets), "mean error": half * math.fsum(errors) / max(1, len(errors)), "guessing": guessed}
-    commonest = max(map(targets.count, set(targets))) / len(targets)
-    several = len(set(targets)) > 1
-    found = model.evaluate(rows) if several or model.classes else {"rows": len(targets)}
-    return {**{name: value for name, value in found.items() if name != "scored"}, "guessing": commonest}
-
-
-def _half_of_scale(model: Model) -> float:
-    """What 1 on the scaled target is in the column's own unit."""
-    label = model.spec.features.label
-    column = model.schema.column(label.column)
-    low, high = label.low or column.low, label.high or column.high
-    return float(high.number - low.number) / 2 if low is not None and high is not None else 1.0
-
-
-def _rounded(seconds: float) -> float:
-    return float(f"{seconds:.3g}")
 
 
 def _short(seconds: float) -> str:

@@ -10,7 +10,7 @@ from privgate.sdk.amounts import Number
 from privgate.sdk.datasets import Dataset
 from privgate.sdk.jobs import Job, Quote
 from privgate.sdk.pages import Collection
-from privgate.sdk.rehearsals import Progress, Rehearsal, Rows
+from privgate.sdk.rehearsals import JobRehearsal, Progress, Rehearsal, Rows
 from privgate.sdk.releases import FILES, Release, VerifiedRelease
 from privgate.sdk.requests import evaluation_request, glm_request, statistics_request, training_request
 from privgate.sdk.session import Session, identifier
@@ -40,19 +40,13 @@ class TrainerVerbs(Session):
         self, dataset: Dataset | str, *, purpose: str, epsilon: Number, release: Release | str | None = None,
         **choices: Any,
     ) -> Quote:  # fmt: skip
-        """What a training, a tuning, or the evaluation of a release would cost; nothing is held.
+        """What a job of any kind would cost; nothing is held.
 
         See `train` for the choices; with `search`, `tries` or `score_epsilon` it is a tuning (`tune`), with `family` a
-        model with standard errors (`glm`).
+        model with standard errors (`glm`), with `queries` statistics, with `release` an evaluation.
         """
-        if release is not None:
-            return self.quote_request(_evaluation(release, dataset, purpose=purpose, epsilon=epsilon, **choices))
-        if "family" in choices:
-            request = glm_request(identifier(dataset, "dataset"), purpose=purpose, epsilon=epsilon, **choices)
-            return self.quote_request(request)
-        if MEMBERS & set(choices):
-            return self.quote_request(_tuning(dataset, purpose=purpose, epsilon=epsilon, **choices))
-        return self.quote_request(_training(dataset, purpose=purpose, epsilon=epsilon, **choices))
+        choices |= {"purpose": purpose, "epsilon": epsilon}
+        return self.quote_request(_request(dataset, release, choices))
 
     def quote_request(self, request: Mapping[str, Any]) -> Quote:
         """What a written request would cost."""
@@ -64,36 +58,38 @@ class TrainerVerbs(Session):
         *,
         purpose: str,
         epsilon: Number,
+        release: Release | str | None = None,
         rows: Rows | None = None,
         test: Rows | None = None,
         steps: int | None = None,
         seed: int = 0,
         on_progress: Progress | None = None,
         **choices: Any,
-    ) -> Rehearsal:
-        """Try a training out on this machine: the gateway's plan, shapes and refusals, and nothing is spent.
+    ) -> Rehearsal | JobRehearsal:
+        """Try a job out on this machine: the gateway's plan, shapes and refusals, and nothing is spent.
 
         Args:
             dataset: For what; only its card is read.
             purpose: Why, as for `train`.
             epsilon: Of this job alone.
+            release: Of an evaluation: the model; it is fetched and verified.
             rows: Own rows: a list, a data frame, or a .csv, .jsonl or .parquet file. Dummy rows if absent.
-            test: Own rows to judge the model on; by default a fifth of the units of `rows` is kept back.
-            steps: Run only so many of the plan's steps.
+            test: Of a training: own rows to judge the model on; by default a fifth of the units is kept back.
+            steps: Of a training: run only so many of the plan's steps.
             seed: Of dummy rows.
-            on_progress: Called with the steps done and the steps to do, before each tenth.
-            choices: As for `train`.
+            on_progress: Of a training: called with the steps done and the steps to do, before each tenth.
+            choices: As for `quote`.
 
         Raises:
             InvalidError, TooLargeError: What the gateway would say, in its words.
             ExtraMissingError: The extra `train` is not installed.
         """
-        request = _training(dataset, purpose=purpose, epsilon=epsilon, **choices)
+        request = _request(dataset, release, choices | {"purpose": purpose, "epsilon": epsilon})
         how: dict[str, Any] = {"rows": rows, "test": test, "steps": steps, "seed": seed, "on_progress": on_progress}
         return self.rehearse_request(request, **how)
 
-    def rehearse_request(self, request: Mapping[str, Any], **how: Any) -> Rehearsal:
-        """Try a written request out; `how` as for `rehearse`."""
+    def rehearse_request(self, request: Mapping[str, Any], **how: Any) -> Rehearsal | JobRehearsal:
+        """Try a written request of any kind out; `how` as for `rehearse`, of which only a training has steps."""
         return rehearse(self.datasets[str(request.get("dataset"))], request, **how)
 
     def train(
@@ -235,6 +231,17 @@ class TrainerVerbs(Session):
             entry=believed.entry,
             files={believed.certificate.artifact_name: artifact, **files},
         )
+
+
+def _request(dataset: Dataset | str, release: Release | str | None, choices: Mapping[str, Any]) -> dict[str, Any]:
+    """A request of the kind that the choices tell."""
+    if release is not None:
+        return _evaluation(release, dataset, **choices)
+    if "family" in choices:
+        return glm_request(identifier(dataset, "dataset"), **choices)
+    if "queries" in choices:
+        return statistics_request(identifier(dataset, "dataset"), **choices)
+    return _tuning(dataset, **choices) if MEMBERS & set(choices) else _training(dataset, **choices)
 
 
 def _training(dataset: Dataset | str, **choices: Any) -> dict[str, Any]:

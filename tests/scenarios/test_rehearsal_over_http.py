@@ -16,7 +16,8 @@ from privacy.jobs.plan import TrainingPlan
 from privacy.release.certificate import PrivacyCertificate
 from privgate.models import Model
 from privgate.sdk.datasets import Dataset
-from privgate.sdk.rehearsals import Rehearsal, planned, rehearse
+from privgate.sdk.rehearsals import Rehearsal
+from privgate.sdk.trying import planned, rehearse
 from tests.support import graphs
 from tests.support.api import (
     House,

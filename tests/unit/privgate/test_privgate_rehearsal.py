@@ -26,7 +26,8 @@ from privgate.rehearsing import running
 from privgate.rehearsing.own_rows import AsDeclared, OwnRows, encoded
 from privgate.rowfiles import write_rows
 from privgate.sdk.errors import ExtraMissingError
-from privgate.sdk.rehearsals import Rehearsal, rehearse
+from privgate.sdk.rehearsals import Rehearsal
+from privgate.sdk.trying import rehearse
 from privgate.verify import main_verify
 from tests.support.cards import EVERYTHING, ID, PATIENTS, RECORD, card
 
