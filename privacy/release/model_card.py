@@ -40,9 +40,13 @@ _CONTENT: Final[Mapping[str, tuple[str, ...]]] = {
         "that covers noise and sampling. Anybody can compute the figures again from the counts.",
         "",
         "- `accuracy`: the share of rows that the model gets right",
+        "- `by_class`, with a confusion matrix: of each class precision, recall, specificity and F1",
         "- `auc`, of two classes: how often a row of the positive class scores above one of the other; 0.5 is chance",
         "- `confidence_auc`, of several classes: how often the model is surer of a right prediction than of a wrong",
         "  one; 0.5 means that its confidence says nothing. How often it is right is `accuracy`",
+        "- `calibration`: how far scores can be taken at their word, as finely as the histogram's cells",
+        "- `errors`, of a number: how far the model is off, in the label's own unit",
+        "- `subgroups`: figures by group and the gaps between groups; groups of few noisy rows are not shown",
     ),
 }
 
