@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from privgate.cli import quotes
 from privgate.cli.exits import Exit
 from privgate.cli.options import DEFAULT, Machine, Profile, gateway
-from privgate.cli.screen import note, show
+from privgate.cli.screen import dump, note, say, show
+
+if TYPE_CHECKING:
+    from privgate.sdk.rehearsals import JobRehearsal, Rehearsal
 
 Rows = Annotated[
     Path | None,
@@ -18,11 +21,11 @@ Rows = Annotated[
 ]
 Test = Annotated[
     Path | None,
-    typer.Option("--test", help="Own rows to judge the model on; else a fifth of --rows is kept back."),
+    typer.Option("--test", help="Training: own rows to judge the model on; else a fifth of --rows is kept back."),
 ]
-Steps = Annotated[int | None, typer.Option("--steps", help="Run only so many of the plan's steps.")]
+Steps = Annotated[int | None, typer.Option("--steps", help="Training: run only so many of the plan's steps.")]
 Seed = Annotated[int, typer.Option("--seed", help="Of dummy rows: another number, other rows.")]
-Out = Annotated[Path | None, typer.Option("--out", "-o", help="Write the rehearsed model and what was found there.")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Write what was found, and a rehearsed model, there.")]
 
 
 def attach(app: typer.Typer) -> None:
@@ -38,6 +41,12 @@ def rehearse(
     label: quotes.Label = None,
     model: quotes.Model = None,
     recipe: quotes.Recipe = None,
+    release: quotes.ReleaseOption = None,
+    search: quotes.Search = None,
+    tries: quotes.Tries = None,
+    family: quotes.Family = None,
+    outcome: quotes.Outcome = None,
+    predictor: quotes.Predictor = None,
     rows: Rows = None,
     test: Test = None,
     steps: Steps = None,
@@ -46,8 +55,11 @@ def rehearse(
     profile: Profile = DEFAULT,
     machine: Machine = False,
 ) -> None:
-    """Try a training out here: the gateway's plan, shapes and refusals, on dummy or own rows. Nothing is spent."""
-    request = quotes.written_request(spec, dataset, purpose, epsilon, label=label, model=model, recipe=recipe)
+    """Try a job out here: the gateway's plan, shapes and refusals, on dummy or own rows. Nothing is spent."""
+    request = quotes.written_request(
+        spec, dataset, purpose, epsilon, label=label, model=model, recipe=recipe, release=release, search=search,
+        tries=tries, family=family, outcome=outcome, predictor=predictor,
+    )  # fmt: skip
     with gateway(profile) as connected:
         found = connected.rehearse_request(
             request,
@@ -58,7 +70,24 @@ def rehearse(
             on_progress=lambda done, of: note(f"{done} of {of} steps"),
         )
     show(found, machine=machine)
+    if not machine:
+        _say_result(found)
     if out is not None:
         note("Wrote " + ", ".join(map(str, found.write(out))) + ": a rehearsal, not a release.")
     if found.failed_checks:
         raise typer.Exit(Exit.FAILED)
+
+
+def _say_result(found: Rehearsal | JobRehearsal) -> None:
+    """What a job of another kind than a training answered."""
+    match getattr(found, "kind", None):
+        case "statistics":
+            from privgate.cli.statistics import say_answers
+
+            say_answers(found.found)  # type: ignore[union-attr]
+        case "glm":
+            say(str(found.found))  # type: ignore[union-attr]
+        case "evaluation":
+            dump(found.to_json()["result"])
+        case _:
+            pass

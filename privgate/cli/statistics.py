@@ -65,7 +65,12 @@ def show_answers(
     found = _read(source, profile)
     if machine:
         dump({"block": found.block, "answers": [dict(answer.body) | {"query": answer.title} for answer in found]})
-        return
+    else:
+        say_answers(found)
+
+
+def say_answers(found: Statistics) -> None:
+    """Write each answer as a table."""
     for answer in found:
         say(f"{answer.title} (noise: deviation {answer.deviation})")
         header = [axis.column for axis in answer.query.axes] if not answer.query.at else ["quantile"]

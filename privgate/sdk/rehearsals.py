@@ -219,12 +219,17 @@ class JobRehearsal(View):
             ("grant and budget", "were not asked about: `quote` does that"),
         ]
 
+    def to_json(self) -> dict[str, Any]:
+        """The members as JSON, with the result, unless that is a model."""
+        told = super(JobRehearsal, self).to_json()
+        return told if isinstance(self.found, RehearsedRelease) else told | {"result": json.loads(self.artifact)}
+
     def write(self, directory: str | Path) -> list[Path]:
-        """Write `rehearsal.json` to a directory: what was found, and the result beside it; never over another file."""
+        """Write `rehearsal.json` to a directory: what was found; never over another file."""
         told = {"v": 1, "what": NO_RELEASE, **self.to_json(), "request": self.request, "plan": self.plan}
         if isinstance(self.found, RehearsedRelease):
             return RehearsedRelease(self.found.rehearsed, told).write(directory)
-        return written(directory, {"rehearsal.json": told | {"result": json.loads(self.artifact)}})
+        return written(directory, {"rehearsal.json": told})
 
 
 def written(directory: str | Path, files: Mapping[str, Mapping[str, Any] | bytes]) -> list[Path]:

@@ -12,7 +12,8 @@ import pytest
 
 from kernel.errors import PrivgateError
 from kernel.ids import JobId
-from privacy.jobs.plan import TrainingPlan
+from privacy.jobs.plan import Plan, read_plan
+from privacy.jobs.spec import JobKind
 from privacy.release.certificate import PrivacyCertificate
 from privgate.models import Model
 from privgate.sdk.datasets import Dataset
@@ -46,7 +47,8 @@ def granted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
             done(admin.post("/v1/purposes", {"purpose": purpose, "within": within}), 201)
         population = done(owner.post("/v1/populations", population_body(holdout_share="0.2")), 201)["population"]
         dataset = done(owner.post("/v1/datasets", dataset_body(population)), 201)["dataset"]
-        done(owner.post("/v1/grants", grant_body(trainer.principal, dataset)), 201)
+        kinds = [kind.value for kind in JobKind]
+        done(owner.post("/v1/grants", grant_body(trainer.principal, dataset, job_kinds=kinds)), 201)
         done(owner.put(f"/v1/datasets/{dataset}/content", content=rows_csv()), 202)
         assert worker_of(made).step()
         made.ids = {"population": population, "dataset": dataset}
@@ -64,10 +66,11 @@ def spec_of(made: House, **changes: Any) -> dict[str, Any]:
     return spec
 
 
-def plan_of(made: House, job: str) -> TrainingPlan:
+def plan_of(made: House, job: str) -> Plan:
     """The plan that the gateway stored for a job."""
     with made.gateway.on.database.read() as reading:
-        return TrainingPlan.from_fields(reading.jobs.get(id=JobId(job)).plan)
+        found = reading.jobs.get(id=JobId(job))
+    return read_plan(found.kind, found.plan)
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +109,30 @@ def _payload(envelope: bytes) -> bytes:
     from kernel.signing import Envelope
 
     return Envelope.from_bytes(envelope).payload
+
+
+OTHER: dict[str, dict[str, Any]] = {
+    "statistics": {"kind": "statistics", "queries": [{"kind": "profile"}, {"kind": "mean", "column": "dose"}]},
+    "glm": {
+        "kind": "glm", "family": "logistic", "outcome": "outcome", "predictors": ["age", "dose"], "epsilon": "0.5",
+    },
+    "tuning": {
+        "kind": "tuning", "label": "outcome", "search": {"learning_rate": ["0.1", "1"]}, "tries": {"most": 3},
+        "recipe": {"steps": 5}, "epsilon": "0.5",
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", OTHER)
+def test_jobs_of_the_other_kinds_have_the_rehearsals_plan_too(granted: House, kind: str) -> None:
+    """Request and plan by their digests, for whatever kind; nothing is run here."""
+    spec = spec_of(granted, **({"label": None, "epsilon": "0.2"} | OTHER[kind]))
+    found = planned(card_of(granted), spec)
+    job = done(granted["trainer"].post("/v1/jobs", {"spec": spec}), 202)
+    assert job["kind"] == kind
+    assert job["request_digest"] == found.spec.digest
+    assert plan_of(granted, job["job"]).digest == found.plan.digest
+    done(granted["trainer"].post(f"/v1/jobs/{job['job']}/cancel"))
 
 
 SCALE = [{"column": "age", "transform": "scale"}]
@@ -163,6 +190,19 @@ BROKEN: dict[str, dict[str, Any]] = {
     "momentum of one": {"recipe": {"momentum": "1"}},
     "schedule that is none": {"recipe": {"schedule": "plateau"}},
     "engine that is none": {"recipe": {"engine": "fast"}},
+    "statistics of nothing": {"kind": "statistics", "label": None, "queries": []},
+    "statistics of what is no column": {
+        "kind": "statistics", "label": None, "queries": [{"kind": "mean", "column": "secret"}],
+    },
+    "statistics with an unknown member": {"kind": "statistics", "label": None, "queries": [{"kind": "count", "x": 1}]},
+    "glm of an unknown family": {
+        "kind": "glm", "label": None, "family": "cox", "outcome": "outcome", "predictors": ["age"],
+    },
+    "glm without predictors": {
+        "kind": "glm", "label": None, "family": "logistic", "outcome": "outcome", "predictors": [],
+    },
+    "tuning without a search": {"kind": "tuning", "search": {}},
+    "tuning of nothing": {"kind": "tuning", "search": {"secret": ["1"]}},
     "too much work": {"model": {"template": "mlp", "hidden": [600, 600]}, "recipe": {"steps": 100_000}},
 }  # fmt: skip
 
