@@ -40,7 +40,7 @@ def right_predictions(model: CheckedGraph, weights: Mapping[str, NDArray[Any]], 
         part = slice(start, start + at_once)
         features = np.ascontiguousarray(rows.features[part])
         outputs = forward(model, weights, features.reshape(len(features), *shape))
-        finite = np.isfinite(outputs).all(axis=1)
+        finite: NDArray[np.bool_] = np.asarray(np.isfinite(outputs).all(axis=1))
         known = np.where(finite[:, None], outputs, 0.0)
         predicted = known.argmax(axis=1) if target is Target.CLASSES else known[:, 0] >= 0
         right += int(np.count_nonzero(rows.alive[part] & finite & np.equal(predicted, rows.targets[part])))

@@ -147,7 +147,7 @@ def _prepared(home: Home, stack: ExitStack) -> Session:
     owner.upload(dataset, rows)
     owner.grant(
         principal=enrolled["trainer"].principal, dataset=dataset, purpose=PURPOSE, until="2099-01-01",
-        job_kinds=("training", "evaluation", "statistics"), approval_required=True,
+        job_kinds=("training", "tuning", "evaluation", "statistics"), approval_required=True,
     )  # fmt: skip
     return Session({"here": dataset.dataset}, owner, connect(enrolled["checker"].token))
 
@@ -177,6 +177,23 @@ def test_the_rehearsal_of_the_page_has_the_jobs_plan(trained: Session) -> None:
     tried, names = trained.names["tried"], trained.names
     assert (tried.steps_run, tried.rows, tried.numbers_per_row) == (5, "dummy", 3 + SIDE * SIDE)
     assert tried.request_digest == names["gateway"].quote(names["dataset"], **names["wanted"]).request_digest
+
+
+def test_what_the_page_does_with_a_release_can_be_done(trained: Session) -> None:
+    """Predicted, explained, exported, made smaller: the block runs, and the files are verified."""
+    from privgate.export import open_onnx
+
+    (block,) = blocks("What to do with a release")
+    trained.run(block)
+    names = trained.names
+    assert names["encoded"] == [None]
+    assert not names["module"].training
+    assert names["card"].startswith(names["files"].card.rstrip())
+    assert names["explained"].gap < 1e-9
+    trust = names["gateway"].pinned
+    assert [open_onnx(name, trust).exact for name in ("model.onnx", "small.onnx")] == [True, False]
+    assert Path("explained.svg").exists()
+    assert Path("student", "lineage.json").exists()
 
 
 @pytest.fixture(scope="module")
@@ -234,3 +251,15 @@ def test_the_statistics_of_the_page_are_answered(trained: Session) -> None:
     assert set(radius) == {("benign",), ("malignant",)}
     assert float(radius["malignant",].high) > float(radius["benign",].low)
     assert len(list(told[4])) == 12
+
+
+def test_the_tuning_of_the_page_is_quoted_and_asked_for(trained: Session) -> None:
+    """Both prices are told; the job waits for its owner, and holds nothing until then."""
+    (block,) = blocks("Tuning")
+    trained.run(block)
+    names, job = trained.names, trained.names["job"]
+    quote = names["gateway"].quote(names["dataset"], **names["tuned"])
+    assert (quote.selection["candidates"], quote.selection["most_tries"]) == (10, 16)
+    assert quote.charge in (quote.selection["composed"], quote.selection["selected"])
+    assert isinstance(job, Job)
+    assert (job.kind, job.state) == ("tuning", "awaiting-approval")
