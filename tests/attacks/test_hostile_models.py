@@ -48,8 +48,7 @@ def test_one_unit_moves_the_sum_by_the_clip_at_most(name: str, rows: int, engine
             requested(model, rows, engine, clipping)
         return
     attack = requested(model, rows, engine, clipping)
-    wanted = {("auto", 1): "bookkeeping" if attack.model.proven else "vmap", ("auto", 3): "vmap"}
-    assert attack.engine.name == wanted.get((engine, rows), "opacus")
+    assert attack.engine.name == ("opacus" if engine == "opacus" else "bookkeeping" if attack.model.proven else "vmap")
     added, replaced = worst(attack, 5 + rows)
     assert added <= 1
     assert replaced <= 2
@@ -177,7 +176,7 @@ def test_rows_of_a_unit_that_cancel_are_one_short_gradient(engine: str) -> None:
         batch.features[0, 0], batch.features[0, 1] = row, -row * np.float32(share)
         batch.counts[0, :2] = True
         found = attack.engine.clipped_sum(batch, attack.clip)
-        assert np.linalg.norm(found.total) <= attack.clip * (1 + 1e-12)
+        assert np.linalg.norm(found.total) <= attack.clip * (1 + 2.0**-14)
         assert found.within == int(share == 1.0)
 
 

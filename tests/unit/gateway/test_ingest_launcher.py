@@ -31,7 +31,7 @@ def _read(message: Any, body: Any, **header: Any) -> SealedFiles | Refused:
 
 def test_what_an_honest_child_answers() -> None:
     """Parts and a digest, or problems."""
-    sealed = _read("sealed", {"parts": [PART], "fingerprints": DIGEST})
+    sealed = _read("sealed", {"parts": [PART], "fingerprints": DIGEST, "homes": DIGEST})
     assert isinstance(sealed, SealedFiles)
     assert [part.to_json() for part in sealed.parts] == [PART]
     refused = _read("refused", {"problems": [PROBLEM], "more": True})
@@ -51,12 +51,13 @@ def test_no_more_problems_are_kept_than_a_child_may_send() -> None:
         ("sealed", b"not json"),
         ("sealed", []),
         ("sealed", {}),
-        ("sealed", {"parts": 7, "fingerprints": DIGEST}),
-        ("sealed", {"parts": [7], "fingerprints": DIGEST}),
-        ("sealed", {"parts": [PART], "fingerprints": "sha256:short"}),
-        ("sealed", {"parts": [PART], "fingerprints": None}),
+        ("sealed", {"parts": 7, "fingerprints": DIGEST, "homes": DIGEST}),
+        ("sealed", {"parts": [7], "fingerprints": DIGEST, "homes": DIGEST}),
+        ("sealed", {"parts": [PART], "fingerprints": "sha256:short", "homes": DIGEST}),
+        ("sealed", {"parts": [PART], "fingerprints": None, "homes": DIGEST}),
+        ("sealed", {"parts": [PART], "fingerprints": DIGEST}),
         *(
-            ("sealed", {"parts": [{**PART, **change}], "fingerprints": DIGEST})
+            ("sealed", {"parts": [{**PART, **change}], "fingerprints": DIGEST, "homes": DIGEST})
             for change in (
                 {"name": "../../etc/passwd"},
                 {"name": "fingerprints"},

@@ -157,14 +157,14 @@ def test_values_are_given_exactly_where_a_weight_waits_for_them() -> None:
 
 
 def test_a_plan_names_the_engine_and_the_size() -> None:
-    """Proven graphs of one row per unit are book-kept; with an unproven node, or more rows per unit, rows run alone."""
+    """Proven graphs are book-kept, however many rows a unit has; with an unproven node rows run alone."""
     plan, model = _plan({"graph": graphs.small_network()})
     assert plan.engine is EngineName.BOOKKEEPING
     assert plan.size == ModelSize.of(model)
     assert (plan.size.parameters, plan.size.nodes) == (4 * 9 + 4 + 128 + 3 * 64 + 3, 5)
     assert _plan({"graph": graphs.rolled()})[0].engine is EngineName.VMAP
     several = jobs.facts(rows_per_unit=3)
-    assert _plan({"graph": graphs.small_network()}, several)[0].engine is EngineName.VMAP
+    assert _plan({"graph": graphs.small_network()}, several)[0].engine is EngineName.BOOKKEEPING
     asked = {"recipe": {"engine": "opacus"}}
     assert _plan({"graph": graphs.small_network()}, **asked)[0].engine is EngineName.OPACUS
 

@@ -149,7 +149,7 @@ def test_a_hold_covers_every_replay() -> None:
 def test_a_quote_says_nothing_about_rows() -> None:
     """It is a function of plan and ledger; its members are those of the format and none is a number of rows."""
     books, declared = _books("8")
-    assert list(inspect.signature(quote).parameters) == ["plan", "standing", "permitted"]
+    assert list(inspect.signature(quote).parameters) == ["plan", "standing", "permitted", "home", "alone"]
     found = quote(jobs.plan(declared), books.standing(TRAINER), ALL)
     assert set(found.to_fields()) <= set(Quote.__dataclass_fields__)
     assert not [name for name in Quote.__dataclass_fields__ if "row" in name or "count" in name]

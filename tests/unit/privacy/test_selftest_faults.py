@@ -18,13 +18,14 @@ from privacy.selftest.rehearsal import CHECK_OF, check_live_noise, rehearse
 from privacy.selftest.report import REHEARSED, Check, SelfTest, failed, judge
 from privacy.selftest.witness import Witness
 from privacy.training import plan_runner, preflight, vmap_engine
-from privacy.training.bookkeeping import bounds
+from privacy.training.bookkeeping import bounds, layers
 from privacy.training.choosing import choose_engine
 from privacy.training.plan_runner import run_plan
 from privacy.training.preflight import RehearsalError
 from privacy.training.rows import RowEncoder
 from privacy.training.state import first_state
 from privacy.training.units import UnitTable
+from privacy.training.vmap_engine import VmapEngine
 from tests.support import jobs
 
 Patch = Callable[[pytest.MonkeyPatch], object]
@@ -181,11 +182,29 @@ def dropped_bias_by_rows(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(vmap_engine, "_norms", lambda gradients: real(gradients[::2]))
 
 
+def wrong_tensor_of_units(patch: pytest.MonkeyPatch) -> None:
+    """The matrix' norm twice in the place of matrix and bias, of sums that were formed."""
+    wrong_tensor(patch, layers)
+
+
+def forgotten_bias_of_units(patch: pytest.MonkeyPatch) -> None:
+    """The bias is left out of the norm of what was formed."""
+    real, calls = layers.squares, []
+
+    def squares(values: torch.Tensor) -> torch.Tensor:
+        calls.append(1)
+        return real(values) if len(calls) % 2 else torch.zeros_like(real(values))
+
+    patch.setattr(layers, "squares", squares)
+
+
 WRONG_NORMS: dict[str, tuple[Patch, dict[str, Any]]] = {
     "norm of the wrong tensor": (wrong_tensor, {}),
     "dropped bias in a norm": (dropped_bias, {}),
-    "norm of the wrong tensor, vmap": (wrong_tensor_by_rows, {"recipe": {"engine": "auto"}, "rows": 3}),
-    "dropped bias in a norm, vmap": (dropped_bias_by_rows, {"recipe": {"engine": "auto"}, "rows": 3}),
+    "norm of the wrong tensor, vmap": (wrong_tensor_by_rows, {"made": VmapEngine, "rows": 3}),
+    "dropped bias in a norm, vmap": (dropped_bias_by_rows, {"made": VmapEngine, "rows": 3}),
+    "norm of the wrong tensor, several rows": (wrong_tensor_of_units, {"rows": 3}),
+    "forgotten bias in a norm, several rows": (forgotten_bias_of_units, {"rows": 3}),
 }
 
 
@@ -203,7 +222,7 @@ def test_a_wrong_norm_is_caught_in_the_rehearsal(
         graph, encoder = wanted.model_graph(jobs.SCHEMA), RowEncoder(wanted.features, jobs.SCHEMA)
     else:
         plan, graph, encoder = case(**changes)
-    engine = choose_engine(graph, plan.loss, plan)
+    engine = of["made"](graph, plan.loss) if "made" in of else choose_engine(graph, plan.loss, plan)
     arguments = (plan, performance_of(plan, graph), graph, encoder, jobs.SCHEMA, engine)
     assert rehearse(*arguments) == REHEARSED
     fault(monkeypatch)

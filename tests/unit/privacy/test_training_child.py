@@ -88,7 +88,7 @@ def test_a_model_is_trained_evaluated_and_read(sealed: jobs.Sealed, tmp_path: Pa
             {"label": "ward", "model": {"template": "mlp", "hidden": [5]}, "recipe": {"clipping": "per-layer"}},
         ),
     ],
-    ids=["vmap", "opacus", "adaptive", "per-layer"],
+    ids=["several-rows", "opacus", "adaptive", "per-layer"],
 )
 def test_every_engine_and_clipping_runs_confined(tmp_path: Path, unit: Any, choice: dict[str, Any]) -> None:
     """Whatever an engine loads or needs, it has in a confined child, and its self-test holds."""
