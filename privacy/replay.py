@@ -140,7 +140,7 @@ def replay(posted: Iterable[Posted]) -> Replay:
             ledgers[population] = reader.state
         findings += reader.findings
         checked += len(numbered[population]) + len(refused[population])
-    findings += [_untrue(entry) for entry in chosen if not _true_odds(entry)]
+    findings += [_untrue(entry) for entry in chosen if not _true_odds(entry, ledgers)]
     return Replay(ledgers=ledgers, findings=tuple(findings), checked=checked + len(chosen))
 
 
@@ -275,13 +275,16 @@ class _Reader:
             self._report(Fault.REFUSAL, entry)
 
 
-def _true_odds(entry: Posted) -> bool:
+def _true_odds(entry: Posted, ledgers: Mapping[PopulationId, LedgerState]) -> bool:
     """Whether an owner was shown what his choices mean."""
     event = entry.event
     assert isinstance(event, BudgetChosen)
+    ledger = ledgers.get(event.population)
+    if ledger is None or event.order not in (None, ledger.account.population.budget.order):
+        return False
     own = (Alternative(epsilon=event.epsilon, odds=event.odds),)
     try:
-        return all(alternatives(event.delta, [s.epsilon]) == (s,) for s in own + event.alternatives)
+        return all(alternatives(event.delta, [s.epsilon], event.order) == (s,) for s in own + event.alternatives)
     except PrivgateError:
         return False
 

@@ -119,6 +119,7 @@ class ChangeBudget(Body):
     """A new epsilon for a population; order, delta, adjacency and unit never change."""
 
     epsilon: Amount
+    choice: BudgetChoice | None = None
 
 
 Home = Annotated[int, Field(ge=2, le=64, examples=[2])]

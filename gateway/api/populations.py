@@ -58,7 +58,9 @@ async def change_budget(
     """Raise or lower epsilon, never below what is charged and held. Order and delta stay."""
     change = populations.change_budget
     epsilon = Epsilon.parse(body.epsilon)
-    account = granted(await state.writes(change, state.on, caller, PopulationId(population), epsilon, expected))
+    choice = None if body.choice is None else _choice(body.choice)
+    of = PopulationId(population)
+    account = granted(await state.writes(change, state.on, caller, of, epsilon, expected, choice))
     return shown(population_view(account), ETag=f'"{account.ledger_seq}"')
 
 

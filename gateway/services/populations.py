@@ -81,7 +81,12 @@ def create_population(
 
 
 def change_budget(
-    on: Collaborators, caller: Caller, population: PopulationId, epsilon: Epsilon, expected: int | None = None
+    on: Collaborators,
+    caller: Caller,
+    population: PopulationId,
+    epsilon: Epsilon,
+    expected: int | None = None,
+    choice: Choice | None = None,
 ) -> Account | Deny:
     """Raise or lower a population's epsilon, at the order that was fixed with it.
 
@@ -100,6 +105,9 @@ def change_budget(
         if change is not None:
             work.ledger.append(change)
             work.record(change.event, actor=answer.actor)
+            changed = change.after.account.population
+            if (chosen := _chosen(on, work, changed, choice, changed.budget.order)) is not None:
+                work.record(chosen, actor=answer.actor)
         work.commit("budget-change")
     return standing.account if change is None else change.after.account
 
@@ -198,7 +206,9 @@ def _population(on: Collaborators, work: Work, caller: Caller, declared: NewPopu
     )
 
 
-def _chosen(on: Collaborators, work: Work, population: Population, choice: Choice | None) -> BudgetChosen | None:
+def _chosen(
+    on: Collaborators, work: Work, population: Population, choice: Choice | None, order: int | None = None
+) -> BudgetChosen | None:
     if choice is None:
         return None
     reason, budget = choice.reason, population.budget
@@ -208,6 +218,7 @@ def _chosen(on: Collaborators, work: Work, population: Population, choice: Choic
         epsilon=budget.epsilon,
         delta=budget.delta,
         odds=Alternative.of(budget).odds,
-        alternatives=alternatives(budget.delta, choice.shown),
+        alternatives=alternatives(budget.delta, choice.shown, order),
         reason=kept,
+        order=order,
     )

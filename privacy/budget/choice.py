@@ -17,6 +17,7 @@ from kernel.errors import InvalidError
 from kernel.events import Record
 from privacy.accounting.odds import budget_odds
 from privacy.accounting.price import EXACT
+from privacy.accounting.rdp import capacity
 from privacy.budget.populations import LARGEST_DELTA, Budget
 
 SHOWN = tuple(map(Epsilon.parse, ("0.5", "1", "2", "3", "5", "8", "12")))
@@ -43,8 +44,15 @@ class Alternative(Record):
         return cls(epsilon=budget.epsilon, odds=odds)
 
 
-def alternatives(delta: Delta, epsilons: Iterable[Epsilon] = SHOWN) -> tuple[Alternative, ...]:
+def alternatives(
+    delta: Delta, epsilons: Iterable[Epsilon] = SHOWN, order: int | None = None
+) -> tuple[Alternative, ...]:
     """The odds of several budgets at one delta, smallest first.
+
+    Args:
+        delta: Of all of them.
+        epsilons: Of each.
+        order: Of a population that has one already; without it each budget has its own best order.
 
     Raises:
         InvalidError: There are too many, or one is too small to hold any job.
@@ -52,7 +60,13 @@ def alternatives(delta: Delta, epsilons: Iterable[Epsilon] = SHOWN) -> tuple[Alt
     chosen = sorted(set(epsilons), key=lambda epsilon: epsilon.value)
     if len(chosen) > MOST_ALTERNATIVES:
         raise InvalidError(f"at most {MOST_ALTERNATIVES} alternatives can be shown", field="alternatives")
-    return tuple(Alternative.of(Budget.allot(epsilon, delta)) for epsilon in chosen)
+    return tuple(Alternative.of(_budget(epsilon, delta, order)) for epsilon in chosen)
+
+
+def _budget(epsilon: Epsilon, delta: Delta, order: int | None) -> Budget:
+    if order is None:
+        return Budget.allot(epsilon, delta)
+    return Budget(epsilon=epsilon, delta=delta, order=order, capacity=capacity(epsilon, delta, order))
 
 
 def largest_delta(public_size: int) -> Delta:

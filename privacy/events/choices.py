@@ -13,7 +13,10 @@ from privacy.budget.choice import Alternative
 
 @dataclass(frozen=True, kw_only=True)
 class BudgetChosen(Event):
-    """An owner said what he was shown before he chose a budget, and why he chose it. It changes no balance."""
+    """An owner said what he was shown before he chose a budget, and why he chose it. It changes no balance.
+
+    `order` is that of a population whose budget was changed; absent with a new one, where each choice has its own.
+    """
 
     TYPE: ClassVar[str] = "budget:chosen"
     population: PopulationId
@@ -22,6 +25,7 @@ class BudgetChosen(Event):
     odds: int
     alternatives: tuple[Alternative, ...]
     reason: Commitment | None = None
+    order: int | None = None
 
 
 CHOICE_EVENTS: tuple[type[Event], ...] = (BudgetChosen,)

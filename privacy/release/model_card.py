@@ -17,7 +17,7 @@ from typing import Any, Final
 from kernel.signing import Envelope
 from privacy.accounting.odds import budget_odds, odds, sentence
 from privacy.release.certificate import ChargedMechanism, Predicate, PrivacyCertificate, SelfTestFacts
-from privacy.release.check import uses_by_block
+from privacy.release.check import unamplified, uses_by_block
 from privacy.release.hazards import answers
 
 TEMPLATE = "model_card.md.tmpl"
@@ -106,6 +106,9 @@ def _odds(predicate: Predicate) -> list[str]:
     total, noun = predicate.guarantee, predicate.population.unit
     alone = max(odds(*uses) for uses in uses_by_block(predicate.mechanisms))
     lines = [f"- From this release alone: {sentence(noun, alone)}"]
+    seen = max(odds(*unamplified(uses)) for uses in uses_by_block(predicate.mechanisms))
+    if seen > alone:
+        lines.append(f"- From this release, for whoever could see who was sampled: {sentence(noun, seen)}")
     if predicate.uncovered_since is None:
         spent = budget_odds(total.epsilon, total.delta, total.order, total.capacity)
         lines.append(f"- From everything that ever leaves, once the whole budget is spent: {sentence(noun, spent)}")

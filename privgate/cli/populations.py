@@ -75,6 +75,7 @@ def show_one(population: Population, profile: Profile = DEFAULT, machine: Machin
 def budget(
     population: Population,
     epsilon: Annotated[str | None, typer.Option(help="Raise or lower the budget to this; without it, show it.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Why this epsilon; a commitment to it is logged.")] = None,
     profile: Profile = DEFAULT,
     machine: Machine = False,
 ) -> None:
@@ -82,7 +83,7 @@ def budget(
     with gateway(profile) as connected:
         found = connected.populations[population]
         if epsilon is not None:
-            found = connected.change_budget(found, epsilon)
+            found = connected.change_budget(found, epsilon, reason=reason)
     if machine:
         show(found, machine=True)
         return

@@ -80,13 +80,21 @@ class OwnerVerbs(Session):
         }
         return Population.read(self.connection.post("/v1/populations", body, key=key))
 
-    def change_budget(self, population: Population | str, epsilon: Number) -> Population:
+    def change_budget(
+        self,
+        population: Population | str,
+        epsilon: Number,
+        *,
+        shown: Sequence[Number] = (),
+        reason: str | None = None,
+    ) -> Population:
         """Raise or lower epsilon, never below what is charged and held.
 
         A population that was read before is changed only if its ledger has not moved on since; read it again then.
+        `shown` and `reason` are logged as they are for a new population.
         """
         read = self.populations[population] if isinstance(population, str) else population
-        body = {"epsilon": decimal_text(epsilon, "epsilon")}
+        body = {"epsilon": decimal_text(epsilon, "epsilon"), **given(choice=_choice(shown, reason))}
         path = f"/v1/populations/{read.population}/budget"
         return Population.read(self.connection.put(path, body, version=read.ledger_seq))
 

@@ -29,6 +29,20 @@ def test_what_was_shown_is_logged_with_its_odds(made: House) -> None:
     assert REASON not in str(made.log())
 
 
+def test_a_changed_budget_is_a_choice_too(made: House) -> None:
+    """With its reason, at the order that was fixed with the population; the same epsilon again is no change."""
+    body = population_body(unit_domain="changed", epsilon="3", delta="0.000001")
+    created = done(made["owner"].post("/v1/populations", body), 201)
+    change = {"epsilon": "4", "choice": {"alternatives": ["3", "4"], "reason": REASON}}
+    path = f"/v1/populations/{created['population']}"
+    for _ in range(2):
+        seen = {"If-Match": made["owner"].get(path).headers["ETag"]}
+        changed = done(made["owner"].put(f"{path}/budget", change, headers=seen))
+    (chosen,) = [choice for choice in choices(made) if choice["population"] == created["population"]]
+    assert (chosen["epsilon"], chosen["order"]) == ("4", created["order"])
+    assert chosen["odds"] == changed["odds"] == chosen["alternatives"][1]["odds"] > created["odds"]
+
+
 def test_without_a_choice_nothing_is_logged_about_one(made: House) -> None:
     """A program that names epsilon was shown nothing."""
     before = choices(made)

@@ -10,13 +10,15 @@ import pytest
 
 from kernel.amounts import Delta, Epsilon
 from kernel.errors import InvalidError
+from kernel.ids import PopulationId
 from privacy.accounting.odds import budget_odds
+from privacy.accounting.rdp import capacity
 from privacy.budget import ledger
 from privacy.budget.choice import MOST_ALTERNATIVES, SHOWN, Alternative, alternatives, largest_delta
 from privacy.budget.populations import Budget
 from privacy.events.choices import BudgetChosen
 from privacy.replay import Fault, Posted, replay
-from tests.support.budgets import population
+from tests.support.budgets import fresh, population
 
 DELTA = Delta.parse("0.000001")
 NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
@@ -37,6 +39,16 @@ def test_odds_are_those_of_the_budget_that_would_be_allotted() -> None:
     (choice,) = alternatives(DELTA, [Epsilon.parse("3")])
     budget = Budget.allot(Epsilon.parse("3"), DELTA)
     assert choice.odds == budget_odds(budget.epsilon, budget.delta, budget.order, budget.capacity)
+
+
+def test_a_budget_that_is_changed_has_the_odds_of_its_own_order() -> None:
+    """The order is fixed with the population; capacity there, and with it the odds, is another than a new one's."""
+    epsilon = Epsilon.parse("4")
+    for order in (4, 6, 20):
+        (changed,) = alternatives(DELTA, [epsilon], order)
+        assert changed.odds == budget_odds(epsilon, DELTA, order, capacity(epsilon, DELTA, order))
+    (new,) = alternatives(DELTA, [epsilon])
+    assert new != changed
 
 
 def test_what_could_hold_no_job_is_no_choice() -> None:
@@ -68,12 +80,16 @@ def test_the_replay_works_out_again_what_was_shown() -> None:
         odds=Alternative.of(budget).odds,
         alternatives=alternatives(DELTA),
     )
+    fixed = created.order + 2
+    elsewhere = dataclasses.replace(true, alternatives=(), odds=100, order=fixed)
     better = [dataclasses.replace(shown, odds=shown.odds - 1) for shown in true.alternatives]
     for event, faults in (
         (true, []),
         (dataclasses.replace(true, odds=true.odds - 1), [Fault.ODDS]),
         (dataclasses.replace(true, alternatives=(*true.alternatives[:-1], better[-1])), [Fault.ODDS]),
         (dataclasses.replace(true, epsilon=Epsilon.parse("0.000001")), [Fault.ODDS]),
+        (dataclasses.replace(true, population=fresh(PopulationId)), [Fault.ODDS]),
+        (elsewhere, [Fault.ODDS]),
     ):
         read = replay([Posted(index=0, at=NOW, event=created), Posted(index=1, at=NOW, event=event)])
         assert [found.fault for found in read.findings] == faults
