@@ -9,7 +9,7 @@ export OMP_NUM_THREADS ?= 1
 export PRIVGATE_TEST_DATA ?= ../shared/data
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow soak check fix serve bench bench-dp bench-accuracy lock clean
+.PHONY: help setup demo test test-slow soak check fix serve bench bench-dp bench-accuracy tutorials lock clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ bench-dp: $(READY) ## Measure private training against its peers (QUICK=1: short
 
 bench-accuracy: $(READY) ## What private models reach on Adult and MNIST, 5 runs (QUICK=1: 1 run, prints only)
 	$(BIN)/python -m benchmarks.accuracy $(if $(QUICK),--quick)
+
+tutorials: $(READY) ## Run the notebooks of docs/tutorials and keep what comes out
+	$(BIN)/python -m tests.support.tutorials
 
 lock: ## Renew constraints.txt from what is installed in .venv
 	$(BIN)/pip freeze --exclude-editable | sed -e 's/+cpu//' -e '/ @ /d' | sort -f > constraints.txt

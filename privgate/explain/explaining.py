@@ -40,7 +40,7 @@ def explain(
     method: str = Method.SHAP,
     of: str | None = None,
     origin: str = "public",
-    pairs: int = 1,
+    pairs: int = 2,
     seed: int = 0,
     about: str = "",
 ) -> Explanation:
@@ -53,7 +53,7 @@ def explain(
         method: `shap` (exact for up to 6 columns, else by walks), `exact-shap` (up to 12), or `integrated-gradients`.
         of: Of several classes the one whose score is explained; by default each row's likeliest.
         origin: Where the background comes from: `public`, `dummy` or `dp-synthetic`.
-        pairs: Of `shap`: pairs of walks for each background row.
+        pairs: Of `shap`: pairs of walks for each background row, at least 2.
         seed: Of the walks' orders.
         about: What the picture is titled after.
 
@@ -63,7 +63,7 @@ def explain(
     """
     if method not in list(Method):
         raise InvalidError(f"`method` must be one of {', '.join(Method)}", field="method")
-    whole(1, 1000, pairs=pairs)
+    whole(2, 1000, pairs=pairs)
     scores, target = Scores(model), Target.of(model, of)
     behind = list(rows_of(background))
     before = _scorable(scores, behind, "background", MOST_BACKGROUND)

@@ -37,7 +37,7 @@ class Explanation:
     target: str
     method: str
     background: PublicRows
-    players: tuple[str, ...]
+    players: tuple[str, ...] = field(repr=False)
     values: Floats = field(repr=False)
     inputs: Floats = field(repr=False)
     scores: Floats = field(repr=False)

@@ -26,7 +26,7 @@ _STYLE: Final = (
     ".head{font-size:16px;font-weight:600}.zero{stroke:#555;stroke-dasharray:4 3}.bar{fill:#e8eef3}"
 )
 _DOTS: Final = (
-    "A dot is a row: right of the line it raises the score, left of it lowers. Blue: the column's value is low, "
+    "A dot is a row: right of the line it raises the score, left of it lowers it. Blue: the column's value is low, "
     "orange: high."
 )
 _BARS: Final = "The bar and the number are the mean size of the share."

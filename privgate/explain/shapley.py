@@ -53,7 +53,7 @@ def by_walks(
     """The values of one row, from `pairs` pairs of walks for each background row.
 
     Returns:
-        The values, and the standard error that chance leaves in each.
+        The values, and the standard error that the choice of orders leaves in each.
     """
     count = len(players.names)
     at_once = max(1, _NUMBERS_AT_ONCE // ((count + 1) * len(row)))
@@ -65,7 +65,9 @@ def by_walks(
         there = _walked(score, row, background[starts[part]], players, orders[part])
         back = _walked(score, row, background[starts[part]], players, orders[part, ::-1])
         found[part] = (there + back) / 2
-    error = found.std(axis=0, ddof=1) / math.sqrt(len(found)) if len(found) > 1 else np.zeros(count)
+    # Within a background row: between them values differ by more than chance.
+    by_start = found.reshape(len(background), pairs, count)
+    error = np.sqrt(by_start.var(axis=1, ddof=1).mean(axis=0) / len(found))
     return found.mean(axis=0), error
 
 

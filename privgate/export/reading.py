@@ -130,7 +130,9 @@ def _opened(data: bytes, trust: TrustFile) -> OnnxRelease:
 
 def _require(holds: bool, part: str) -> None:
     if not holds:
-        raise CorruptError(f"`{part}` is not what the rest of the file says", field=part)
+        raise CorruptError(
+            f"`{part}` is not what the rest of the file says: it was changed, or another version wrote it", field=part
+        )
 
 
 def _require_lineage(lineage: Lineage, certificate: PrivacyCertificate, papers: Papers, scorer: Scorer) -> None:

@@ -210,7 +210,7 @@ def test_only_the_strongest_are_drawn_and_the_rest_is_counted() -> None:
         ({"method": "lime"}, "method"),
         ({"origin": "the ward"}, "origin"),
         ({"of": "b"}, "of"),
-        ({"pairs": 0}, "pairs"),
+        ({"pairs": 1}, "pairs"),
         ({"rows": []}, "rows"),
         ({"rows": [{"age": "x"}]}, "rows"),
         ({"background": []}, "background"),
