@@ -27,17 +27,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from kernel.errors import InvalidError
 from kernel.events import Parameter
 from privacy.jobs.features import LOG_FROM, Feature, FeatureSpec, Transform
 from privacy.jobs.labels import default_label
-from privacy.jobs.recipe import Averaging, Clipping, Schedule
+from privacy.jobs.recipe import Averaging, Clipping, Recipe, Schedule
 from privacy.schema import Column, ColumnKind, TableSchema
-
-if TYPE_CHECKING:
-    from privacy.jobs.training_plan import TrainingPlan
 
 BINS: Final = 16
 BAND: Final = 1.96
@@ -107,9 +104,14 @@ def shapes_of(features: FeatureSpec, schema: TableSchema, weights: Sequence[floa
     return tuple(found)
 
 
-def noise_band(plan: TrainingPlan) -> float | None:
-    """How far the noise of privacy may have moved a point of a shape, 95 times in 100; nothing if it cannot be said."""
-    recipe = plan.recipe
+def noise_band(recipe: Recipe, noise_multiplier: Decimal, normaliser: Decimal) -> float | None:
+    """How far the noise of privacy may have moved a point of a shape, 95 times in 100; nothing if it cannot be said.
+
+    Args:
+        recipe: Of the run.
+        noise_multiplier: Of its plan, in units of the recipe's clip.
+        normaliser: What its noisy sums were divided by.
+    """
     if recipe.schedule is not Schedule.CONSTANT or recipe.clipping is Clipping.ADAPTIVE:
         return None
     averaged = recipe.steps - recipe.steps // 2 if recipe.averaging is Averaging.SECOND_HALF else 1
@@ -120,7 +122,7 @@ def noise_band(plan: TrainingPlan) -> float | None:
     for step in range(recipe.steps):
         left = recipe.steps - step
         total += (sum(moves[max(0, left - averaged) : left]) / averaged) ** 2
-    deviation = float(plan.sigma) / float(plan.normaliser.number)
+    deviation = float(noise_multiplier) * float(recipe.clip.number) / float(normaliser)
     return BAND * deviation * math.sqrt(total)
 
 

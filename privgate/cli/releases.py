@@ -59,6 +59,20 @@ def get(
 
 
 @app.command()
+def shapes(
+    release: Release,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write them as a picture (.svg) as well.")] = None,
+    profile: Profile = DEFAULT,
+) -> None:
+    """Fetch, verify, and show what each column adds to the score of an additive model."""
+    with gateway(profile) as connected:
+        found = connected.releases[release].fetch().shapes()
+    note(found.text())
+    if out is not None:
+        note(str(found.save(out)))
+
+
+@app.command()
 def export(
     release: Release,
     onnx: Annotated[Path, typer.Option("--onnx", help="The file to write; its record is written beside it.")],

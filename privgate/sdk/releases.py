@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from privgate.glm import GlmTable
     from privgate.models import Model
     from privgate.sdk.gateway import Gateway
+    from privgate.shapes import Shapes
     from privgate.statistics import Statistics
 
 FILES = ("certificate.json", "receipt.tlog-proof", "MODEL_CARD.md")
@@ -166,6 +167,15 @@ class VerifiedRelease:
         `release.explain(background).save("explained.svg")`; see `privgate.explain.explain` for the choices.
         """
         return self.derived().explain(background, rows, **choices)
+
+    def shapes(self) -> Shapes:
+        """What each column adds to the score of an additive model, with the band of its noise.
+
+        `release.shapes().save("shapes.svg")` draws them; `text()` is for a terminal, `card(release.card)` for papers.
+        """
+        from privgate.shapes import Shapes
+
+        return Shapes.of(self.scorer(), self.certificate.predicate)
 
     def evaluation(self) -> Evaluation:
         """The released evaluation, computed again from its noisy numbers: its members, and figures by name.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernel.amounts import Delta, Epsilon, Share
-from kernel.errors import InvalidError
+from kernel.errors import ConflictError, InvalidError
 from kernel.events import Parameter
 from kernel.ids import DatasetId
 from privacy.budget.populations import Budget
@@ -25,7 +26,7 @@ from privacy.jobs.spec import complete_training
 from privacy.schema import TableSchema
 from privacy.training.state import Descent, first_state, released_weights
 from privgate.models import Model
-from privgate.shapes import shapes, svg, text
+from privgate.shapes import Shapes
 
 SCHEMA = TableSchema.from_json(
     {
@@ -62,6 +63,11 @@ def planned(**recipe: Any) -> TrainingPlan:
     """Its plan."""
     spec = complete_training(request(recipe=recipe), SCHEMA, FACTS)
     return plan_training(spec, SCHEMA, FACTS)
+
+
+def banded(plan: TrainingPlan) -> float | None:
+    """The band of a plan."""
+    return noise_band(plan.recipe, plan.noise_multiplier.number, plan.normaliser.number)
 
 
 def test_bins_follow_from_declared_bounds() -> None:
@@ -144,7 +150,7 @@ def test_a_score_is_the_sum_of_its_shapes() -> None:
 def test_the_band_covers_what_noise_alone_does_to_a_weight() -> None:
     """Many runs on nobody: at no curvature the band is met almost exactly, with curvature it is an upper bound."""
     plan = planned(steps=60, learning_rate="0.8", momentum="0.7")
-    band = noise_band(plan)
+    band = banded(plan)
     assert band is not None
     sigma = float(plan.sigma) / float(plan.normaliser.number)
     draw = np.random.default_rng(11)
@@ -160,12 +166,12 @@ def test_the_band_covers_what_noise_alone_does_to_a_weight() -> None:
 
 def test_no_band_is_stated_where_none_was_derived() -> None:
     """A moving rate or a moving clip."""
-    assert noise_band(planned(schedule="cosine")) is None
-    assert noise_band(planned(clipping="adaptive")) is None
-    assert noise_band(planned(averaging="none", momentum="0")) is not None
+    assert banded(planned(schedule="cosine")) is None
+    assert banded(planned(clipping="adaptive")) is None
+    assert banded(planned(averaging="none", momentum="0")) is not None
 
 
-def test_shapes_are_drawn_from_a_released_model() -> None:
+def test_shapes_are_drawn_from_a_released_model(tmp_path: Path) -> None:
     """As text and as a picture whose every point says its value; texts of the schema cannot break out of it."""
     import xml.etree.ElementTree as ET
 
@@ -183,18 +189,23 @@ def test_shapes_are_drawn_from_a_released_model() -> None:
     graph = spec.model_graph(schema).graph
     weights = {w.name: np.full(w.shape, 0.5, np.float32) for w in graph.weights}
     model = Model.open(pack_weights(graph, weights), spec.to_json(), schema)
-    found = shapes(model)
-    assert [shape.values for shape in found] == [(0.5, 0.5)]
-    drawn = ET.fromstring(svg(found, 0.1))
+    found = dataclasses.replace(Shapes.of(model), band=0.1)
+    assert [shape.values for shape in found.shapes] == [(0.5, 0.5)]
+    drawn = ET.fromstring(found.svg())
     assert any("<z>: +0.500" in (element.text or "") for element in drawn.iter())
-    assert "+0.500" in text(found, 0.1)
+    assert "+0.500" in found.text()
+    assert "0.10" in found.card("# Card\n")
+    assert "![" in found.card("# Card\n")
+    found.save(tmp_path / "shapes.svg")
+    with pytest.raises(ConflictError):
+        dataclasses.replace(found, band=None).save(tmp_path / "shapes.svg")
     other = complete_training(request(model={"template": "mlp", "hidden": [3]}), schema, FACTS)
     graph = other.model_graph(schema).graph
     network = Model.open(
         pack_weights(graph, {w.name: np.zeros(w.shape, np.float32) for w in graph.weights}), other.to_json(), schema
     )
     with pytest.raises(InvalidError):
-        shapes(network)
+        Shapes.of(network)
 
 
 def test_features_are_read_as_they_were_written() -> None:
