@@ -114,7 +114,7 @@ def _agreed(history: History, tally: Tally) -> None:
 
 def _close(theirs: Decimal, uses: Sequence[MechanismUse], order: int) -> bool:
     with localcontext(EXACT):
-        ours, times = divergence(*uses, order=order), sum(use.times for use in uses)
+        ours, times = divergence(*uses, order=order), sum(use.runs for use in uses)
         return abs(theirs - ours) <= RELATIVE * ours + FLOAT_ERROR * times * order / (order - 1)
 
 

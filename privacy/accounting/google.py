@@ -92,18 +92,13 @@ def _close(theirs: float, uses: Sequence[MechanismUse], order: int) -> bool:
     if not math.isfinite(theirs):
         return False
     ours = divergence(*uses, order=order)
-    times = sum(_runs(use) for use in uses)
+    times = sum(use.runs for use in uses)
     allowed = RELATIVE * ours + _FLOAT_ERROR * times * order / (order - 1)
     return abs(Decimal(theirs) - ours) <= allowed
 
 
 def _selects(uses: Sequence[MechanismUse]) -> bool:
     return any(isinstance(use, PrivateSelection) for use in uses)
-
-
-def _runs(use: MechanismUse) -> int:
-    """How often a mechanism runs at most, the tries of selections included."""
-    return use.times * use.tries.most * use.base.times if isinstance(use, PrivateSelection) else use.times
 
 
 def _rdp(use: MechanismUse, order: int) -> float:

@@ -48,6 +48,11 @@ class MechanismUse(Record):
         """How often the mechanism ran, or will run."""
         return int(getattr(self, self.TIMES))
 
+    @property
+    def runs(self) -> int:
+        """How often anything is run at most, every try of a selection included."""
+        return self.times
+
     def repeated(self, times: int) -> Self:
         """The same mechanism, run `times` times in all."""
         return dataclasses.replace(self, **{self.TIMES: times})
@@ -161,6 +166,11 @@ class PrivateSelection(MechanismUse):
             raise InvalidError("`base` must be the mechanism of one try, and no selection itself", field="base")
         if not isinstance(self.tries, Tries):
             raise InvalidError("`tries` must be a distribution", field="tries")
+
+    @property
+    def runs(self) -> int:
+        """All tries that there may be, each as often as it runs its mechanism."""
+        return self.count * self.tries.most * self.base.times
 
 
 def of_one_try(use: MechanismUse) -> MechanismUse:

@@ -102,6 +102,10 @@ LIES: dict[str, Any] = {
     "a savepoint of steps that did not start": lambda liar: [({"m": "savepoint", "step": 3}, b"x")],
     "a second rehearsal": lambda liar: [({"m": "rehearsed"}, b""), need(STEPS), result(liar.weights())],
     "a word that nobody knows": lambda liar: [({"m": "metrics", "loss": "0.1"}, b""), need(STEPS)],
+    "a candidate where nothing is selected": lambda liar: [
+        need(STEPS),
+        ({"m": "result", "steps": STEPS, "candidate": [0]}, liar.weights()),
+    ],
     "nothing": lambda _: [],
 }
 
