@@ -8,6 +8,8 @@ Rules
    in, units of one row up to `rows_per_unit`.
 3. The first rows show what is there: both bounds, every category, a unit with as many rows as one may have.
 4. Row i does not depend on how many are asked for: more rows of one seed begin with the fewer.
+
+Form: docs/formats/rehearsal.md, "Dummy rows".
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""A training rehearsed from a declaration, a request and rows: the one door to what needs the extra `train`."""
+"""A training rehearsed from a declaration, a request and rows: the one door to what needs the extra `train`.
+
+Form: docs/formats/rehearsal.md.
+"""
 
 from __future__ import annotations
 
