@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kernel.canonical import digest_of
 from kernel.errors import InvalidError
 from privacy.ingest.formats import Rule
 from privacy.schema import ColumnKind, TableSchema
@@ -23,6 +26,7 @@ from tests.support.cards import EVERYTHING, PATIENTS, RECORD, card
 from tests.support.uploads import Sealed, ingest_here
 
 ROWS = 400
+PINNED = [{"n": 109, "c": "c", "t": [9, 15]}, {"n": 109, "c": "b", "t": [13, 9]}, {"n": 5, "c": "b", "t": [7, 14]}]
 
 
 def made(rows: int = ROWS, seed: int = 0, unit: Any = PATIENTS, schema: TableSchema = EVERYTHING) -> list[Any]:
@@ -44,13 +48,39 @@ def broken(schema: TableSchema, rows: list[Any]) -> list[tuple[str, Rule]]:
 
 
 def test_one_seed_gives_the_same_rows_to_everybody() -> None:
-    """Written down, so that another version that draws otherwise is seen; more rows begin with the fewer."""
+    """Another seed gives others; more rows begin with the fewer."""
     assert made(7) == made(ROWS)[:7]
     assert made(3, seed=5) == made(3, seed=5)
     assert made(20, seed=1) != made(20)
     first = made(3)
     assert [row["patient"] for row in first] == ["unit-0000001"] * 3
     assert [row["age"] for row in first][:2] == [0, 120]
+
+
+def test_rows_are_those_of_the_page() -> None:
+    """Drawn here as docs/formats/rehearsal.md says it, and pinned, so that no version may draw otherwise unseen."""
+    columns = [
+        {"name": "n", "kind": "numeric", "low": "0", "high": "120"},
+        {"name": "c", "kind": "categorical", "categories": ["a", "b", "c"], "fill": "a"},
+        {"name": "t", "kind": "tensor", "shape": [2], "low": "0", "high": "15"},
+    ]
+    schema = TableSchema.from_json({"columns": columns})
+    unit = PrivacyUnit.from_json(RECORD)
+    key = digest_of("dummy-rows/v1", {"schema": schema.to_json(), "unit": unit.to_json(), "seed": 7}).raw
+
+    def words(place: int) -> Iterator[int]:
+        data = hashlib.shake_256(key + place.to_bytes(4, "big") + bytes(8)).digest(4096)
+        return (int.from_bytes(data[start : start + 4], "little") for start in range(0, 4096, 4))
+
+    numbers, listed, cells = (words(place) for place in range(3))
+    expected = []
+    for row in range(60):
+        n = (0, 120)[row] if row < 2 else next(numbers) * 121 >> 32
+        c = "abc"[row] if row < 3 else None if not next(listed) * 16 >> 32 else "abc"[next(listed) * 3 >> 32]
+        t = [(0, 15)[row]] * 2 if row < 2 else [next(cells) * 16 >> 32, next(cells) * 16 >> 32]
+        expected.append({"n": n, "c": c, "t": t})
+    assert list(dummy_rows(schema, unit, 60, seed=7)) == expected
+    assert expected[2:5] == PINNED
 
 
 def test_another_declaration_gives_other_rows() -> None:
