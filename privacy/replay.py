@@ -140,7 +140,7 @@ def replay(posted: Iterable[Posted]) -> Replay:
             ledgers[population] = reader.state
         findings += reader.findings
         checked += len(numbered[population]) + len(refused[population])
-    findings += [_untrue(entry) for entry in chosen if not _true_odds(entry, ledgers)]
+    findings += [_untrue(entry) for entry in chosen if not _true_odds(entry, numbered)]
     return Replay(ledgers=ledgers, findings=tuple(findings), checked=checked + len(chosen))
 
 
@@ -275,12 +275,15 @@ class _Reader:
             self._report(Fault.REFUSAL, entry)
 
 
-def _true_odds(entry: Posted, ledgers: Mapping[PopulationId, LedgerState]) -> bool:
-    """Whether an owner was shown what his choices mean."""
+def _true_odds(entry: Posted, numbered: Mapping[PopulationId, list[Posted]]) -> bool:
+    """Whether an owner who was allotted what he chose was shown what his choices mean."""
     event = entry.event
     assert isinstance(event, BudgetChosen)
-    ledger = ledgers.get(event.population)
-    if ledger is None or event.order not in (None, ledger.account.population.budget.order):
+    events = [other.event for other in numbered.get(event.population, ())]
+    created = next((other for other in events if isinstance(other, PopulationCreated)), None)
+    if created is None or event.delta != created.delta or event.order not in (None, created.order):
+        return False
+    if event.epsilon not in {other.epsilon for other in events if isinstance(other, PopulationCreated | BudgetChanged)}:
         return False
     own = (Alternative(epsilon=event.epsilon, odds=event.odds),)
     try:

@@ -80,6 +80,8 @@ def test_the_replay_works_out_again_what_was_shown() -> None:
         odds=Alternative.of(budget).odds,
         alternatives=alternatives(DELTA),
     )
+    (eight,) = alternatives(DELTA, [Epsilon.parse("8")])
+    another = dataclasses.replace(true, epsilon=eight.epsilon, odds=eight.odds)
     fixed = created.order + 2
     elsewhere = dataclasses.replace(true, alternatives=(), odds=100, order=fixed)
     better = [dataclasses.replace(shown, odds=shown.odds - 1) for shown in true.alternatives]
@@ -90,6 +92,7 @@ def test_the_replay_works_out_again_what_was_shown() -> None:
         (dataclasses.replace(true, epsilon=Epsilon.parse("0.000001")), [Fault.ODDS]),
         (dataclasses.replace(true, population=fresh(PopulationId)), [Fault.ODDS]),
         (elsewhere, [Fault.ODDS]),
+        (another, [Fault.ODDS]),
     ):
         read = replay([Posted(index=0, at=NOW, event=created), Posted(index=1, at=NOW, event=event)])
         assert [found.fault for found in read.findings] == faults
