@@ -48,14 +48,14 @@ class GlmTable:
 
     Attributes:
         family, outcome: Which model, of what.
-        units: How many of those who are protected took part, with noise.
+        count: How many of those who are protected took part, with noise; how many rows, where rows count.
         lines: One for each coefficient, the intercept first; empty if the noise drowned the model.
         body: The file as it was released.
     """
 
     family: str
     outcome: str
-    units: int
+    count: int
     lines: tuple[Line, ...]
     body: Mapping[str, Any] = field(repr=False)
 
@@ -65,7 +65,7 @@ class GlmTable:
         body = read_glm(data)
         ratio = _RATIOS.get(body["family"], "")
         lines = tuple(_line(dict(line), ratio) for line in body["table"] or ())
-        return cls(body["family"], body["outcome"], body["units"], lines, body)
+        return cls(body["family"], body["outcome"], body["count"], lines, body)
 
     def __iter__(self) -> Iterator[Line]:
         return iter(self.lines)
@@ -77,7 +77,8 @@ class GlmTable:
         return next(line for line in self.lines if line.term == term)
 
     def __str__(self) -> str:
-        title = f"{self.family} model of {self.outcome}, about {self.units} people or records"
+        counted = "rows" if self.body["counted"] == "row" else "people or records"
+        title = f"{self.family} model of {self.outcome}, about {self.count} {counted}"
         if not self.lines:
             return f"{title}\n{_DROWNED}"
         rows = [self._header(), *(self._cells(line) for line in self.lines)]

@@ -17,20 +17,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from privacy.evaluation.counts import without_negatives
 from privacy.glm.design import CONSTANT, Design
 from privacy.glm.families import Family
 from privacy.glm.matrices import Matrix, Spectrum, Vector, applied, dot, spectrum, unpacked, weighted
-from privacy.glm.schedule import FIRST_USED, Statistic, cell_middles
+from privacy.glm.schedule import FIRST_USED, Statistic, cell_middles, sizes_of
 
 HUBER = 1.345
 LOGISTIC_BOUND, CHANCES = 0.5, 1.6
-COUNT_CLIP, LEVELS, CENTRING = 2.0, 1.3, 1.0625
+COUNT_CLIP, LEVELS, CENTRING = 2.0, 1.3, 1.125
 _LEAST_SHARE, _LEAST_SPREAD, _LEAST_COUNT = 0.002, 0.005, 0.05
 _LONGEST_STEP, _LARGEST = 2.0, 12.0
 _LEAST_RATIO, _MOST_RATIO, _HALVINGS = 0.5, 20.0, 60
+_MOST_DISPERSION, _DISPERSION_HALVINGS, _POISSON = 5.0, 30, 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,11 +43,13 @@ class Settings:
         bound: The most that one row's bounded residual can be.
         level: Of counts: from this expected count on a row weighs less; of yes and no: from this chance of the rarer
             answer on; of a linear model 1.
+        dispersion: Of counts: d in the variance mean + d mean^2 under which bounded residuals have mean zero.
     """
 
     coefficients: tuple[float, ...]
     bound: float
     level: float = 1.0
+    dispersion: float = 0.0
 
     def bounds(self, design: Design) -> Mapping[Statistic, float]:
         """The most, in Euclidean norm, that one unit adds to each sum at this step."""
@@ -54,7 +57,7 @@ class Settings:
         return {
             Statistic.SCORES: score,
             Statistic.CURVATURE: steepest(design, self) * design.radius**2,
-            Statistic.SPREAD: self.bound**2,
+            Statistic.SPREAD: math.sqrt(sizes_of(design)[Statistic.SPREAD]),
             Statistic.PRODUCTS: score**2,
         }
 
@@ -124,8 +127,7 @@ def first_settings(design: Design, outcomes: Sequence[float]) -> Settings:
         case Family.POISSON:
             mean = max(mean, _LEAST_COUNT)
             level = LEVELS * mean
-            bound = COUNT_CLIP * CENTRING * math.sqrt(level)
-            return Settings(coefficients=(math.log(mean) / CONSTANT, *rest), bound=bound, level=level)
+            return count_settings((math.log(mean) / CONSTANT, *rest), level, 0.0)
 
 
 def next_settings(design: Design, outcomes: Sequence[float], steps: Sequence[Step]) -> Settings:
@@ -133,12 +135,15 @@ def next_settings(design: Design, outcomes: Sequence[float], steps: Sequence[Ste
     last = steps[-1]
     fit = fitted(design, steps, longest=_LONGEST_STEP)
     coefficients = tuple(min(max(value, -_LARGEST), _LARGEST) for value in fit.coefficients)
-    if design.family is not Family.LINEAR:
-        return Settings(coefficients=coefficients, bound=last.settings.bound, level=last.settings.level)
-    units = math.fsum(without_negatives(outcomes))
-    share = last.sums[Statistic.SPREAD][0] / (units * last.settings.bound**2)
-    deviation = max(last.settings.bound / _clipped_ratio(share), _LEAST_SPREAD)
-    return Settings(coefficients=coefficients, bound=HUBER * deviation)
+    match design.family:
+        case Family.LINEAR:
+            share = last.sums[Statistic.SPREAD][0] / math.fsum(without_negatives(outcomes))
+            deviation = max(last.settings.bound / _clipped_ratio(share), _LEAST_SPREAD)
+            return Settings(coefficients=coefficients, bound=HUBER * deviation)
+        case Family.LOGISTIC:
+            return replace(last.settings, coefficients=coefficients)
+        case Family.POISSON:
+            return count_settings(coefficients, last.settings.level, _dispersion(design, steps))
 
 
 def fitted(design: Design, steps: Sequence[Step], longest: float = math.inf) -> Fit:
@@ -187,6 +192,53 @@ def _pooled(design: Design, used: Sequence[Step]) -> tuple[Spectrum, float]:
 def _shortened(move: Vector, longest: float) -> Vector:
     length = math.sqrt(dot(move, move))
     return move if length <= longest else [value * longest / length for value in move]
+
+
+def count_settings(coefficients: tuple[float, ...], level: float, dispersion: float) -> Settings:
+    """The settings of counts: the bound is two deviations at the level, and room for the mean that is taken off."""
+    bound = COUNT_CLIP * CENTRING * math.sqrt(level * (1 + dispersion * level))
+    return Settings(coefficients=coefficients, bound=bound, level=level, dispersion=dispersion)
+
+
+def _dispersion(design: Design, steps: Sequence[Step]) -> float:
+    """How far counts vary beyond Poisson ones, from all squared residuals so far: d of mean + d mean^2.
+
+    At the average expected count, the clipped square under such counts is matched to the one that was measured, less
+    one deviation of the noise on it: what does not stand out from noise is small against the errors of the table.
+    """
+    found = []
+    for step in steps:
+        level, clip = step.settings.level, step.settings.bound / CENTRING
+        squares, means, mean_squares = step.sums[Statistic.SPREAD]
+        if min(means, mean_squares) > 0:
+            expected = min(level * mean_squares / means, float(design.highest))
+            least = squares - step.sigmas[Statistic.SPREAD] / math.sqrt(len(steps))
+            found.append(matched(expected, least * clip * clip * expected / (means * level), clip, design.highest))
+    return math.fsum(found) / len(found) if found else 0.0
+
+
+def matched(expected: float, wanted: float, clip: float, highest: int) -> float:
+    """The dispersion under which the clipped square about the expected count has the wanted mean."""
+    low, high = 0.0, _MOST_DISPERSION
+    if clipped_count_square(expected, low, clip, highest) >= wanted:
+        return low
+    for _ in range(_DISPERSION_HALVINGS):
+        middle = (low + high) / 2
+        below = clipped_count_square(expected, middle, clip, highest) < wanted
+        low, high = (middle, high) if below else (low, middle)
+    return low
+
+
+def clipped_count_square(expected: float, dispersion: float, clip: float, highest: int) -> float:
+    """The mean of min((count - expected)^2, clip^2) of a negative binomial count, those above `highest` as it."""
+    growth = expected / (1 + dispersion * expected)
+    log_chance = -expected if dispersion < _POISSON else -math.log1p(dispersion * expected) / dispersion
+    chance, rest, total = math.exp(log_chance), 1.0, []
+    for count in range(highest):
+        total.append(chance * min((count - expected) ** 2, clip * clip))
+        rest -= chance
+        chance *= growth * (1 + dispersion * count) / (count + 1)
+    return math.fsum(total) + max(rest, 0.0) * min((highest - expected) ** 2, clip * clip)
 
 
 def _clipped_ratio(share: float) -> float:

@@ -24,15 +24,19 @@ from privacy.glm.inference import CONFIDENCE, Coefficient, coefficients_of
 from privacy.glm.readings import Readings
 from privacy.glm.schedule import STEPS, schedule
 from privacy.jobs.glm_plan import GlmPlan, multipliers_of
+from privacy.jobs.glm_spec import Counted
 from privacy.jobs.strict import members_of, one_of, text_of
+from privacy.units import LARGEST_ROWS_PER_UNIT
 
 FORMAT = "privgate/glm/v1"
 LIMIT = 2**20
 _SIX_DIGITS = Context(prec=6, rounding=ROUND_HALF_EVEN)
 _SIX_PLACES = Decimal("0.000001")
 _RATIO: Final[Mapping[Family, str]] = {Family.LOGISTIC: "odds_ratio", Family.POISSON: "rate_ratio"}
-_HEAD: Final = ("v", "format", "plan", "outcome", "family", "counted", "noise_multiplier", "design", "sums")
-_FOLLOWS: Final = ("confidence", "units", "table")
+_HEAD: Final = (
+    "v", "format", "plan", "outcome", "family", "counted", "rows_per_unit", "noise_multiplier", "design", "sums",
+)  # fmt: skip
+_FOLLOWS: Final = ("confidence", "count", "table")
 
 
 def glm_json(plan: GlmPlan, outcome: str, design: Design, sums: Mapping[str, Sequence[int]]) -> dict[str, Any]:
@@ -51,11 +55,12 @@ def glm_json(plan: GlmPlan, outcome: str, design: Design, sums: Mapping[str, Seq
         "outcome": outcome,
         "family": design.family.value,
         "counted": plan.counted.value,
+        "rows_per_unit": plan.rows_per_unit,
         "noise_multiplier": str(plan.noise_multiplier),
         "design": _design_json(design),
         "sums": {name: list(numbers) for name, numbers in sums.items()},
     }
-    return head | _follows(design, plan.noise_multiplier, sums)
+    return head | _follows(design, plan.noise_multiplier, sums, _each(plan.counted, plan.rows_per_unit))
 
 
 def glm_bytes(plan: GlmPlan, outcome: str, design: Design, sums: Mapping[str, Sequence[int]]) -> bytes:
@@ -70,7 +75,9 @@ def read_glm(data: bytes) -> dict[str, Any]:
     design = _design_of(members)
     sums = _sums_of(members["sums"], design)
     noise = Parameter.of(text_of(members["noise_multiplier"], "noise_multiplier"), "noise_multiplier")
-    if canonical.encode({**members, **_follows(design, noise, sums)}) != data:
+    counted: Counted = one_of(Counted, members["counted"], "counted")
+    each = _each(counted, _whole(members["rows_per_unit"], LARGEST_ROWS_PER_UNIT))
+    if canonical.encode({**members, **_follows(design, noise, sums, each)}) != data:
         raise InvalidError("the table does not follow from the sums and the noise")
     return dict(members)
 
@@ -82,13 +89,18 @@ def require_glm(plan: GlmPlan, outcome: str, design: Design, data: bytes) -> Non
         raise InvalidError("the model does not belong to its plan")
 
 
-def _follows(design: Design, noise: Parameter, sums: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+def _each(counted: Counted, rows_per_unit: int) -> int:
+    """How many of what counts a unit's full weight is."""
+    return rows_per_unit if counted is Counted.ROW else 1
+
+
+def _follows(design: Design, noise: Parameter, sums: Mapping[str, Sequence[int]], each: int) -> dict[str, Any]:
     multipliers = {name: float(value.number) for name, value in multipliers_of(design, noise).items()}
     readings = Readings(design=design, multipliers=multipliers, numbers=sums)
     table = coefficients_of(design, readings.steps(STEPS[design.family]))
     return {
         "confidence": str(CONFIDENCE),
-        "units": round(math.fsum(readings.outcomes)),
+        "count": round(each * math.fsum(readings.outcomes)),
         "table": None if table is None else [_line_json(design.family, line) for line in table],
     }
 

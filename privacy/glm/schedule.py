@@ -61,18 +61,6 @@ class Measurement:
 
 
 _O, _S, _C, _P, _F = Statistic.OUTCOMES, Statistic.SCORES, Statistic.CURVATURE, Statistic.PRODUCTS, Statistic.SPREAD
-_FOUR_STEPS: Final = (
-    (0, _O, "0.02"),
-    (1, _S, "0.04"),
-    (1, _C, "0.03"),
-    (2, _S, "0.08"),
-    (2, _C, "0.05"),
-    (3, _S, "0.24"),
-    (3, _C, "0.10"),
-    (4, _S, "0.28"),
-    (4, _C, "0.10"),
-    (4, _P, "0.06"),
-)
 _SHARES: Final[Mapping[Family, tuple[tuple[int, Statistic, str], ...]]] = {
     Family.LINEAR: (
         (0, _O, "0.04"),
@@ -83,8 +71,33 @@ _SHARES: Final[Mapping[Family, tuple[tuple[int, Statistic, str], ...]]] = {
         (2, _C, "0.12"),
         (2, _P, "0.08"),
     ),
-    Family.LOGISTIC: _FOUR_STEPS,
-    Family.POISSON: _FOUR_STEPS,
+    Family.LOGISTIC: (
+        (0, _O, "0.02"),
+        (1, _S, "0.04"),
+        (1, _C, "0.03"),
+        (2, _S, "0.08"),
+        (2, _C, "0.05"),
+        (3, _S, "0.24"),
+        (3, _C, "0.10"),
+        (4, _S, "0.28"),
+        (4, _C, "0.10"),
+        (4, _P, "0.06"),
+    ),
+    Family.POISSON: (
+        (0, _O, "0.02"),
+        (1, _S, "0.04"),
+        (1, _C, "0.03"),
+        (1, _F, "0.02"),
+        (2, _S, "0.08"),
+        (2, _C, "0.05"),
+        (2, _F, "0.02"),
+        (3, _S, "0.24"),
+        (3, _C, "0.10"),
+        (3, _F, "0.02"),
+        (4, _S, "0.24"),
+        (4, _C, "0.08"),
+        (4, _P, "0.06"),
+    ),
 }
 STEPS: Final[Mapping[Family, int]] = {family: max(step for step, _, _ in rows) for family, rows in _SHARES.items()}
 FIRST_USED: Final[Mapping[Family, int]] = {Family.LINEAR: 1, Family.LOGISTIC: 3, Family.POISSON: 3}
@@ -144,6 +157,6 @@ def sizes_of(design: Design) -> dict[Statistic, int]:
         Statistic.OUTCOMES: len(cell_middles(design)),
         Statistic.SCORES: design.size,
         Statistic.CURVATURE: packed,
-        Statistic.SPREAD: 1,
+        Statistic.SPREAD: 3 if design.family is Family.POISSON else 1,
         Statistic.PRODUCTS: packed,
     }

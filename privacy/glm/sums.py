@@ -27,7 +27,7 @@ from privacy.glm.schedule import GRID, MARGIN, Statistic, cell_edges, cell_middl
 from privacy.training.units import UnitTable
 
 _UNITS_AT_ONCE = 4096
-_KNOTS, _LEAST_EXPECTED = 2048, 1e-6
+_KNOTS, _LEAST_EXPECTED, _POISSON = 2048, 1e-6, 1e-9
 Floats: TypeAlias = NDArray[np.float64]
 Integers: TypeAlias = NDArray[np.int64]
 
@@ -128,20 +128,29 @@ def sum_step(
     return totals
 
 
-_Residual: TypeAlias = Callable[[Floats, Floats], tuple[Floats, Floats]]
-"""Linear predictors and outcomes to bounded residuals and how they fall with the predictor."""
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What a family makes of rows: bounded residuals, how they fall with the predictor, and what tells their spread."""
+
+    bounded: Floats
+    slopes: Floats
+    spread: tuple[Floats, ...]
+
+
+_Residual: TypeAlias = Callable[[Floats, Floats], _Seen]
+"""From linear predictors and outcomes."""
 
 
 def _statistics(design: Design, settings: Settings, block: Cases, residual: _Residual) -> Mapping[Statistic, Floats]:
     squares = np.einsum("ij,ij->i", block.rows, block.rows)
     weights = np.minimum(1.0, design.radius**2 / squares)
-    bounded, slopes = residual(_predicted(block.rows, settings), block.outcomes)
-    bounded = np.clip(bounded, -settings.bound, settings.bound)
+    seen = residual(_predicted(block.rows, settings), block.outcomes)
+    bounded = np.clip(seen.bounded, -settings.bound, settings.bound)
     scores = block.by_unit(block.rows * (weights * bounded)[:, None])
     return {
         Statistic.SCORES: scores,
-        Statistic.CURVATURE: block.by_unit(_packed(block.rows, block.rows * (weights * slopes)[:, None])),
-        Statistic.SPREAD: block.by_unit((bounded * bounded)[:, None]),
+        Statistic.CURVATURE: block.by_unit(_packed(block.rows, block.rows * (weights * seen.slopes)[:, None])),
+        Statistic.SPREAD: block.by_unit(np.stack(seen.spread, axis=1)),
         Statistic.PRODUCTS: _packed(scores, scores),
     }
 
@@ -155,9 +164,10 @@ def _predicted(rows: Floats, settings: Settings) -> Floats:
 
 
 def _linear(design: Design, settings: Settings) -> _Residual:  # noqa: ARG001 - one signature for all families
-    def residual(predicted: Floats, outcomes: Floats) -> tuple[Floats, Floats]:
-        error = outcomes - predicted
-        return error, (np.abs(error) < settings.bound).astype(np.float64)
+    def residual(predicted: Floats, outcomes: Floats) -> _Seen:
+        error = np.clip(outcomes - predicted, -settings.bound, settings.bound)
+        inside = (np.abs(error) < settings.bound).astype(np.float64)
+        return _Seen(error, inside, ((error / settings.bound) ** 2,))
 
     return residual
 
@@ -165,53 +175,59 @@ def _linear(design: Design, settings: Settings) -> _Residual:  # noqa: ARG001 - 
 def _logistic(design: Design, settings: Settings) -> _Residual:  # noqa: ARG001 - one signature for all families
     """Weighted so that it is at most the bound, and at the level's slope; with two outcomes nothing need be clipped."""
 
-    def residual(predicted: Floats, outcomes: Floats) -> tuple[Floats, Floats]:
+    def residual(predicted: Floats, outcomes: Floats) -> _Seen:
         chance = 1 / (1 + np.exp(-predicted))
         rarer = np.minimum(chance, 1 - chance)
         weight = LOGISTIC_BOUND / (1 - rarer) * np.minimum(1.0, settings.level / np.maximum(rarer, _LEAST_EXPECTED))
-        return weight * (outcomes - chance), weight * chance * (1 - chance)
+        return _Seen(weight * (outcomes - chance), weight * chance * (1 - chance), (np.zeros(len(chance)),))
 
     return residual
 
 
 def _poisson(design: Design, settings: Settings) -> _Residual:
     knots = np.linspace(math.log(_LEAST_EXPECTED), math.log(design.highest), _KNOTS)
-    means, slopes = _clipped_poisson(np.exp(knots), design.highest, settings)
+    means, slopes = _clipped_counts(np.exp(knots), design.highest, settings)
+    clip = settings.bound / CENTRING
 
-    def residual(predicted: Floats, outcomes: Floats) -> tuple[Floats, Floats]:
+    def residual(predicted: Floats, outcomes: Floats) -> _Seen:
         place = np.clip(predicted, knots[0], knots[-1])
         expected = np.exp(place)
         weight = np.minimum(1.0, settings.level / expected)
-        clip = settings.bound / CENTRING
         error = np.clip(weight * (outcomes - expected), -clip, clip)
-        return error - np.interp(place, knots, means), np.interp(place, knots, slopes)
+        weighted = weight * expected / settings.level
+        return _Seen(
+            error - np.interp(place, knots, means),
+            np.interp(place, knots, slopes),
+            ((error / clip) ** 2, weight * weighted, weighted**2),
+        )
 
     return residual
 
 
-def _clipped_poisson(expected: Floats, highest: int, settings: Settings) -> tuple[Floats, Floats]:
+def _clipped_counts(expected: Floats, highest: int, settings: Settings) -> tuple[Floats, Floats]:
     """At each expected count: the mean of the clipped residual, and how the residual falls with the predictor.
 
-    The count is the smaller of a Poisson number and `highest`.
+    The count is the smaller of a negative binomial number of the settings' dispersion (Poisson without any) and
+    `highest`. The fall is the covariance with the score of such a number, (count - mean) / (1 + dispersion x mean).
     """
-    counts = np.arange(highest)
-    logs = counts * np.log(expected)[:, None] - expected[:, None] - _log_factorials(highest)
-    chances = np.exp(logs)
-    rest = np.maximum(1 - chances.sum(axis=1), 0.0)
-    weight = np.minimum(1.0, settings.level / expected)[:, None]
-    clip = settings.bound / CENTRING
-    clipped = np.clip(weight * (counts - expected[:, None]), -clip, clip)
-    top = np.clip(weight[:, 0] * (highest - expected), -clip, clip)
-    means = (chances * clipped).sum(axis=1) + rest * top
-    # The slope is the covariance with the score of a Poisson number, which is the count less its mean; that of the
-    # rest follows from the fact that all scores together have mean zero.
-    inner = chances * (counts - expected[:, None])
-    slopes = (inner * clipped).sum(axis=1) - inner.sum(axis=1) * top
+    excess = 1 + settings.dispersion * expected
+    logs = -expected if settings.dispersion < _POISSON else -np.log(excess) / settings.dispersion
+    chance, growth, clip = np.exp(logs), expected / excess, settings.bound / CENTRING
+    weight = np.minimum(1.0, settings.level / expected)
+    means, slopes, rest, pull = (np.zeros(len(expected)) for _ in range(4))
+    for count in range(highest):
+        error = count - expected
+        clipped = np.clip(weight * error, -clip, clip)
+        means += chance * clipped
+        slopes += chance * clipped * error
+        rest += chance
+        pull += chance * error
+        chance = chance * growth * (1 + settings.dispersion * count) / (count + 1)
+    # Counts from `highest` on count as it. Errors of all counts have mean zero, which gives those of the rest.
+    top = np.clip(weight * (highest - expected), -clip, clip)
+    means += np.maximum(1 - rest, 0.0) * top
+    slopes = (slopes - pull * top) / excess
     return means, np.clip(slopes, 0.0, settings.level)
-
-
-def _log_factorials(highest: int) -> Floats:
-    return np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, highest)))])
 
 
 _RESIDUALS: Mapping[Family, Callable[[Design, Settings], _Residual]] = {
@@ -232,7 +248,7 @@ def _bounded_sum(vectors: Floats, bound: float) -> Integers:
     """The sum of all vectors on the grid; one that is longer than its bound or not finite counts as zero."""
     with np.errstate(all="ignore"):
         scaled = vectors * (GRID * MARGIN / bound)
-        finite = np.isfinite(scaled).all(axis=1) & (np.abs(scaled) <= GRID).all(axis=1)
-        whole = np.rint(np.where(finite[:, None], scaled, 0.0)).astype(np.int64)
+        fits: NDArray[np.bool_] = np.asarray((np.abs(scaled) <= GRID).all(axis=1))
+        whole = np.rint(np.where(fits[:, None], scaled, 0.0)).astype(np.int64)
     short = np.einsum("ij,ij->i", whole, whole) <= GRID * GRID
     return np.asarray(whole[short].sum(axis=0), dtype=np.int64)

@@ -17,7 +17,18 @@ from kernel.ids import DatasetId, ReleaseId, Slug
 from privacy.glm.design import MOST_TERMS, Design, design_of
 from privacy.glm.families import Family, read_family
 from privacy.jobs.features import Feature, FeatureSpec, Transform
-from privacy.jobs.head import COMMON, VERSION, JobKind, check_epsilon, check_head, common_of, members_of_request
+from privacy.jobs.head import (
+    COMMON,
+    VERSION,
+    JobKind,
+    RowChoice,
+    check_epsilon,
+    check_head,
+    common_of,
+    members_of_request,
+    rows_of,
+    with_rows,
+)
 from privacy.jobs.labels import Encoding, Label, default_label
 from privacy.jobs.strict import one_of
 from privacy.schema import Column, ColumnKind, TableSchema
@@ -48,6 +59,7 @@ class GlmSpec:
         family: Linear, logistic or Poisson.
         features: The predictors, and the outcome as label.
         counted: Whether every unit counts the same, or every row.
+        rows: All units of the version, or those at home in its block alone, which charges no other block.
     """
 
     dataset: DatasetId
@@ -56,6 +68,7 @@ class GlmSpec:
     family: Family
     features: FeatureSpec
     counted: Counted = Counted.UNIT
+    rows: RowChoice = RowChoice.ALL
 
     def __post_init__(self) -> None:
         check_epsilon(self.epsilon)
@@ -86,7 +99,7 @@ class GlmSpec:
 
     def to_json(self) -> dict[str, Any]:
         """Encode as docs/formats/job-spec.md says."""
-        return {
+        body = {
             "v": VERSION,
             "kind": self.kind.value,
             "dataset": str(self.dataset),
@@ -96,17 +109,19 @@ class GlmSpec:
             "features": self.features.to_json(),
             "counted": self.counted.value,
         }
+        return with_rows(body, self.rows)
 
     @classmethod
     def from_json(cls, body: Any) -> GlmSpec:
         """Read the final form; raise `InvalidError` otherwise."""
-        members = members_of_request(body, _MEMBERS, ())
+        members = members_of_request(body, _MEMBERS, ("rows",))
         check_head(members, JobKind.GLM)
         return cls(
             **common_of(members),
             family=one_of(Family, members["family"], "family"),
             features=FeatureSpec.from_json(members["features"]),
             counted=one_of(Counted, members["counted"], "counted"),
+            rows=rows_of(members),
         )
 
 
@@ -125,7 +140,7 @@ def complete_glm(body: Any, schema: TableSchema) -> GlmSpec:
         InvalidError: A member that is unknown, missing or out of range, or a family that is not offered.
         TooLargeError: Too many terms.
     """
-    optional = ("v", "features", "outcome", "predictors", "counted")
+    optional = ("v", "features", "outcome", "predictors", "counted", "rows")
     members = members_of_request(body, ("kind", *COMMON, "family"), optional)
     check_head({"v": VERSION, **members}, JobKind.GLM)
     family = read_family(members["family"])
@@ -134,6 +149,7 @@ def complete_glm(body: Any, schema: TableSchema) -> GlmSpec:
         family=family,
         features=_features(members, family, schema),
         counted=one_of(Counted, members.get("counted", Counted.UNIT.value), "counted"),
+        rows=rows_of(members),
     )
     spec.design(schema)
     return spec
@@ -181,4 +197,4 @@ def _is_zero_one(column: Column) -> bool:
     """A number declared to lie in 0 .. 1 is read as no or yes."""
     if column.kind is not ColumnKind.NUMERIC or column.low is None or column.high is None:
         return False
-    return (column.low.number, column.high.number) == (0, 1)
+    return column.low.number == 0 and column.high.number == 1

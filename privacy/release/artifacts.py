@@ -50,6 +50,8 @@ def _statistics(predicate: Predicate, data: bytes) -> Iterator[str]:
 
 def _glm(predicate: Predicate, data: bytes) -> Iterator[str]:
     body = read_glm(data)
+    if body["rows_per_unit"] != predicate.population.rows_per_unit:
+        yield "it was fitted for other rows per unit than was certified"
     for part in predicate.mechanisms:
         use = part.mechanism
         if not isinstance(use, Gaussian) or str(use.noise_multiplier) != body["noise_multiplier"]:

@@ -91,7 +91,7 @@ def test_the_table_is_what_people_print(fitted: House) -> None:
     assert all(word in printed for word in ("coefficient", "std. error", "odds ratio", "dose", "privacy noise"))
     for line in table:
         assert Decimal(line.low) < Decimal(line.coefficient) < Decimal(line.high)
-    assert abs(table.units - 0.8 * ROWS) < 0.2 * ROWS or abs(table.units - ROWS) < 0.2 * ROWS
+    assert abs(table.count - 0.8 * ROWS) < 0.2 * ROWS or abs(table.count - ROWS) < 0.2 * ROWS
     assert "odds ratio" in table._repr_html_()
 
 

@@ -7,8 +7,9 @@ import math
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import stats
 
-from privacy.glm.course import Settings, first_settings
+from privacy.glm.course import Settings, clipped_count_square, count_settings, first_settings, matched
 from privacy.glm.design import CONSTANT, Design, Term
 from privacy.glm.families import Family
 from privacy.glm.schedule import GRID, MARGIN, STEPS, Statistic, cell_middles, schedule
@@ -133,25 +134,42 @@ def test_a_logistic_residual_has_mean_zero_and_the_stated_slope(chance: float) -
     design = design_for(Family.LOGISTIC)
     residual = _RESIDUALS[Family.LOGISTIC](design, settings_for(design))
     predicted = np.full(2, math.log(chance / (1 - chance)))
-    values, slopes = residual(predicted, np.array([0.0, 1.0]))
+    seen = residual(predicted, np.array([0.0, 1.0]))
+    values, slopes = seen.bounded, seen.slopes
     weights = np.array([1 - chance, chance])
     assert abs(float(weights @ values)) < 1e-12
     assert np.abs(values).max() <= 0.5 + 1e-12
     assert slopes[0] == pytest.approx(float(weights @ (values * (np.array([0.0, 1.0]) - chance))))
 
 
+@pytest.mark.parametrize("dispersion", [0.0, 0.7, 2.0])
 @pytest.mark.parametrize("expected", [0.05, 0.7, 2.0, 6.0, 15.0, 26.0])
-def test_a_count_residual_has_mean_zero_and_the_stated_slope(expected: float) -> None:
-    """Over all counts, those above the declared most counting as it."""
+def test_a_count_residual_has_mean_zero_and_the_stated_slope(expected: float, dispersion: float) -> None:
+    """Over all counts of the settings' dispersion, those above the declared most counting as it."""
     design = design_for(Family.POISSON)
-    settings = settings_for(design)
-    residual = _RESIDUALS[Family.POISSON](design, settings)
-    counts = np.arange(200.0)
-    logs = counts * math.log(expected) - expected - np.array([math.lgamma(count + 1) for count in counts])
-    values, slopes = residual(np.full(200, math.log(expected)), np.minimum(counts, design.highest))
-    assert float(np.exp(logs) @ values) == pytest.approx(0, abs=2e-4)
-    assert np.abs(values).max() <= settings.bound
-    assert slopes[0] == pytest.approx(float(np.exp(logs) @ (values * (counts - expected))), rel=1e-3, abs=1e-4)
+    settings = count_settings((0.4, 0.3, -0.5), settings_for(design).level, dispersion)
+    counts = np.arange(3000.0)
+    chances = stats.nbinom.pmf(counts, 1 / dispersion, 1 / (1 + dispersion * expected)) if dispersion else None
+    chances = stats.poisson.pmf(counts, expected) if chances is None else chances
+    seen = _RESIDUALS[Family.POISSON](design, settings)(
+        np.full(len(counts), math.log(expected)), np.minimum(counts, design.highest)
+    )
+    assert float(chances @ seen.bounded) == pytest.approx(0, abs=1e-3)
+    assert np.abs(seen.bounded).max() <= settings.bound
+    slope = float(chances @ (seen.bounded * (counts - expected))) / (1 + dispersion * expected)
+    assert seen.slopes[0] == pytest.approx(slope, rel=2e-3, abs=1e-4)
+
+
+@pytest.mark.parametrize("dispersion", [0.0, 0.3, 1.5])
+def test_a_dispersion_is_found_from_its_own_clipped_square(dispersion: float) -> None:
+    """Against scipy's negative binomial."""
+    expected, clip, highest = 1.7, 4.0, 30
+    counts = np.arange(3000.0)
+    chances = stats.nbinom.pmf(counts, 1 / dispersion, 1 / (1 + dispersion * expected)) if dispersion else None
+    chances = stats.poisson.pmf(counts, expected) if chances is None else chances
+    square = float(chances @ np.minimum((np.minimum(counts, highest) - expected) ** 2, clip**2))
+    assert clipped_count_square(expected, dispersion, clip, highest) == pytest.approx(square, rel=1e-9)
+    assert matched(expected, square, clip, highest) == pytest.approx(dispersion, abs=1e-6)
 
 
 def test_sums_are_in_units_of_their_bound() -> None:

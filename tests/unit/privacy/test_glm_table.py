@@ -67,7 +67,7 @@ def test_the_table_follows_from_the_file_alone(trial: Trial) -> None:
     body = read_glm(data)
     require_glm(cell.plan, cell.trial.outcome["name"], cell.design, data)
     assert body["table"] is not None
-    for member, value in (("units", body["units"] + 1), ("noise_multiplier", "0.1"), ("confidence", "0.99")):
+    for member, value in (("count", body["count"] + 1), ("noise_multiplier", "0.1"), ("confidence", "0.99")):
         with pytest.raises(InvalidError):
             read_glm(canonical.encode(body | {member: value}))
     forged = [dict(line) for line in body["table"]]
@@ -128,7 +128,7 @@ def test_no_noisy_number_makes_a_run_fail(trial: Trial) -> None:
             one.name: tuple(int(number) for number in source.integers(-most, most, one.size, endpoint=True))
             for one in schedule(cell.design)
         }
-        assert read_glm(glm_bytes(cell.plan, trial.outcome["name"], cell.design, sums))["units"] is not None
+        assert read_glm(glm_bytes(cell.plan, trial.outcome["name"], cell.design, sums))["count"] is not None
 
 
 def test_a_spectrum_rebuilds_its_matrix() -> None:
