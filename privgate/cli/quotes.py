@@ -84,7 +84,7 @@ def written_request(
     if choices.get("release") is not None:
         return evaluation_request(choices["release"], dataset, purpose=purpose, epsilon=epsilon)
     if choices.get("family") is not None:
-        explained = {"outcome": choices["outcome"] or "", "predictors": choices["predictor"] or []}
+        explained: dict[str, Any] = {"outcome": choices["outcome"] or "", "predictors": choices["predictor"] or []}
         return glm_request(dataset, purpose=purpose, epsilon=epsilon, family=choices["family"], **explained)
     training = {
         "purpose": purpose,
