@@ -23,7 +23,18 @@ from kernel.events import Parameter
 from kernel.ids import DatasetId, ReleaseId, Slug
 from privacy.jobs.evaluation_measures import MOST_SUBGROUPS, Part, check_parts, check_shares, default_shares, groups_of
 from privacy.jobs.features import FeatureSpec
-from privacy.jobs.head import COMMON, VERSION, JobKind, check_epsilon, check_head, common_of, members_of_request
+from privacy.jobs.head import (
+    COMMON,
+    VERSION,
+    JobKind,
+    RowChoice,
+    check_epsilon,
+    check_head,
+    common_of,
+    members_of_request,
+    rows_of,
+    with_rows,
+)
 from privacy.jobs.strict import number_of, one_of
 from privacy.schema import TableSchema
 
@@ -49,6 +60,7 @@ class EvaluationSpec:
         error_bound: The part of the label's range that an error counts at most, if errors are measured.
         subgroups: Columns by whose categories figures are wanted.
         least_group: Groups and cells whose noisy count lies below are not shown.
+        rows: All units of the version, or those at home in its block alone, which charges no other block.
     """
 
     release: ReleaseId
@@ -60,6 +72,7 @@ class EvaluationSpec:
     error_bound: Parameter | None = None
     subgroups: tuple[str, ...] = ()
     least_group: int = DEFAULT_LEAST_GROUP
+    rows: RowChoice = RowChoice.ALL
 
     def __post_init__(self) -> None:
         check_epsilon(self.epsilon)
@@ -101,13 +114,15 @@ class EvaluationSpec:
         }
         if self.bins is not None:
             body["bins"] = self.bins
-        return body if self.error_bound is None else body | {"error_bound": str(self.error_bound)}
+        if self.error_bound is not None:
+            body["error_bound"] = str(self.error_bound)
+        return with_rows(body, self.rows)
 
     @classmethod
     def from_json(cls, body: Any) -> EvaluationSpec:
         """Read the final form; raise `InvalidError` otherwise."""
         members = members_of_request(
-            body, (*_EVALUATION_MEMBERS, "shares", "subgroups", "least_group"), ("bins", "error_bound")
+            body, (*_EVALUATION_MEMBERS, "shares", "subgroups", "least_group"), ("bins", "error_bound", "rows")
         )
         check_head(members, JobKind.EVALUATION)
         return cls(
@@ -118,6 +133,7 @@ class EvaluationSpec:
             error_bound=number_of(members.get("error_bound"), "error_bound"),
             subgroups=_columns(members["subgroups"]),
             least_group=members["least_group"],
+            rows=rows_of(members),
         )
 
     def _check_choices(self) -> None:
@@ -146,7 +162,7 @@ def complete_evaluation(body: Any, features: FeatureSpec, schema: TableSchema) -
     Raises:
         InvalidError: A member that is unknown, missing or out of range, or that such a model does not have.
     """
-    members = members_of_request(body, _EVALUATION_MEMBERS, (*_CHOICES, "confusion"))
+    members = members_of_request(body, _EVALUATION_MEMBERS, (*_CHOICES, "confusion", "rows"))
     check_head(members, JobKind.EVALUATION)
     shares, subgroups = _chosen(members, features), _columns(members.get("subgroups", []))
     spec = EvaluationSpec(
@@ -158,6 +174,7 @@ def complete_evaluation(body: Any, features: FeatureSpec, schema: TableSchema) -
             members.get("error_bound", DEFAULT_ERROR_BOUND if Part.ERRORS in shares else None), "error_bound"
         ),
         subgroups=subgroups,
+        rows=rows_of(members),
         least_group=members.get("least_group", DEFAULT_LEAST_GROUP),
     )
     check_parts(spec.shares, features.label.target, classes_of(features, schema))

@@ -18,6 +18,7 @@ from typing import Any, Final
 from kernel.amounts import Epsilon
 from kernel.errors import InvalidError
 from kernel.ids import DatasetId, Slug
+from privacy.jobs.strict import one_of
 
 VERSION = 1
 LIMIT = 8 * 2**20
@@ -45,6 +46,17 @@ class RowChoice(StrEnum):
 def sees_home_alone(request: Mapping[str, Any]) -> bool:
     """Whether a request, in any form, asks for home units alone."""
     return request.get("rows") == RowChoice.HOME.value
+
+
+def rows_of(members: Mapping[str, Any]) -> RowChoice:
+    """Which units a request asks for: all, if it does not say."""
+    chosen: RowChoice = one_of(RowChoice, members.get("rows", RowChoice.ALL.value), "rows")
+    return chosen
+
+
+def with_rows(body: dict[str, Any], rows: RowChoice) -> dict[str, Any]:
+    """A request's final form with its choice of units, which is written only where it is not all of them."""
+    return body if rows is RowChoice.ALL else body | {"rows": rows.value}
 
 
 def check_epsilon(epsilon: Epsilon) -> None:

@@ -65,7 +65,8 @@ def row_work(engine: EngineName, model: CheckedGraph, rows_per_unit: int = 1) ->
     """About how long the passes of one row take, in units of which 1.5 x 10^8 take a second on one slow core.
 
     Measured on regressions, perceptrons, convolutions and transformers; large sums are quick, values that are read and
-    written are not, and a formed gradient is read and written several times. Of a unit of several rows book-keeping forms the gradient of every layer.
+    written are not, and a formed gradient is read and written several times. Of a unit of
+    several rows book-keeping forms the gradient of every layer.
     """
     nodes = model.graph.nodes
     values = 5 * model.activations_per_row // 4 + sum(_slow(model, node) for node in nodes)

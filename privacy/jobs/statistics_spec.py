@@ -5,7 +5,6 @@ Form: docs/formats/job-spec.md, "Statistics".
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,6 +22,8 @@ from privacy.jobs.head import (
     check_head,
     common_of,
     members_of_request,
+    rows_of,
+    with_rows,
 )
 from privacy.jobs.queries import Query, Side, list_of
 from privacy.jobs.strict import one_of
@@ -90,7 +91,7 @@ class StatisticsSpec:
             "block": self.block.value,
             "queries": [query.to_json() for query in self.queries],
         }
-        return body if self.rows is RowChoice.ALL else body | {"rows": self.rows.value}
+        return with_rows(body, self.rows)
 
     @classmethod
     def from_json(cls, body: Any) -> StatisticsSpec:
@@ -101,7 +102,7 @@ class StatisticsSpec:
             **common_of(members),
             block=one_of(Side, members["block"], "block"),
             queries=tuple(Query.from_json(query) for query in list_of(members["queries"], "queries")),
-            rows=_rows(members),
+            rows=rows_of(members),
         )
 
 
@@ -128,10 +129,5 @@ def complete_statistics(body: Any, schema: TableSchema) -> StatisticsSpec:
         **common_of(members),
         block=one_of(Side, members.get("block", Side.TRAIN.value), "block"),
         queries=tuple(query for short in written for query in complete_query(short, schema)),
-        rows=_rows(members),
+        rows=rows_of(members),
     )
-
-
-def _rows(members: Mapping[str, Any]) -> RowChoice:
-    chosen: RowChoice = one_of(RowChoice, members.get("rows", RowChoice.ALL.value), "rows")
-    return chosen

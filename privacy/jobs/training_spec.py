@@ -35,6 +35,8 @@ from privacy.jobs.head import (
     check_head,
     common_of,
     members_of_request,
+    rows_of,
+    with_rows,
 )
 from privacy.jobs.labels import Target
 from privacy.jobs.model import Model, check_target, checked_model, complete_model, model_from_json
@@ -124,7 +126,7 @@ class TrainingSpec:
             "loss": self.loss.value,
             "recipe": self.recipe.to_fields(),
         }
-        return body if self.rows is RowChoice.ALL else body | {"rows": self.rows.value}
+        return with_rows(body, self.rows)
 
     @classmethod
     def from_json(cls, body: Any) -> TrainingSpec:
@@ -137,7 +139,7 @@ class TrainingSpec:
             features=FeatureSpec.from_json(members["features"]),
             loss=one_of(Loss, members["loss"], "loss"),
             recipe=_recipe(members["recipe"]),
-            rows=_rows(members),
+            rows=rows_of(members),
         )
 
 
@@ -174,7 +176,7 @@ def complete_training(body: Any, schema: TableSchema, facts: DeclaredFacts) -> T
         features=features,
         loss=one_of(Loss, loss, "loss"),
         recipe=_complete_recipe(members.get("recipe", {}), base, facts),
-        rows=_rows(members),
+        rows=rows_of(members),
     )
     spec.model_graph(schema)
     return spec
@@ -183,11 +185,6 @@ def complete_training(body: Any, schema: TableSchema, facts: DeclaredFacts) -> T
 _FILLED: Final = ("loss", "recipe")
 MEMBERS: Final = ("v", "kind", *COMMON, "model", "features", "loss", "recipe")
 _RECIPE_MEMBERS: Final = tuple(Recipe.__dataclass_fields__)
-
-
-def _rows(members: Mapping[str, Any]) -> RowChoice:
-    chosen: RowChoice = one_of(RowChoice, members.get("rows", RowChoice.ALL.value), "rows")
-    return chosen
 
 
 def _complete_features(members: Mapping[str, Any], schema: TableSchema) -> FeatureSpec:

@@ -117,7 +117,7 @@ class TuningSpec:
     @classmethod
     def from_json(cls, body: Any) -> TuningSpec:
         """Read the final form; raise `InvalidError` otherwise."""
-        members = members_of_request(body, (*MEMBERS, *_OWN), ())
+        members = members_of_request(body, (*MEMBERS, *_OWN), ("rows",))
         check_head(members, JobKind.TUNING)
         spec = cls(
             training=TrainingSpec.from_json(_training(members)),
