@@ -214,7 +214,7 @@ def test_a_model_from_onnx_is_trained_layer_by_layer(people: People, tmp_path: P
     fetched = _released(people, people.trainer.train(people.dataset, **WANTED, **choice))
     engine = fetched.certificate.predicate.engine
     assert (str(engine.name), str(engine.clipping)) == ("bookkeeping", "per-layer")
-    assert fetched.model().evaluate(graphs.pictures(150, seed=8))["accuracy"] > 0.6
+    assert fetched.scorer().evaluate(graphs.pictures(150, seed=8))["accuracy"] > 0.6
 
 
 def _broken() -> dict[str, tuple[Any, str]]:
