@@ -32,6 +32,7 @@ def training_request(
     features: Mapping[str, Any] | None = None,
     model: str | Mapping[str, Any] | WrittenModel | None = None,
     recipe: Mapping[str, Any] | None = None,
+    home: bool = False,
 ) -> dict[str, Any]:
     """Write a training request; see docs/formats/job-spec.md.
 
@@ -45,6 +46,7 @@ def training_request(
             own (docs/formats/model-graph.md), or a model of `privgate.modelling`.
         recipe: Any of `sampling_rate` (or `expected_batch`), `steps`, `clip`, `learning_rate`, `schedule`, `momentum`,
             `weight_decay`, `averaging`, `clipping`, `engine`.
+        home: Only the people who were new in the version's home block: those before are not seen, and not charged.
     """
     if (label is None) == (features is None):
         raise InvalidError("give `label`, the column to predict, or `features` in full", field="label")
@@ -53,6 +55,7 @@ def training_request(
         "features": None if features is None else dict(features),
         "model": None if model is None else written_model(model),
         "recipe": None if recipe is None else _recipe(recipe),
+        "rows": "home" if home else None,
     }
     return {
         "kind": "training",
@@ -100,6 +103,7 @@ def evaluation_request(
     bins: int | None = None,
     least_group: int | None = None,
     error_bound: Number | None = None,
+    home: bool = False,
 ) -> dict[str, Any]:
     """Write a request to evaluate a released model on a dataset's holdout; see docs/formats/job-spec.md.
 
@@ -115,6 +119,7 @@ def evaluation_request(
         bins: Cells of the histogram of scores.
         least_group: Groups whose noisy count lies below are not shown.
         error_bound: Of a number: the part of the label's range that an error counts at most.
+        home: Only the people who were new in the version's home block.
     """
     body: dict[str, Any] = {
         "v": 1,
@@ -131,6 +136,7 @@ def evaluation_request(
         "bins": bins,
         "least_group": least_group,
         "error_bound": None if error_bound is None else decimal_text(error_bound, "error_bound"),
+        "rows": "home" if home else None,
     }
     return body | {name: value for name, value in optional.items() if value is not None}
 
@@ -142,8 +148,12 @@ def statistics_request(
     epsilon: Number,
     queries: Sequence[Mapping[str, Any]],
     block: str | None = None,
+    home: bool = False,
 ) -> dict[str, Any]:
-    """Write a request for statistics; the queries are those of `privgate.statistics`, or written by hand."""
+    """Write a request for statistics; the queries are those of `privgate.statistics`, or written by hand.
+
+    With `home` only the people who were new in the version's home block are asked about.
+    """
     body: dict[str, Any] = {
         "v": 1,
         "kind": "statistics",
@@ -152,7 +162,8 @@ def statistics_request(
         "epsilon": decimal_text(epsilon, "epsilon"),
         "queries": [dict(query) for query in queries],
     }
-    return body if block is None else body | {"block": block}
+    optional: dict[str, Any] = {"block": block, "rows": "home" if home else None}
+    return body | {name: value for name, value in optional.items() if value is not None}
 
 
 def glm_request(
@@ -164,6 +175,7 @@ def glm_request(
     outcome: str | Mapping[str, Any],
     predictors: Sequence[str | Mapping[str, Any]],
     counted: str | None = None,
+    home: bool = False,
 ) -> dict[str, Any]:
     """Write a request for a generalised linear model with standard errors; see docs/formats/job-spec.md.
 
@@ -175,6 +187,7 @@ def glm_request(
         outcome: A column, or a label in full (docs/formats/features.md).
         predictors: Columns, or transforms in full: `{"column": "income", "transform": "log"}`.
         counted: `unit` by default: every person counts once, however many rows there are; or `row`.
+        home: Only the people who were new in the version's home block.
     """
     body: dict[str, Any] = {
         "v": 1,
@@ -186,7 +199,8 @@ def glm_request(
         "outcome": outcome if isinstance(outcome, str) else dict(outcome),
         "predictors": [one if isinstance(one, str) else dict(one) for one in _listed(predictors)],
     }
-    return body if counted is None else body | {"counted": counted}
+    optional: dict[str, Any] = {"counted": counted, "rows": "home" if home else None}
+    return body | {name: value for name, value in optional.items() if value is not None}
 
 
 def _listed(predictors: Sequence[str | Mapping[str, Any]]) -> Sequence[str | Mapping[str, Any]]:

@@ -9,6 +9,7 @@ import io
 import os
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,14 +22,24 @@ from privacy.budget.fold import fold
 from privacy.budget.ledger import Exhausted
 from privacy.budget.reservations import MOST_HOMES, Block, BlockHold, BlockUse
 from privacy.ingest.assignment import HomesFile
+from privacy.jobs.evaluation_spec import complete_evaluation
+from privacy.jobs.features import default_features
+from privacy.jobs.glm_spec import complete_glm
+from privacy.jobs.head import JobKind, sees_home_alone
+from privacy.jobs.spec import complete_training, read_spec
+from privacy.jobs.statistics_spec import complete_statistics
+from privacy.jobs.tuning_spec import complete_tuning
 from privacy.replay import Fault, replay
 from privacy.sealing.manifest import Split
+from privgate.sdk.requests import evaluation_request, glm_request, statistics_request, training_request
+from tests.support import jobs
 from tests.support.budgets import Book, counts, permit, population, posted, training
 from tests.support.uploads import VERSION, Sealed, by, ingest_here, schema
 
 DATA = Path(os.environ.get("PRIVGATE_TEST_DATA", Path(__file__).parents[3] / "../shared/data"))
 TABLE = DATA / "diabetes130" / "diabetic_data.csv.gz"
 PARTS = 12
+DATASET = "dst_" + "a" * 26
 STAYS = schema({"name": "patient", "kind": "identifier"}, {"name": "days", "kind": "numeric", "low": "1", "high": "14"})
 
 
@@ -167,6 +178,45 @@ def test_the_offline_fold_has_the_same_blocks_and_finds_a_hold_in_none() -> None
     reserved = next(event for event in book.events if event.TYPE == "budget:reserved")
     with pytest.raises(CorruptError):
         fold([*book.events[:3], dataclasses.replace(reserved, holds=(unopened,))])  # type: ignore[call-arg]
+
+
+# --- requests ---------------------------------------------------------------------------------------------------------
+
+
+def _final(kind: str, **more: Any) -> dict[str, Any]:
+    """A request of a kind in its final form."""
+    about = {"purpose": "research", "epsilon": "1"} | more
+    declared = jobs.facts()
+    match kind:
+        case "training":
+            return complete_training(training_request(DATASET, label="ill", **about), jobs.SCHEMA, declared).to_json()
+        case "tuning":
+            body = training_request(DATASET, label="ill", **about) | {"kind": "tuning"}
+            return complete_tuning(body, jobs.SCHEMA, declared).to_json()
+        case "glm":
+            body = glm_request(DATASET, family="logistic", outcome="ill", predictors=["age"], **about)
+            return complete_glm(body, jobs.SCHEMA).to_json()
+        case "statistics":
+            queries = [{"kind": "count"}]
+            return complete_statistics(statistics_request(DATASET, queries=queries, **about), jobs.SCHEMA).to_json()
+        case _:
+            features = default_features(jobs.SCHEMA, "ill")
+            body = evaluation_request("rel_" + "a" * 26, DATASET, **about)
+            return complete_evaluation(body, features, jobs.SCHEMA).to_json()
+
+
+@pytest.mark.parametrize("kind", [kind.value for kind in JobKind])
+def test_every_kind_of_job_may_ask_for_home_units_alone(kind: str) -> None:
+    """It is part of what is decided and approved; without it the form is as it was, and nothing else is read."""
+    plain, alone = _final(kind), _final(kind, home=True)
+    assert "rows" not in plain
+    assert alone == plain | {"rows": "home"}
+    assert sees_home_alone(alone)
+    assert not sees_home_alone(plain)
+    assert read_spec(alone).to_json() == alone
+    assert read_spec(alone).digest != read_spec(plain).digest
+    with pytest.raises(InvalidError):
+        read_spec(plain | {"rows": "mine"})
 
 
 # --- sealing ---------------------------------------------------------------------------------------------------------
