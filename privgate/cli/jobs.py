@@ -118,9 +118,7 @@ def _short(value: Any) -> Any:
 def _say_whether_it_fits(quoted: QuoteView) -> None:
     """The budget is asked when the owner has said yes; a job that is too large or drowns would wait for nothing."""
     if quoted.feasibility == "hopeless":
-        note(
-            "By declared sizes noise will drown it: `privgate jobs cancel`, and ask for more epsilon or a smaller model."
-        )
+        note("By declared sizes noise will drown it; `jobs cancel` it, and ask for more epsilon or a smaller model.")
     if not quoted.fits:
         largest = (
             f"the largest of its shape has epsilon {quoted.largest_epsilon}" if quoted.largest_epsilon else "none does"

@@ -98,6 +98,9 @@ def test_the_command_line_reads_an_exported_module(tmp_path: Path) -> None:
     assert [node.op for node in read.own.nodes] == ["linear", "relu", "linear"]
 
 
+SAID = {"unit": "patient", "odds": 66, "budget_odds": 95, "feasibility": "doubtful", "steps": 160}
+
+
 def test_a_quote_says_size_and_engine_in_words() -> None:
     """Beside the most that is allowed."""
     size = {"parameters": 7, "activations_per_row": 8, "multiply_adds_per_row": 9, "nodes": 2}
@@ -106,7 +109,7 @@ def test_a_quote_says_size_and_engine_in_words() -> None:
         ("epsilon", "delta", "order", "noise_multiplier", "block", "charge", "hold", "capacity", "available"), "1"
     )
     answer = {
-        "quote": members | {"budget_share": "0.1", "fits": True, "further": 3, "model": model},
+        "quote": members | {"budget_share": "0.1", "fits": True, "further": 3, "model": model} | SAID,
         "spec": {},
         "request_digest": "sha256:" + "b" * 64,
     }
@@ -114,3 +117,7 @@ def test_a_quote_says_size_and_engine_in_words() -> None:
     assert told["model graph"] == model["graph"]
     assert told["parameters"] == "7 of at most 1000000"
     assert told["engine, clipping"] == "vmap, adaptive"
+    assert "a given patient was in the data at most 66 times in 100; 50 is a coin" in str(told["in odds"])
+    assert told["once the budget is spent"] == "at most 95 times in 100, from all jobs together"
+    assert str(told["will it succeed"]).startswith("doubtful")
+    assert str(told["noise, steps"]).endswith("in each of 160")
