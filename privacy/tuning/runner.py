@@ -2,8 +2,8 @@
 
 Rules
 -----
-1. Whatever can be wrong is found before `rehearsed`, for each clip that a candidate may have; after the key there is
-   one outcome, whatever the rows are.
+1. Whatever can be wrong is found before `rehearsed`, at the least and at the largest clip that a candidate may have;
+   after the key there is one outcome, whatever the rows are.
 2. One `need` stands for the whole selection. Nothing is sent between it and the result: no progress, no savepoint.
 3. What is sent of the best try: its weights, its candidate's places and its self-test. Of the others nothing, and no
    score.
@@ -91,10 +91,11 @@ def main(channel: Channel, request: Mapping[str, Any]) -> None:
 
 
 def _rehearsed_plans(plan: TuningPlan) -> list[TrainingPlan]:
-    """A plan for each clip that a candidate may have: nothing else that they differ in is rehearsed."""
+    """Plans at the least and at the largest clip: nothing else that candidates differ in is rehearsed."""
     one = plan.training
     clips = next((s.values for s in plan.search.figures if s.figure is Figure.CLIP), (one.recipe.clip,))
-    return [dataclasses.replace(one, recipe=dataclasses.replace(one.recipe, clip=clip)) for clip in clips]
+    ends = {min(clips, key=lambda clip: clip.number), max(clips, key=lambda clip: clip.number)}
+    return [dataclasses.replace(one, recipe=dataclasses.replace(one.recipe, clip=clip)) for clip in ends]
 
 
 class Attempts:

@@ -78,6 +78,9 @@ def test_a_request_has_one_form_and_one_digest() -> None:
     assert read_spec(wanted.to_json()).digest == wanted.digest
     assert spec(search=None).search.candidates == 5
     assert spec().score_epsilon == Epsilon.parse("0.75")
+    home = spec(rows="home")
+    assert read_spec(home.to_json()) == home
+    assert home.digest != spec().digest
 
 
 @pytest.mark.parametrize(
