@@ -66,8 +66,13 @@ def profile(*columns: str, **choices: Any) -> Written:
     return _query("profile", columns=list(columns) or None, **choices)
 
 
+def pairs(*columns: str, **choices: Any) -> Written:
+    """A histogram of each two of some columns: what a synthetic table is drawn from (`privgate.synthesis`)."""
+    return _query("pairs", columns=list(columns), **choices)
+
+
 def read_query(sentence: str) -> Written:
-    """Read a query as one says it: `count`, `profile`, `histogram ward smoker`, `mean age by ward`, `sum dose`.
+    """Read a query as one says it: `count`, `profile`, `pairs age ward`, `histogram ward smoker`, `mean age by ward`.
 
     After the columns may stand `by` and columns, `at` and quantiles, `bins` and a number, `weight` and a number,
     `per unit`. A name with a space is quoted.
@@ -95,7 +100,7 @@ def read_query(sentence: str) -> Written:
 
 _PREPOSITIONS = ("by", "at", "bins", "weight", "per")
 _SINGULAR = frozenset({"sum", "mean", "quantiles"})
-_PLURAL = frozenset({"count", "histogram", "profile"})
+_PLURAL = frozenset({"count", "histogram", "profile", "pairs"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +163,11 @@ class Statistics:
     block: str
     answers: tuple[Answer, ...]
     body: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def dataset(self) -> str:
+        """Of what."""
+        return str(self.body["request"]["dataset"])
 
     @classmethod
     def read(cls, data: bytes) -> Statistics:

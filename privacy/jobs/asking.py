@@ -5,6 +5,7 @@ Form: docs/formats/job-spec.md, "Statistics".
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from decimal import Context, Decimal
 from typing import Any, Final
@@ -18,8 +19,10 @@ from privacy.jobs.strict import members_of, number_of, one_of, text_of
 from privacy.schema import Column, ColumnKind, TableSchema
 
 PROFILE: Final = "profile"
+PAIRS: Final = "pairs"
 DEFAULT_BINS: Final = {QueryKind.HISTOGRAM: 10, QueryKind.MEAN: 10, QueryKind.SUM: 10, QueryKind.QUANTILES: 64}
 DEFAULT_AT: Final = tuple(Parameter(point) for point in ("0.05", "0.25", "0.5", "0.75", "0.95"))
+MOST_PAIRED = 32
 GRID_DIGITS = 4
 """The default grid has 10^4 to 10^5 steps: rounding to it is far below any noise that a budget allows."""
 _EXACT: Final = Context(prec=34)
@@ -31,11 +34,12 @@ _MEMBERS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "mean": (("column",), ("by", "bins", "edges", "low", "high", "quantum")),
     "quantiles": (("column",), ("at", "bins", "edges")),
     PROFILE: ((), ("columns", "bins", "edges")),
+    PAIRS: (("columns",), ("bins", "edges")),
 }
 
 
 def complete_query(body: Any, schema: TableSchema) -> Iterator[Query]:
-    """The final form of one query, or the several that a profile is.
+    """The final form of one query, or the several that a profile or pairs are.
 
     Raises:
         InvalidError: A member that is unknown, missing, out of range or not of the schema.
@@ -53,6 +57,8 @@ def complete_query(body: Any, schema: TableSchema) -> Iterator[Query]:
     members = members_of(body, "query", ("kind", *needed), (*optional, *_SHARED))
     if kind == PROFILE:
         yield from _profile(members, schema)
+    elif kind == PAIRS:
+        yield from _pairs(members, schema)
     else:
         yield _written(QueryKind(kind), members, schema)
 
@@ -66,6 +72,15 @@ def _profile(members: Mapping[str, Any], schema: TableSchema) -> Iterator[Query]
     for name in names:
         axis = _axis(schema.column(name, "columns"), members, DEFAULT_BINS[QueryKind.HISTOGRAM])
         yield Query(kind=QueryKind.HISTOGRAM, axes=(axis,), **_shared(members))
+
+
+def _pairs(members: Mapping[str, Any], schema: TableSchema) -> Iterator[Query]:
+    """A histogram of each two of some columns: what a synthetic table is drawn from."""
+    axes = _axes(QueryKind.HISTOGRAM, "columns", members, schema)
+    if not 2 <= len(axes) <= MOST_PAIRED:
+        raise InvalidError(f"`columns` of pairs names 2 to {MOST_PAIRED}", field="columns")
+    for pair in itertools.combinations(axes, 2):
+        yield Query(kind=QueryKind.HISTOGRAM, axes=pair, **_shared(members))
 
 
 def _written(kind: QueryKind, members: Mapping[str, Any], schema: TableSchema) -> Query:

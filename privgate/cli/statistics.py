@@ -79,6 +79,28 @@ def say_answers(found: Statistics) -> None:
     note(f"Of the rows on the side `{found.block}`. Intervals, 95 % each, are of the noise alone; sampling is not.")
 
 
+@app.command()
+def synthesise(
+    source: Annotated[str, typer.Argument(help="rel_..., or a statistics.json that was fetched.", metavar="RELEASE")],
+    rows: Annotated[int, typer.Argument(help="How many.", metavar="ROWS")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="A .csv, .jsonl or .parquet file that is not there yet.")],
+    seed: Annotated[int, typer.Option("--seed", help="Another number, other rows.")] = 0,
+    profile: Profile = DEFAULT,
+) -> None:
+    """Draw synthetic rows from released histograms: as many as you like, for nothing more. Ask `pairs` for them."""
+    from privacy.schema import TableSchema
+    from privgate.rowfiles import write_rows
+    from privgate.synthesis import synthetic_rows
+
+    found = _read(source, profile)
+    with gateway(profile) as connected:
+        schema = connected.datasets[found.dataset].schema
+    drawn = list(synthetic_rows(found, schema, rows, seed))
+    named = TableSchema(tuple(column for column in schema.columns if column.name in drawn[0]))
+    write_rows(out, named, drawn)
+    note(f"Wrote {out}: drawn from noisy histograms, nobody's rows.")
+
+
 def _read(source: str, profile: str) -> Statistics:
     from privgate.statistics import Statistics
 

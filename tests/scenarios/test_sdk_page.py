@@ -241,8 +241,8 @@ def test_the_example_with_an_extractor_is_trained(trained: Session, quoted: list
 
 def test_the_statistics_of_the_page_are_answered(trained: Session) -> None:
     """Asked, approved, released, verified: each answer of the page has its cells, near what the rows say."""
-    (block,) = blocks("Statistics")
-    trained.run(block)
+    for block in blocks("Statistics"):
+        trained.run(block)
     told = trained.names["told"]
     assert len(told) == 5
     (rows,) = told[0]
@@ -251,6 +251,9 @@ def test_the_statistics_of_the_page_are_answered(trained: Session) -> None:
     assert set(radius) == {("benign",), ("malignant",)}
     assert float(radius["malignant",].high) > float(radius["benign",].low)
     assert len(list(told[4])) == 12
+    made = trained.names["made"]
+    assert len(made) == 100
+    assert set(made[0]) == {"diagnosis", "mean texture", "mean area"} - {"mean texture"}
 
 
 def test_the_tuning_of_the_page_is_quoted_and_asked_for(trained: Session) -> None:
