@@ -64,8 +64,9 @@ bench: $(READY) postgres-binaries ## Measure the cycle; JSON lines in benchmarks
 bench-dp: $(READY) ## Measure private training against its peers (QUICK=1: short, prints only); benchmarks/results/dp.jsonl
 	$(BIN)/python -m benchmarks.dp $(if $(QUICK),--quick)
 
-bench-accuracy: $(READY) ## What private models reach on Adult and MNIST, 5 runs (QUICK=1: 1 run, prints only)
+bench-accuracy: $(READY) ## What private models reach on public tables, and GLM intervals (QUICK=1: few runs, prints only)
 	$(BIN)/python -m benchmarks.accuracy $(if $(QUICK),--quick)
+	$(BIN)/python -m benchmarks.glm $(if $(QUICK),--quick)
 
 tutorials: $(READY) ## Run the notebooks of docs/tutorials and keep what comes out
 	$(BIN)/python -m tests.support.tutorials

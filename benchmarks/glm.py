@@ -24,6 +24,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from benchmarks import glm_page
 from benchmarks.lines import RESULTS
 from kernel.amounts import Delta, Epsilon, Share
 from privacy.budget.populations import Budget
@@ -257,6 +258,7 @@ def main() -> None:
         earlier = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         kept = [line for line in earlier if json.loads(line)["task"] not in names]
         path.write_text("".join(line + "\n" for line in kept + found), encoding="utf-8")
+        glm_page.write(path)
 
 
 if __name__ == "__main__":
