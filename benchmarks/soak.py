@@ -74,17 +74,13 @@ def run_kills(count: int, seed: int) -> Iterator[Line]:
                 fates.append(killed_at_random(copy, draw, seconds, Path(place) / "archive"))
             sys.stderr.write(f"\r{number + 1} of {count} runs: {fates[-1]}\033[K")
     sys.stderr.write("\n")
-    case = f"sqlite, seed {seed}: worker or child killed at random moments, every job ended, charged all it started"
+    case = f"sqlite, seed {seed}: worker or child killed at random moments, every job finished, charged all it started"
     yield Line(quantity="killed_runs_survived", case=case, value=len(fates), unit="runs")
     struck = sum(fate.attempts > 1 for fate in fates)
     yield Line(
         quantity="killed_runs_resumed", case="of these, the attempt died after it had begun", value=struck, unit="runs"
     )
-    early = sum(not fate.finished for fate in fates)
-    case = "of these, ended by a child's death before an attempt opened the envelope"
-    yield Line(quantity="killed_runs_ended_early", case=case, value=early, unit="runs")
-    ended = [fate for fate in fates if fate.finished]
-    lost = [(fate.started - fate.steps) / max(1, fate.attempts - 1) / fate.steps for fate in ended]
+    lost = [(fate.started - fate.steps) / max(1, fate.attempts - 1) / fate.steps for fate in fates]
     yield Line(
         quantity="most_lost_per_kill",
         case="of a run of ten chunks",

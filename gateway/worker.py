@@ -110,7 +110,7 @@ class Worker:
             case Died():
                 if end.rehearsal is not None:
                     _log.error("rehearsal-failed", task=task.id, check=end.rehearsal.value)
-                run_job.fail(self.on, task, again=end.touched or (may_start and before > 0))
+                run_job.fail(self.on, task, again=end.touched or (may_start and (end.outside or before > 0)))
 
     def _finish(self, task: TaskRecord, end: Finished) -> None:
         try:

@@ -28,16 +28,17 @@ from gateway.services.collaborators import Collaborators
 from gateway.services.owner_facts import read_manifest
 from gateway.services.run_job import Opened, Steps
 from kernel.amounts import Delta
-from kernel.errors import CorruptError, PrivgateError, StaleError
+from kernel.errors import CorruptError, PrivgateError, StaleError, UnavailableError
 from kernel.ids import JobId
 from privacy.accounting.mechanisms import MechanismUse
 from privacy.jobs.assignment import PartFile, Role
 from privacy.jobs.kinds import kind_named
 from privacy.jobs.plan import Plan, read_plan
 from privacy.jobs.spec import JobKind
+from privacy.sandbox.endings import Ending
 from privacy.sandbox.frames import Channel
 from privacy.sandbox.limits import Level, Limits
-from privacy.sandbox.spawn import spawn
+from privacy.sandbox.spawn import Child, spawn
 from privacy.schema import TableSchema
 from privacy.sealing.manifest import Split
 from privacy.selftest.report import REHEARSED, Check, SelfTest
@@ -86,10 +87,12 @@ class Died:
 
     Attributes:
         touched: Whether the envelope was open.
+        outside: Whether it was none of the job's doing: a store did not answer, a child did not come up or was killed.
         rehearsal: The check at which the child's rehearsal failed, if that was it: for the operator's log alone.
     """
 
     touched: bool
+    outside: bool = False
     rehearsal: Check | None = None
 
 
@@ -115,38 +118,61 @@ def run_in_child(on: Collaborators, task: TaskRecord, confinement: Confinement, 
         try:
             prepared = _prepare(on, JobId(task.subject), Path(spool))
             opinion(prepared.plan.uses(), prepared.plan.order, prepared.plan.delta)
-        except PrivgateError:
-            return Died(touched=False)
+        except PrivgateError as error:
+            return Died(touched=False, outside=isinstance(error, UnavailableError))
         return _converse(on, task, confinement, prepared)
 
 
 def _converse(on: Collaborators, task: TaskRecord, confinement: Confinement, prepared: _Prepared) -> End:
-    run = prepared.run
     readable = [Path(part.path) for parts in prepared.parts.values() for part in parts]
-    opened: Opened | None = None
     try:
         with spawn(
             prepared.role.value, limits=confinement.job, readable=readable, minimum=confinement.minimum
         ) as child:
-            child.channel.send({"m": "assignment"}, run.assignment)
-            if (unmet := _unmet(child.channel)) is not None:
-                return Died(touched=False, rehearsal=unmet)
-            opened = run_job.open_envelope(on, task)
-            if opened is None:
-                return Cancelled()
-            with opened.key:
-                child.channel.send({"m": "key"}, _key_body(on, opened, prepared))
-            result = _Dialogue(on, task, opened, prepared, child.channel).result()
-            if result is None:
-                return Cancelled()
-            run.require_form(result.artifact)
-            self_test, candidate = run.read_self_test(result.self_test), run.read_candidate(result.candidate)
-    except StaleError:
-        raise
-    except (PrivgateError, OSError):
-        return Died(touched=opened is not None)
-    checks = run.failed_checks(self_test)
-    return SelfTestFailed(checks) if checks else Finished(opened, result.artifact, self_test, candidate)
+            return _Conversation(on, task, prepared, child).end()
+    except UnavailableError:
+        # No child came up.
+        return Died(touched=False, outside=True)
+
+
+_DEATH_SECONDS = 2.0
+"""How long a child that fell silent has to be found dead."""
+
+
+class _Conversation:
+    """What is said with a child, from its assignment to its result."""
+
+    def __init__(self, on: Collaborators, task: TaskRecord, prepared: _Prepared, child: Child) -> None:
+        self._on, self._task, self._prepared, self._child = on, task, prepared, child
+        self._opened: Opened | None = None
+
+    def end(self) -> End:
+        """Hold it to its end."""
+        try:
+            return self._held()
+        except StaleError:
+            raise
+        except (PrivgateError, OSError):
+            touched = self._opened is not None
+            return Died(touched=touched, outside=self._child.wait(_DEATH_SECONDS) is Ending.KILLED_MEMORY)
+
+    def _held(self) -> End:
+        on, prepared, channel, run = self._on, self._prepared, self._child.channel, self._prepared.run
+        channel.send({"m": "assignment"}, run.assignment)
+        if (unmet := _unmet(channel)) is not None:
+            return Died(touched=False, rehearsal=unmet)
+        opened = self._opened = run_job.open_envelope(on, self._task)
+        if opened is None:
+            return Cancelled()
+        with opened.key:
+            channel.send({"m": "key"}, _key_body(on, opened, prepared))
+        result = _Dialogue(on, self._task, opened, prepared, channel).result()
+        if result is None:
+            return Cancelled()
+        run.require_form(result.artifact)
+        self_test, candidate = run.read_self_test(result.self_test), run.read_candidate(result.candidate)
+        checks = run.failed_checks(self_test)
+        return SelfTestFailed(checks) if checks else Finished(opened, result.artifact, self_test, candidate)
 
 
 def _prepare(on: Collaborators, job_id: JobId, spool: Path) -> _Prepared:

@@ -223,8 +223,8 @@ def fail(on: Collaborators, task: TaskRecord, *, again: bool) -> JobState:
     Args:
         on: Collaborators.
         task: The leased task.
-        again: Whether another attempt may fare better: this or an earlier one opened the envelope. If none did, the job
-            failed on declared facts alone and would do so again: it ends.
+        again: Whether another attempt may fare better: this or an earlier one opened the envelope, or was killed from
+            outside. Else the job failed on declared facts alone and would do so again: it ends.
 
     Returns:
         `queued` or `failed`.

@@ -79,6 +79,9 @@ class Liar:
         """Hear what the parent says; its first words are the assignment."""
         self._heard = self._heard or body
 
+    def wait(self, _: float) -> None:
+        """It lives."""
+
     def receive(self, _: int) -> tuple[dict[str, Any], bytes]:
         """Say the next thing, or be gone."""
         header = next(self._saying, None)
