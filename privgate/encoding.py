@@ -52,8 +52,6 @@ def _records(rows: Any) -> Any:
     """The rows of a data frame, whoever made it; anything else as it is. No library of frames is imported here."""
     if hasattr(rows, "to_pylist"):  # arrow
         return rows.to_pylist()
-    if hasattr(rows, "to_dicts"):  # polars
-        return rows.to_dicts()
     if hasattr(rows, "notna") and hasattr(rows, "to_dict"):  # pandas: what it means by missing becomes None
         return rows.astype(object).where(rows.notna(), None).to_dict("records")
     return rows

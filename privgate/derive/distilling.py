@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -27,6 +27,9 @@ from privacy.graph.weights import unpack_initial
 from privacy.jobs.labels import Target
 
 MOST_STEPS = 100_000
+_FIRST: Final = 0.9
+_SECOND: Final = 0.999
+_FLOOR: Final = 1e-8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,16 +72,33 @@ def distilled(
     """
     draw = np.random.default_rng(lessons.seed)
     module = GraphModule(student, _start(student, initial, draw), torch.float32)
-    steps = torch.optim.Adam(module.parameters(), lr=lessons.learning_rate)
+    learn = _Adam(list(module.parameters()), lessons.learning_rate)
     inputs = torch.from_numpy(np.asarray(rows, np.float32).reshape(-1, *student.graph.inputs[0].shape))
     wanted = torch.from_numpy(_softened(teacher, target).astype(np.float32))
     for _ in range(lessons.steps):
         chosen = torch.from_numpy(draw.integers(0, len(rows), lessons.batch))
-        steps.zero_grad()
-        loss = _loss(module(inputs[chosen]).reshape(len(chosen), -1), wanted[chosen], target)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch has no types here
-        steps.step()
+        learn(_loss(module(inputs[chosen]).reshape(len(chosen), -1), wanted[chosen], target))
     return {name: value.detach().numpy().copy() for name, value in module.by_name().items()}
+
+
+class _Adam:
+    """Kingma and Ba's steps, in a few lines: torch's own optimiser loads a compiler first."""
+
+    def __init__(self, weights: list[torch.nn.Parameter], rate: float) -> None:
+        self._weights, self._rate, self._count = weights, rate, 0
+        self._means = [torch.zeros_like(weight) for weight in weights]
+        self._squares = [torch.zeros_like(weight) for weight in weights]
+
+    def __call__(self, loss: torch.Tensor) -> None:
+        """One step down the loss."""
+        self._count += 1
+        scale = self._rate * (1 - _SECOND**self._count) ** 0.5 / (1 - _FIRST**self._count)
+        slopes = torch.autograd.grad(loss, self._weights)
+        with torch.no_grad():
+            for weight, slope, mean, square in zip(self._weights, slopes, self._means, self._squares, strict=True):
+                mean.mul_(_FIRST).add_(slope, alpha=1 - _FIRST)
+                square.mul_(_SECOND).addcmul_(slope, slope, value=1 - _SECOND)
+                weight.addcdiv_(mean, square.sqrt().add_(_FLOOR), value=-scale)
 
 
 def teacher_scores(teacher: CheckedGraph, weights: Mapping[str, NDArray[Any]], rows: NDArray[Any]) -> NDArray[Any]:

@@ -159,7 +159,11 @@ def _parsed(data: bytes) -> ModelProto:
 def _texts(model: ModelProto) -> dict[str, str]:
     if tuple(prop.key for prop in model.metadata_props) != KEYS or model.metadata_props[0].value != FORMAT:
         raise CorruptError("this ONNX file was not exported from a release, or by another version", field="metadata")
-    return {prop.key: prop.value for prop in model.metadata_props}
+    texts = {prop.key: prop.value for prop in model.metadata_props}
+    # The parser hands out text that is not UTF-8 as bytes.
+    if not all(isinstance(text, str) for text in texts.values()):
+        raise CorruptError("a text in the file is not UTF-8", field="metadata")
+    return texts
 
 
 def _scorer(texts: Mapping[str, str], model: ModelProto) -> Scorer:

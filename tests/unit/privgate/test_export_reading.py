@@ -211,6 +211,19 @@ def test_every_cut_and_other_bytes_are_refused(cycle: Cycle, exported: Path, tmp
         open_onnx(path, cycle.trust)
 
 
+@pytest.mark.parametrize("part", range(2))
+def test_a_flipped_byte_is_never_more_than_a_refusal(cycle: Cycle, exported: Path, tmp_path: Path, part: int) -> None:
+    """Anywhere in the file; some of them make it no file at all."""
+    draw, path = np.random.default_rng(part), tmp_path / "flipped.onnx"
+    content = exported.read_bytes()
+    for place in draw.integers(0, len(content), 30).tolist():
+        path.write_bytes(
+            content[:place] + bytes([content[place] ^ (1 << int(draw.integers(8)))]) + content[place + 1 :]
+        )
+        with pytest.raises(CorruptError):
+            open_onnx(path, cycle.trust)
+
+
 def test_whom_nobody_trusts_is_not_believed(cycle: Cycle, exported: Path) -> None:
     """A file is believed for the pinned keys, not for what it says of itself."""
     from dataclasses import replace

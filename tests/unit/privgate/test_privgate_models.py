@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas
 import pyarrow as pa
 import pytest
 
@@ -146,6 +147,21 @@ def test_a_cell_that_the_gateway_refuses_breaks_the_same_rule_here(column: str, 
     read = read_cell(declared, cell)
     ours = read if isinstance(read, Rule) else Rule.OUT_OF_BOUNDS if out_of_bounds(declared, read) else None
     assert [problem.rule for problem in findings._problems] == [ours]
+
+
+def test_a_data_frame_is_read_as_its_rows() -> None:
+    """Of pandas, with whatever it means by missing, and of Arrow; integers stay what they are."""
+    request = request_of({"template": "logistic"})
+    model = Model.open(weights_for(request), request, SCHEMA)
+    given: dict[str, list[Any]] = {
+        "age": [18, 64, None], "gain": [10.0, 200.5, 3.0], "sex": ["F", None, "M"], "grade": ["low", "mid", "high"],
+        "smoker": [True, None, False],
+    }  # fmt: skip
+    expected = model.scores([dict(zip(given, values, strict=True)) for values in zip(*given.values(), strict=True)])
+    assert None not in expected
+    frame = pandas.DataFrame(given)
+    assert model.scores(frame) == model.scores(frame.convert_dtypes()) == model.scores(pa.table(given)) == expected
+    assert model.predict(frame.assign(gain=[1, 2, float("nan")]))[2] is None
 
 
 @pytest.mark.parametrize("column", ["gain", "grade"])
