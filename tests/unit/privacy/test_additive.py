@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -15,14 +16,17 @@ from hypothesis import strategies as st
 from kernel.amounts import Delta, Epsilon, Share
 from kernel.errors import ConflictError, InvalidError
 from kernel.events import Parameter
-from kernel.ids import DatasetId
+from kernel.ids import DatasetId, Slug
 from privacy.budget.populations import Budget
+from privacy.budget.reservations import Block
 from privacy.graph.templates import ModelChoice, Template
+from privacy.graph.weights import pack_weights
 from privacy.jobs.additive import BAND, BINS, additive_features, check_additive, noise_band, shapes_of
 from privacy.jobs.facts import DeclaredFacts
 from privacy.jobs.features import FeatureSpec, Transform
 from privacy.jobs.plan import TrainingPlan, plan_training
 from privacy.jobs.spec import complete_training
+from privacy.release.certificate import ChargedMechanism, EngineFacts, Predicate
 from privacy.schema import TableSchema
 from privacy.training.state import Descent, first_state, released_weights
 from privgate.models import Model
@@ -171,11 +175,24 @@ def test_no_band_is_stated_where_none_was_derived() -> None:
     assert banded(planned(averaging="none", momentum="0")) is not None
 
 
+def test_the_band_of_a_release_follows_from_its_certificate() -> None:
+    """From the mechanism and the normaliser that are stated there, and the recipe; several mechanisms have none."""
+    spec = complete_training(request(), SCHEMA, FACTS)
+    graph, plan = spec.model_graph(SCHEMA).graph, plan_training(spec, SCHEMA, FACTS)
+    weights = {w.name: np.zeros(w.shape, np.float32) for w in graph.weights}
+    model = Model.open(pack_weights(graph, weights), spec.to_json(), SCHEMA)
+    part = ChargedMechanism(block=Block.TRAIN, mechanism=plan.uses()[0])
+    engine = EngineFacts(name=Slug("bookkeeping"), normaliser=plan.normaliser)
+    stated = SimpleNamespace(mechanisms=(part,), engine=engine)
+    assert Shapes.of(model, cast(Predicate, stated)).band == banded(plan)
+    twice = SimpleNamespace(mechanisms=(part, part), engine=engine)
+    assert Shapes.of(model, cast(Predicate, twice)).band is None
+    assert Shapes.of(model).band is None
+
+
 def test_shapes_are_drawn_from_a_released_model(tmp_path: Path) -> None:
     """As text and as a picture whose every point says its value; texts of the schema cannot break out of it."""
     import xml.etree.ElementTree as ET
-
-    from privacy.graph.weights import pack_weights
 
     schema = TableSchema.from_json(
         {
