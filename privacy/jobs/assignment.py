@@ -20,7 +20,9 @@ from privacy.jobs.statistics_assignment import StatisticsAssignment
 from privacy.jobs.training_assignment import TrainingAssignment
 from privacy.jobs.tuning_assignment import TuningAssignment
 
-Assignment: TypeAlias = TrainingAssignment | TuningAssignment | EvaluationAssignment | StatisticsAssignment | GlmAssignment
+Assignment: TypeAlias = (
+    TrainingAssignment | TuningAssignment | EvaluationAssignment | StatisticsAssignment | GlmAssignment
+)
 
 __all__ = [
     "LIMIT",

@@ -19,7 +19,8 @@ def create(
     purpose: Annotated[str, typer.Option(help="One of the dataset's purposes, or a part of one.")],
     until: Annotated[str, typer.Option(help="2027-06-30, or with a time 2027-06-30T12:00:00Z.")],
     kind: Annotated[
-        list[str] | None, typer.Option(help="training, tuning, evaluation, statistics, glm; training and evaluation by default.")
+        list[str] | None,
+        typer.Option(help="training, tuning, evaluation, statistics, glm; training and evaluation by default."),
     ] = None,
     share: Annotated[str, typer.Option(help="The part of the budget that may be held and spent.")] = "1",
     approval: Annotated[bool, typer.Option("--approval", help="Every job waits for the owner's yes.")] = False,
