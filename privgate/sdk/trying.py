@@ -151,7 +151,7 @@ def _require_none(**given: object) -> None:
 def _answered(of: Planned, dataset: Dataset, rows: Sequence[Row] | None, seed: int, child: Any) -> JobRehearsal:
     """Let the job's own child answer, and read what it gave."""
     made = _model_of(dataset, of.spec.release) if isinstance(of.spec, EvaluationSpec) else None
-    total = of.facts.training_units / (1 - of.facts.holdout_share.value)
+    train = math.ceil(of.facts.training_units)
     trial = child.Trial(
         spec=of.spec,
         plan=of.plan,
@@ -159,8 +159,8 @@ def _answered(of: Planned, dataset: Dataset, rows: Sequence[Row] | None, seed: i
         unit=dataset.privacy_unit,
         rows=dataset.dummy(DUMMY_ROWS, seed=seed) if rows is None else rows,
         declared={
-            child.Split.TRAIN: math.ceil(of.facts.training_units),
-            child.Split.HOLDOUT: math.ceil(total - of.facts.training_units),
+            child.Split.TRAIN: train,
+            child.Split.HOLDOUT: of.facts.public_size - train,
         },
         model=made,
     )

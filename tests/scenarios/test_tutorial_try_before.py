@@ -28,6 +28,8 @@ from privgate.sdk.jobs import Job
 from tests.support.processes import Home
 from tests.support.sources import ROOT
 
+pytestmark = pytest.mark.slow
+
 PAGE = ROOT / "docs" / "tutorials" / "try-before-you-pay.md"
 SCHEMA: dict[str, Any] = {
     "columns": [
@@ -109,6 +111,14 @@ def test_the_page_ends_with_the_job_that_was_tried(played: dict[str, Any]) -> No
     assert job.state == "awaiting-approval"
     assert job.request_digest == played["tried"].request_digest == played["quote"].request_digest
     assert played["quote"].fits
+
+
+def test_statistics_are_tried_as_well(played: dict[str, Any]) -> None:
+    """Both wards, and a mean age for each diagnosis: those with the disease are older."""
+    wards, ages = played["asked"].found
+    assert [cell.where for cell in wards] == [("surgery",), ("medicine",)]
+    benign, malignant = (float(cell.value or 0) for cell in ages)
+    assert malignant > benign + 3
 
 
 def test_the_command_line_does_the_same(played: dict[str, Any]) -> None:
