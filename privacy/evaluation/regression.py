@@ -100,8 +100,8 @@ def r_squared(sums: ErrorSums) -> Estimate | None:
 
     The ratio's interval is Fieller's, with the sampling of both taken as if it moved together.
     """
-    rows, square = sums.rows, quantile(CONFIDENCE) ** 2
-    if rows * rows <= square * sums.noise[0] ** 2:
+    square = quantile(CONFIDENCE) ** 2
+    if sums.rows <= quantile(CONFIDENCE) * sums.noise[0]:
         return None
     error, error_noise, error_sampled = _error(sums)
     variance, label_noise, label_sampled = _label(sums)

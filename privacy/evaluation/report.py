@@ -75,7 +75,11 @@ def read_evaluation(data: bytes, design: Design | None = None) -> tuple[Design, 
     told, numbers = Design.from_json(body)
     if design is not None and told != design:
         raise InvalidError("this is an evaluation of another plan", field="plan")
-    if evaluation_bytes(told, numbers) != data:
+    try:
+        expected = evaluation_bytes(told, numbers)
+    except (ArithmeticError, ValueError):
+        raise InvalidError("no evaluation follows from such numbers and such noise") from None
+    if expected != data:
         raise InvalidError("the evaluation does not follow from its numbers and its plan")
     return told, body
 
