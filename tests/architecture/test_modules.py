@@ -14,7 +14,6 @@ LONGER_WITH_REASON: dict[str, str] = {
     "tests/unit/audit/test_audit_verify.py": "one attack for each of the verifier's nine steps, read in order",
     "tests/unit/policies/test_policies_enforcer.py": "one case for each reason a decision can have",
     "tests/unit/privacy/test_budget_ledger.py": "one rule of the ledger after the other",
-    "tests/unit/privacy/test_jobs_plan.py": "requests, plans and quotes held to one another",
     "tests/unit/privacy/test_sandbox_confinement.py": "one way out of the sandbox after the other",
     "tests/unit/privgate/test_privgate_gateway.py": "one cast plays the whole cycle, verb by verb",
 }
