@@ -10,6 +10,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from kernel.canonical import Digest
 from kernel.errors import InvalidError
 from privacy.graph.to_onnx import StoredWeights
 from privacy.graph.weights import NamedArrays
@@ -177,6 +178,28 @@ def test_a_frozen_encoder_is_in_the_file() -> None:
     model = model_on(PICTURES, {"template": "logistic"}, columns, label, extractor=extractor, row_norm="2")
     given = [{"picture": draw.integers(0, 256, 36).tolist()} for _ in range(100)]
     np.testing.assert_allclose(answers(model, given)["probability"], model.probabilities(given), rtol=1e-4, atol=1e-5)
+
+
+def test_the_bytes_of_a_format_version_do_not_change() -> None:
+    """A reader writes a file again and compares: another way of writing is another version, beside this one."""
+    model = model_on(MIXED, MODELS[1], COLUMNS, ILL, row_norm="2")
+    sizes = {weight.name: weight.shape for weight in model.graph.graph.weights}
+    plain = {
+        name: (np.arange(int(np.prod(shape))).reshape(shape) % 13 - 6).astype(np.float32) / 8
+        for name, shape in sizes.items()
+    }
+    golden = {
+        "floats": (StoredWeights(values=plain), "3a50a1d4f17589566f3864e2a8ef660ab37075aa9344d1dd810206451e96f998"),
+        "int8": (
+            StoredWeights.quantised(model.graph, plain, {"layer2": 0.0078125}),
+            "31fcd1d57fae3516744b3fe8824470f8d1e6da93558f935ad3e26e7c10feb27c",
+        ),
+    }
+    for name, (stored, digest) in golden.items():
+        content = model_of(graph_of(scorer_of(model, stored)), {"privgate.format": "x"}).SerializeToString(
+            deterministic=True
+        )
+        assert Digest.of(content).hex == digest, name
 
 
 def test_a_column_cannot_take_a_name_of_the_files_own() -> None:
