@@ -32,7 +32,8 @@ from privacy.jobs.search import Search, default_search
 from privacy.jobs.training_spec import MEMBERS, TrainingSpec, complete_training
 from privacy.schema import TableSchema
 
-DEFAULT_TRIES: Final = Tries(most=16, shape=Parameter(0), gamma=Parameter("0.02"))
+DEFAULT_TRIES: Final = Tries(most=16, shape=Parameter(1), gamma=Parameter("0.1"))
+"""Six tries on average, and a single one once in eight times: a logarithmic number would be 1 once in three."""
 _SCORE_PART = Decimal(4)
 _OWN: Final = ("search", "tries", "score_epsilon")
 
