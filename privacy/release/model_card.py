@@ -26,8 +26,9 @@ _CONTENT: Final[Mapping[str, tuple[str, ...]]] = {
         "The model's weights as safetensors, noised in every step. Nothing else of the run is in it.",
     ),
     "statistics.json": (
-        "The request, noisy whole numbers and the answers that follow from them. Each answer has an interval that holds, at",
-        "95 %, what it would be without noise; sampling is not in it. Whoever has the file computes every answer again.",
+        "The request, noisy whole numbers and the answers that follow from them. Each answer has an interval that holds,",
+        "at 95 %, what it would be without noise; sampling is not in it. Whoever has the file computes every answer",
+        "again.",
     ),
     "glm.json": (
         "A generalised linear model with the table that people publish: coefficients in their columns' own units, with",

@@ -377,7 +377,7 @@ def test_norms_hold_where_float32_squares_under_or_overflow(slope: float, value:
 
 
 def test_unproven_operations_go_to_vmap() -> None:
-    """Book-keeping refuses them, and units of other rows than it was made for; vmap sums a unit's rows and clips them."""
+    """Book-keeping refuses them, and units of other rows than it was made for; vmap sums a unit's rows, then clips."""
     with pytest.raises(InvalidError):
         BookkeepingEngine(UNPROVEN, Loss.SOFTMAX)
     batch = batch_for(UNPROVEN, 5, rows=3)
