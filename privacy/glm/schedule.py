@@ -25,7 +25,11 @@ from privacy.glm.matrices import packed_size
 LINEAR_CELLS = 16
 GRID = 2**20
 MARGIN = 1 - 2.0**-9
-"""Sums are integers: a unit's vector at its bound has the norm GRID x MARGIN, and rounding leaves it below GRID."""
+"""Sums are integers: a unit's vector at its bound has the norm GRID x MARGIN, and rounding leaves it below GRID.
+
+Rounding takes at most 12 of the 2048 steps between. The rest pays for numbers of other units that round the other way
+because a row's last bits may hang on its place in memory: dozens, where next to none are expected.
+"""
 
 
 class Statistic(StrEnum):

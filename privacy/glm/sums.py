@@ -26,7 +26,7 @@ from privacy.glm.families import Family
 from privacy.glm.schedule import GRID, MARGIN, Statistic, cell_edges, cell_middles, sizes_of
 from privacy.training.units import UnitTable
 
-_UNITS_AT_ONCE = 4096
+_ROWS_AT_ONCE = 4096
 _KNOTS, _LEAST_EXPECTED, _POISSON = 2048, 1e-6, 1e-9
 Floats: TypeAlias = NDArray[np.float64]
 Integers: TypeAlias = NDArray[np.int64]
@@ -74,9 +74,12 @@ class Cases:
         )
 
     def blocks(self) -> Iterator[Cases]:
-        """A bounded number of units at a time."""
-        for first in range(0, len(self.starts) - 1, _UNITS_AT_ONCE):
-            starts = self.starts[first : first + _UNITS_AT_ONCE + 1]
+        """Whole units, and about a fixed number of rows at a time."""
+        first, units = 0, len(self.starts) - 1
+        while first < units:
+            last = int(np.searchsorted(self.starts, self.starts[first] + _ROWS_AT_ONCE, side="right")) - 1
+            starts = self.starts[first : max(last, first + 1) + 1]
+            first += len(starts) - 1
             part = slice(starts[0], starts[-1])
             yield Cases(
                 rows=self.rows[part],

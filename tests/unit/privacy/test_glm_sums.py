@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
+from privacy.glm import sums
 from privacy.glm.course import Settings, clipped_count_square, count_settings, first_settings, matched
 from privacy.glm.design import CONSTANT, Design, Term
 from privacy.glm.families import Family
@@ -114,6 +115,27 @@ def test_rows_of_a_unit_count_as_one() -> None:
     assert np.abs(scores[0] - scores[1]).max() <= 1
     assert np.abs(scores[0] - scores[2]).max() <= 1
     assert np.abs(scores[3] * 40 - scores[2]).max() <= 40
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_sums_are_those_of_single_units_however_they_are_cut(family: Family, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks hold whole units, all of them, and add up to the same whole numbers."""
+    source = np.random.default_rng(8)
+    design = design_for(family)
+    sizes = source.integers(1, 9, 60)
+    rows = Rows(
+        features=source.uniform(0, 1, (sizes.sum(), 3)).astype(np.float32),
+        targets=source.integers(0, 2, sizes.sum()).astype(np.float32),
+        alive=source.random(sizes.sum()) < 0.9,
+    )
+    units = UnitTable.by_unit(rows, np.repeat(np.arange(60), sizes), rows_per_unit=5)
+    cases, settings = Cases.of(design, units, per_row=False), settings_for(design)
+    whole = sum_step(design, settings, cases, WANTED)
+    for at_once in (1, 7, 50):
+        monkeypatch.setattr(sums, "_ROWS_AT_ONCE", at_once)
+        cut = sum_step(design, settings, cases, WANTED)
+        assert all(np.array_equal(cut[statistic], whole[statistic]) for statistic in WANTED)
+        assert sum(len(block.starts) - 1 for block in cases.blocks()) == 60
 
 
 def test_rows_beyond_the_declared_most_and_dead_rows_add_nothing() -> None:
