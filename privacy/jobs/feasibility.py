@@ -52,7 +52,7 @@ def feasibility(plan: Plan, public_size: int, holdout_share: Share) -> Feasibili
             scored = 2 * float(plan.score_noise.number) * plan.rows_per_unit
             return max(training_word(plan.training), counting_word(scored, held_out), key=list(Feasibility).index)
         case EvaluationPlan():
-            return counting_word(2 * float(plan.deviation(0).number), held_out)
+            return counting_word(2 * float(plan.noise_of(0).number) * plan.rows_per_unit, held_out)
         case StatisticsPlan():
             units = held_out if plan.block is Side.HOLDOUT else public_size - held_out
             return counting_word(max(map(partial(_swing, plan), plan.measurements)), units)

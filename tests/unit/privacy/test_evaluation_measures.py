@@ -16,7 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kernel import canonical
-from kernel.amounts import Rdp
+from kernel.amounts import Rdp, Share
 from kernel.errors import InvalidError, PrivgateError
 from kernel.events import Parameter
 from privacy.accounting.mechanisms import Gaussian
@@ -30,6 +30,7 @@ from privacy.evaluation.scoring import count_rows
 from privacy.graph.weights import pack_weights
 from privacy.jobs.evaluation_measures import MOST_CONFUSED, Part, default_shares, measures
 from privacy.jobs.evaluation_plan import EvaluationPlan
+from privacy.jobs.feasibility import Feasibility, feasibility
 from privacy.jobs.features import FeatureSpec
 from privacy.jobs.labels import Target
 from privacy.jobs.spec import EvaluationSpec, complete_evaluation
@@ -167,6 +168,14 @@ def test_whatever_is_asked_for_costs_the_same() -> None:
     multipliers = [float(plan.noise_multiplier.number) for plan in plans]
     assert max(multipliers) / min(multipliers) < 1.00001
     assert len({price(*plan.uses(), order=8).value.quantize(Decimal("1e-5")) for plan in plans}) == 1
+
+
+@pytest.mark.parametrize("kind", sorted(LABELS))
+def test_whether_it_can_succeed_is_judged_in_rows(kind: str) -> None:
+    """Whatever unit a measure's numbers have: many people are likely, few are hopeless."""
+    plan = _full(kind)
+    assert feasibility(plan, 10**6, Share.parse("0.2")) is Feasibility.LIKELY
+    assert feasibility(plan, 100, Share.parse("0.2")) is Feasibility.HOPELESS
 
 
 @pytest.mark.parametrize("target", list(Target))
