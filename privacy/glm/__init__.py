@@ -5,9 +5,9 @@ measurements so far), table (what is printed).
 
 Rules
 -----
-1. Everything but `sums` and `runner` is pure and standard library only: anybody recomputes the table from the noisy
-   sums.
-2. The course of a run depends on earlier noisy sums and on declared facts alone; so every number that leaves is a
+1. `sums`, `measure`, `rehearsal` and `runner` are child only. What is sent are integers with noise; the exact ones
+   never leave the child.
+2. Everything else is pure and standard library only: anybody recomputes the table from the noisy sums.
+3. The course of a run depends on earlier noisy sums and on declared facts alone; so every number that leaves is a
    Gaussian sum with its price, or follows from such sums.
-3. `sums` and `runner` are child only. What is sent are integers with noise; the exact ones never leave the child.
 """

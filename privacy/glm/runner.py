@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from privacy.glm.measure import measure
+from privacy.glm.rehearsal import rehearse
 from privacy.glm.report import glm_bytes
 from privacy.glm.sums import Cases
 from privacy.jobs.assignment import LIMIT, GlmAssignment, Role, require_role
@@ -43,7 +44,8 @@ def main(channel: Channel, request: Mapping[str, Any]) -> None:
     quiet_arithmetic()
     assignment = GlmAssignment.from_bytes(expect(channel, "assignment", LIMIT))
     plan, design, table = assignment.plan, assignment.design(), assignment.table
-    encoder = RowEncoder(table.features, table.schema)
+    encoder, outcome = RowEncoder(table.features, table.schema), table.features.label.column
+    rehearse(plan, outcome, design)
     channel.send({"m": "rehearsed"})
     body = expect(channel, "key", KEY_BYTES)
     if not ask(channel, 1):
@@ -51,4 +53,4 @@ def main(channel: Channel, request: Mapping[str, Any]) -> None:
     with SecretBytes(body) as key:
         units = load_units(table, encoder, key)
     sums = measure(design, plan.multipliers(design), Cases.of(design, units, plan.counted is Counted.ROW))
-    channel.send({"m": "result", "steps": 1}, glm_bytes(plan, table.features.label.column, design, sums))
+    channel.send({"m": "result", "steps": 1}, glm_bytes(plan, outcome, design, sums))

@@ -12,12 +12,13 @@ import pytest
 
 from benchmarks.glm import TRIALS, Cell, Trial, draw, fitted_openly
 from kernel import canonical
-from kernel.errors import InvalidError
+from kernel.errors import CorruptError, InvalidError
 from kernel.events import Parameter
 from privacy.glm.inference import coefficients_of
 from privacy.glm.matrices import packed_size, spectrum, unpacked
 from privacy.glm.measure import measure
 from privacy.glm.readings import Readings
+from privacy.glm.rehearsal import rehearse
 from privacy.glm.report import glm_bytes, read_glm, require_glm
 from privacy.glm.schedule import STEPS, schedule
 from privacy.glm.sums import Cases
@@ -105,6 +106,16 @@ def test_the_measurements_together_cost_no_more_than_their_one_gaussian() -> Non
         parts = [Fraction(z.number) ** -2 for z in cell.plan.multipliers(cell.design).values()]
         whole = Fraction(cell.plan.noise_multiplier.number) ** -2
         assert whole * Fraction("0.99999") < sum(parts) <= whole
+
+
+@pytest.mark.parametrize("trial", TRIALS, ids=lambda trial: trial.family)
+def test_the_rehearsal_finds_a_row_that_moves_too_much(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It passes as things are; with a looser grid than is priced it does not."""
+    cell = Cell(trial, 2000, "1")
+    rehearse(cell.plan, trial.outcome["name"], cell.design)
+    monkeypatch.setattr("privacy.glm.rehearsal.GRID", 2**10)
+    with pytest.raises(CorruptError):
+        rehearse(cell.plan, trial.outcome["name"], cell.design)
 
 
 def test_the_noise_is_drawn_with_the_stated_deviation() -> None:
