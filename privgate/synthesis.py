@@ -64,7 +64,9 @@ class _Table:
         return [sum(self.noisy[row * width : (row + 1) * width]) for row in range(self.first.cells)]
 
 
-def synthetic_rows(told: Statistics, schema: TableSchema, rows: int, seed: int = 0) -> Iterator[dict[str, Any]]:
+def synthetic_rows(
+    told: Statistics, schema: TableSchema, rows: int, seed: int = 0, *, around: str | None = None
+) -> Iterator[dict[str, Any]]:
     """Draw rows whose columns are distributed as the released histograms say, and in pairs along a tree.
 
     Args:
@@ -72,15 +74,19 @@ def synthetic_rows(told: Statistics, schema: TableSchema, rows: int, seed: int =
         schema: The dataset's declared schema.
         rows: How many.
         seed: The caller's own: another seed, other rows.
+        around: The column to predict, if rows are drawn to learn it: each column then hangs on this one where their
+            pair stands out of its noise, and on another only where it does not.
 
     Raises:
-        InvalidError: No such histogram, two that cut one column differently, or a number out of range.
+        InvalidError: No such histogram or column, two that cut one column differently, or a number out of range.
     """
     whole(1, MOST_ROWS, rows=rows)
     whole(0, LARGEST_INTEGER, seed=seed)
     axes, singles, tables = _histograms(told)
     shares = {name: _shares(axis, singles, tables) for name, axis in axes.items()}
-    tree = _tree(list(axes), tables, shares)
+    if around is not None and around not in axes:
+        raise InvalidError("`around` names no column of the released histograms", field="around")
+    tree = _tree(list(axes), tables, shares, around)
     key = digest_of("synthetic-rows/v1", {"noisy": [list(v) for v in told.body["noisy"]], "seed": seed}).raw
     return _drawn(_Drawing(axes, shares, tree, schema), key, rows)
 
@@ -121,21 +127,20 @@ def _shares(axis: Axis, singles: Singles, tables: Mapping[Pair, _Table]) -> Shar
     return _normal(without_negatives(mixed))
 
 
-def _tree(names: Sequence[str], tables: Mapping[Pair, _Table], shares: Mapping[str, Shares]) -> Tree:
+def _tree(
+    names: Sequence[str], tables: Mapping[Pair, _Table], shares: Mapping[str, Shares], around: str | None
+) -> Tree:
     """For each column that depends on an earlier one: on which, and its distribution for each cell of that one."""
     strengths = {pair: _strength(table, shares[pair[0]], shares[pair[1]]) for pair, table in tables.items()}
-    reached: list[str] = []
+    reached: list[str] = [] if around is None else [around]
     parents: Tree = {}
     while len(reached) < len(names):
-        best: tuple[float, Pair] = (0.0, ("", ""))
-        for pair, strength in sorted(strengths.items()):
-            if (pair[0] in reached) != (pair[1] in reached) and strength > best[0]:
-                best = (strength, pair)
-        if best[0] <= 0:
+        leading = [p for p in tables if (p[0] in reached) != (p[1] in reached) and strengths[p] > 0]
+        if not leading:
             # Nothing that stands out of its noise leads on: the next column starts a tree of its own.
             reached.append(next(name for name in names if name not in reached))
             continue
-        first, second = best[1]
+        first, second = max(sorted(leading), key=lambda pair: (around in pair, strengths[pair]))
         known, new = (first, second) if first in reached else (second, first)
         parents[new] = (known, _conditional(tables[first, second], shares[first], shares[second], known == first))
         reached.append(new)

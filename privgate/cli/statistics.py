@@ -85,6 +85,7 @@ def synthesise(
     rows: Annotated[int, typer.Argument(help="How many.", metavar="ROWS")],
     out: Annotated[Path, typer.Option("--out", "-o", help="A .csv, .jsonl or .parquet file that is not there yet.")],
     seed: Annotated[int, typer.Option("--seed", help="Another number, other rows.")] = 0,
+    around: Annotated[str | None, typer.Option(help="The column to predict: keep its pairs first.")] = None,
     profile: Profile = DEFAULT,
 ) -> None:
     """Draw synthetic rows from released histograms: as many as you like, for nothing more. Ask `pairs` for them."""
@@ -95,7 +96,7 @@ def synthesise(
     found = _read(source, profile)
     with gateway(profile) as connected:
         schema = connected.datasets[found.dataset].schema
-    drawn = list(synthetic_rows(found, schema, rows, seed))
+    drawn = list(synthetic_rows(found, schema, rows, seed, around=around))
     named = TableSchema(tuple(column for column in schema.columns if column.name in drawn[0]))
     write_rows(out, named, drawn)
     note(f"Wrote {out}: drawn from noisy histograms, nobody's rows.")

@@ -95,6 +95,18 @@ def test_without_pairs_columns_are_drawn_apart() -> None:
     assert abs(old - young) < 0.1
 
 
+def test_rows_around_a_column_keep_what_each_other_says_of_it(released: Statistics) -> None:
+    """Whoever wants to learn a column gets all pairs with it, not only those of the strongest tree."""
+    true = jobs.people(PEOPLE).to_pylist()
+    rows = list(synthetic_rows(released, jobs.SCHEMA, ROWS, 3, around="ill"))
+    for among in (lambda row: row["age"] >= 66, lambda row: row["dose"] >= 2, lambda row: row["smoker"]):
+        expected, found = (share(of, lambda row: row["ill"] == "yes", among) for of in (true, rows))
+        assert abs(expected - found) < 0.1
+    with pytest.raises(InvalidError) as error:
+        synthetic_rows(released, jobs.SCHEMA, 10, around="stage")
+    assert error.value.field == "around"
+
+
 def test_pairs_that_do_not_stand_out_of_their_noise_tie_nothing() -> None:
     """At an epsilon that is noise alone, the tree is empty and the rows are still rows."""
     rows = drawn(told([pairs(*COLUMNS)], epsilon="0.01"), 200)
