@@ -31,7 +31,7 @@ def test_the_table_is_the_result_file() -> None:
 
 
 def test_people_are_drawn_within_what_is_declared() -> None:
-    """The truth is that of the declared model: next to nothing is cut at a bound."""
+    """Nothing lies outside; next to none of a linear outcome is cut at a bound, which would bend the line."""
     source = np.random.default_rng(1)
     for trial in TRIALS:
         sample = glm.draw(trial, 20_000, source)
@@ -40,7 +40,7 @@ def test_people_are_drawn_within_what_is_declared() -> None:
                 values = sample.table.column(column.name).to_numpy()
                 low, high = float(column.low.number), float(column.high.number)
                 assert low <= values.min() <= values.max() <= high
-                if column.name not in ("age", "visits"):
+                if column.name == "pressure":
                     assert np.mean((values == low) | (values == high)) < 0.005
 
 
