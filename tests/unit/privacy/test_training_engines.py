@@ -17,7 +17,7 @@ from privacy.graph.check import CheckedGraph, check
 from privacy.graph.spec import Initial, InitialRule, Input, ModelGraph, Node, Weight, elements
 from privacy.graph.torch_ops import bind
 from privacy.jobs.spec import Loss
-from privacy.training.bookkeeping.bounds import BLOCKS, ROWS, SHORT, clip_factors, squares, wide_squares
+from privacy.training.bookkeeping.bounds import BLOCKS, ROWS
 from privacy.training.bookkeeping.chain import ChainPass
 from privacy.training.bookkeeping.engine import BookkeepingEngine
 from privacy.training.bookkeeping.one_score import OneScorePass
@@ -298,33 +298,6 @@ def test_one_score_and_chains_give_the_same_numbers_at_any_size(rows: int, loss:
     assert found[0][1] == found[1][1]
     assert np.linalg.norm(found[0][0] - found[1][0]) <= 1e-6 * 0.7 * rows
     assert np.isinf(batch.features[rows // 2]).all()
-
-
-@pytest.mark.parametrize("length", [1, 2, 33, SHORT, SHORT + 1, 3 * SHORT + 7, 2**15])
-@pytest.mark.parametrize("size", [1e-25, 1e-3, 1.0, 1e15, 1e30])
-def test_squares_are_within_the_proven_bound_or_infinite(length: int, size: float) -> None:
-    """Against exact sums; numbers of one size, where a sum in order would be worst, and of many sizes."""
-    draw = np.random.default_rng(length)
-    values = np.stack([np.full(length, size), size * draw.normal(size=length)]).astype(np.float32)
-    exact = np.array([math.fsum(float(value) ** 2 for value in row) for row in values])
-    assert np.allclose(wide_squares(torch.from_numpy(values)).numpy(), exact, rtol=2**-32, atol=0)
-    found = squares(torch.from_numpy(values)).numpy()
-    held = np.isfinite(found)
-    assert held.all() or size == 1e30
-    assert (found[held] >= exact[held] * (1 - 2**-14.9)).all()
-    assert (found[held] <= exact[held] * (1 + 2**-14.9) + length * 2.0**-126).all()
-
-
-def test_factors_of_norms_that_are_nothing_or_everything() -> None:
-    """0 and tiny are passed as they are, huge is shortened, infinite and not a number are broken and get 0."""
-    norms = np.array([[0.0, 1e-300, 0.5, 2.0, 1e30, 1e60, np.inf, np.nan]])
-    counts = torch.ones(8, dtype=torch.bool)
-    factors, within, broken = clip_factors(torch.from_numpy(norms**2), counts, 1.0)
-    assert factors.dtype == torch.float32
-    assert np.allclose(factors.numpy()[0], [1, 1, 1, 0.5, 1e-30, 0, 0, 0], rtol=2**-21, atol=0)
-    assert (factors.numpy()[0] * norms[0])[:5].max() <= 1
-    assert within == 3
-    assert broken.tolist() == [5, 6, 7]
 
 
 @pytest.mark.parametrize("padding", [0, 1])
