@@ -10,6 +10,7 @@ import io
 import json
 import tarfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from typing import Any
 import pytest
 
 from audit.findings import Verdict
+from gateway.launchers import local
 from gateway.services.log_reading import trust_file
 from kernel.amounts import Epsilon
+from kernel.errors import CorruptError
 from kernel.events import Parameter
 from kernel.signing import Envelope
 from privacy.accounting.mechanisms import PrivateSelection
@@ -126,7 +129,7 @@ def test_a_quote_says_what_both_ways_cost_and_takes_the_cheaper(tuned: House) ->
     assert str(told["priced by"]).startswith(found["taken"])
 
 
-@pytest.mark.parametrize(("most", "epsilon", "taken"), [(100, "0.2", "composition"), (100, "20", "selection")])
+@pytest.mark.parametrize(("most", "epsilon", "taken"), [(24, "0.1", "composition"), (24, "20", "selection")])
 def test_both_regimes_are_reached_by_requests(tuned: House, most: int, epsilon: str, taken: str) -> None:
     """RULES 16: small tries are composed, large ones selected; whoever asks does not have to know."""
     tries = {"most": most, "shape": "0", "gamma": "0.000001" if taken == "composition" else "0.02"}
@@ -208,6 +211,55 @@ def test_nothing_tells_how_many_were_tried(tuned: House) -> None:
     quoted = done(tuned["trainer"].post("/v1/quotes", body(tuned)))["quote"]
     assert str(predicate(tuned).guarantee.charge) in (quoted["charge"], quoted["selection"]["score_charge"])
     assert not any("savepoint" in entry["type"] for entry in entries)
+
+
+class Gone:
+    """A child that announces its selection, and dies in it."""
+
+    def __init__(self) -> None:
+        self.channel = self
+        self._says = iter([{"m": "rehearsed"}, {"m": "need", "upto": 1}])
+
+    def send(self, header: dict[str, Any], body: bytes = b"") -> None:
+        """Hear what the parent says."""
+
+    def receive(self, _: int) -> tuple[dict[str, Any], bytes]:
+        """Say the next thing, or be gone."""
+        header = next(self._says, None)
+        if header is None:
+            raise CorruptError("the child is gone")
+        return header, b""
+
+    def wait(self, _: float) -> None:
+        """Nobody knows how it ended."""
+
+
+def test_a_selection_that_was_lost_is_made_anew_and_charged_twice(
+    tuned: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RULES 7 and 22: no resume. The second attempt selects anew, both are charged, and both were held for."""
+    trainer, owner = tuned["trainer"], tuned["owner"]
+    wanted = body(tuned, epsilon="1", score_epsilon="0.5", recipe=RECIPE | {"steps": 5})
+    quoted = done(trainer.post("/v1/quotes", wanted))["quote"]
+    job = done(trainer.post("/v1/jobs", wanted), 202)["job"]
+
+    @contextmanager
+    def spawned(*_: Any, **__: Any) -> Iterator[Gone]:
+        yield Gone()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(local, "spawn", spawned)
+        assert worker_of(tuned).step()
+    assert done(trainer.get(f"/v1/jobs/{job}"))["release"] is None
+    assert worker_of(tuned).step()
+    release = done(trainer.get(f"/v1/jobs/{job}"))["release"]
+    done(owner.post(f"/v1/releases/{release}/check", {"verdict": "release"}))
+    tuned.settle()
+    envelope = trainer.get(f"/v1/releases/{release}/files/certificate.json").content
+    stated = PrivacyCertificate.parse(Envelope.from_bytes(envelope).payload).predicate
+    assert [part.mechanism.times for part in stated.mechanisms] == [2, 2]
+    assert str(stated.guarantee.charge) in (quoted["hold"], quoted["selection"]["score_hold"])
+    assert check(stated) == ()
 
 
 def test_the_model_is_used_and_evaluated_like_any_other(tuned: House) -> None:
