@@ -237,7 +237,7 @@ class Gone:
 def test_a_selection_that_was_lost_is_made_anew_and_charged_twice(
     tuned: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """RULES 7 and 22: no resume. The second attempt selects anew, both are charged, and both were held for."""
+    """RULES 7: no resume. The second attempt selects anew, both are charged, and both were held for."""
     trainer, owner = tuned["trainer"], tuned["owner"]
     wanted = body(tuned, epsilon="1", score_epsilon="0.5", recipe=RECIPE | {"steps": 5})
     quoted = done(trainer.post("/v1/quotes", wanted))["quote"]
