@@ -26,15 +26,15 @@ _CONTENT: Final[Mapping[str, tuple[str, ...]]] = {
         "The model's weights as safetensors, noised in every step. Nothing else of the run is in it.",
     ),
     "statistics.json": (
-        "The request, noisy whole numbers and the answers that follow from them. Each answer has an interval that holds,",
-        "at 95 %, what it would be without noise; sampling is not in it. Whoever has the file computes every answer",
-        "again.",
+        "The request, noisy whole numbers and the answers that follow from them. Each answer has an interval that",
+        "holds, at 95 %, what it would be without noise; sampling is not in it. Whoever has the file computes every",
+        "answer again.",
     ),
     "glm.json": (
         "A generalised linear model with the table that people publish: coefficients in their columns' own units, with",
         "standard errors and intervals at 95 % that include sampling and privacy noise, and the noisy sums that all of",
-        "it follows from. Anybody can work the table out again. Errors hold under overdispersion, unequal variances and",
-        "several rows per person. p-values stand beside predictors only.",
+        "it follows from. Anybody can work the table out again. Errors hold under overdispersion, unequal variances",
+        "and several rows per person. p-values stand beside predictors only.",
     ),
     "evaluation.json": (
         "Counts of the owner's holdout with noise, and figures that follow from them, each with an interval at 95 %",
