@@ -22,6 +22,7 @@ from privacy.budget.ledger import Exhausted
 from privacy.budget.reservations import Reservation
 from privacy.events import EVENTS
 from privacy.events.budget import BUDGET_EVENTS, LEDGER_EVENTS, BudgetCharged, BudgetEvent
+from privacy.events.choices import CHOICE_EVENTS
 from tests.support.budgets import Book, counts, training
 
 FORMAT = Path(__file__).parents[3] / "docs" / "formats" / "budget-events.md"
@@ -106,8 +107,9 @@ def test_the_formats_example_reads_as_it_is_written() -> None:
 def test_the_format_lists_every_event_and_every_field() -> None:
     """Code and format name the same events with the same members."""
     rows = dict(re.findall(r"^\| `([a-z]+:[a-z]+)` \|([^|]*)\|", FORMAT.read_text(encoding="utf-8"), re.MULTILINE))
-    assert set(rows) == {event.TYPE for event in BUDGET_EVENTS}
-    for kind in BUDGET_EVENTS:
+    kinds = (*BUDGET_EVENTS, *CHOICE_EVENTS)
+    assert set(rows) == {event.TYPE for event in kinds}
+    for kind in kinds:
         own = {field.name for field in dataclasses.fields(kind)} - (
             {"population", "ledger_seq"} if kind in LEDGER_EVENTS else set()
         )

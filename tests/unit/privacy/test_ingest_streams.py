@@ -18,6 +18,7 @@ from privacy.ingest.bound import FingerprintList, RowChoice, Side
 from privacy.ingest.findings import Findings, RefusedError
 from privacy.ingest.fingerprints import MAGIC, fingerprints_context
 from privacy.ingest.formats import Rule
+from privacy.ingest.homes import HomeMap, Homes
 from privacy.ingest.identity import holdout
 from privacy.ingest.sources import FREE_BYTES, GunzipStream, PrefixedStream
 from privacy.ingest.spill import BUCKETS, Spill
@@ -143,7 +144,8 @@ def test_the_choice_is_that_of_a_simple_reference(
     for start in range(0, 5000, 250):
         choice.add(units[start : start + 250], choices[start : start + 250])
     share = Share.parse("0.4")
-    sides = choice.sides(share)
+    with SecretBytes(bytes(32)) as key, HomeMap(None, key, b"") as nobody:
+        sides = choice.sides(share, Homes(nobody, 1, tmp_path / "homes"))
     expected = np.zeros(5000, dtype=np.uint8)
     for unit in set(units.tolist()):
         rows = [row for row in range(5000) if units[row] == unit]

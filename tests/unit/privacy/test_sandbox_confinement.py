@@ -478,7 +478,7 @@ def test_a_child_that_does_not_come_up_is_refused(tmp_path: Path) -> None:
 
 def test_the_shipped_roles_are_a_closed_table() -> None:
     """A role is looked up, never imported by name, and no test role is among them."""
-    assert set(child_main.ROLES) == {"ingest", "train", "evaluate"}
+    assert set(child_main.ROLES) == {"ingest", "train", "evaluate", "statistics", "tune", "glm"}
     for role in ("os", "privacy.child", "echo", "../train", ""):
         with pytest.raises(KeyError):
             child_main._runner(role)
