@@ -81,7 +81,8 @@ class Formed:
 
     def keep_summed(self, *formed: Tensor) -> Tensor:
         """Keep the units' gradients; return their squared norms."""
-        self._formed = [gradient.flatten(1) for gradient in formed]
+        # A slope may be one number spread over many places: numbers that are filled in place need memory of their own.
+        self._formed = [gradient.flatten(1).contiguous() for gradient in formed]
         result = squares(self._formed[0])
         for gradient in self._formed[1:]:
             result += squares(gradient)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -173,6 +174,18 @@ def test_what_is_not_finite_is_taken_out_bit_for_bit(name: str, value: float) ->
     if name != "embedding" and np.isnan(value):
         assert (found.total == without.total).all()
         assert found.within == without.within
+
+
+def test_a_broken_row_is_taken_out_of_a_slope_that_is_spread_over_places() -> None:
+    """The gradient of a sum is one number for many places: a row that must go says nothing, and takes nobody along."""
+    model = graph((4, 1), ("shift", {"weight": (4, 1)}, {}), ("sum", {}, {"axes": (0,)}), dense(3, 1))
+    engine = BookkeepingEngine(model, Loss.SOFTMAX)
+    broken, empty = batch_for(model, 9), batch_for(model, 9)
+    broken.features[5], empty.features[5], empty.counts[5] = 3e38, 0, False
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found, without = (summed(engine, model, batch, 0.1) for batch in (broken, empty))
+    assert (found.total == without.total).all()
 
 
 @pytest.mark.parametrize("name", MODELS)
