@@ -15,6 +15,7 @@ Format: docs/formats/certificate.md, "Self-test".
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -171,12 +172,14 @@ def failed(findings: Iterable[Finding]) -> tuple[Check, ...]:
     return tuple(finding.check for finding in findings if not finding.passed)
 
 
+@functools.lru_cache(maxsize=256)  # whoever verifies asks for the same figures several times over
 def bound_at(test: SelfTest, delta: Delta) -> Parameter:
     """The reported lower bound on the job's epsilon, with `CONFIDENCE`, rounded down to 1e-3."""
     bound = lower_bound(test.guesses, test.coordinates, float(delta.value), float(CONFIDENCE.number))
     return Parameter(Decimal(int(bound * 1000)) / 1000)
 
 
+@functools.lru_cache(maxsize=256)
 def gaussian_bound_at(test: SelfTest, delta: Delta) -> Parameter:
     """The same if the run is thought of as one Gaussian mechanism: tighter, and information only."""
     mu = gaussian_mu(test.guesses, test.coordinates, float(CONFIDENCE.number))
