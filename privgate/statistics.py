@@ -21,8 +21,9 @@ from kernel.amounts import Delta
 from kernel.errors import InvalidError
 from kernel.events import Parameter
 from privacy.jobs.measurements import Measurement, layout
+from privacy.jobs.plan_head import REPEATS
 from privacy.jobs.queries import Axis, Per, Query, QueryKind
-from privacy.jobs.statistics_plan import REPEATS, StatisticsPlan
+from privacy.jobs.statistics_plan import StatisticsPlan
 from privacy.jobs.statistics_spec import StatisticsSpec
 from privacy.statistics.intervals import reach
 from privacy.statistics.report import open_statistics

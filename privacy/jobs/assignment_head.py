@@ -1,20 +1,25 @@
-"""What assignments of every role share: roles, the sealed table, and how they are written. Pure.
+"""What assignments of every role share: roles, whose job it is, the sealed table, and how they are written. Pure.
+
+Rules
+-----
+1. A role's assignment derives from `AssignmentHead` and says only what is its own.
 
 Form: docs/formats/job-child.md.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar, Final, Self
 
+from kernel import canonical
 from kernel.checks import text, whole
 from kernel.errors import InvalidError
 from kernel.ids import JobId, TenantId
 from privacy.graph.check import CheckedGraph
-from privacy.graph.spec import ModelGraph
 from privacy.jobs.features import FeatureSpec
 from privacy.schema import TableSchema
 from privacy.units import PrivacyUnit
@@ -75,7 +80,52 @@ def require_role(request: Mapping[str, Any], role: Role) -> None:
         raise InvalidError("this child was started for another role", field="role")
 
 
-_SHARED = ("role", "v", "tenant", "job", "plan", "graph", "features", "schema", "unit", "parts")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssignmentHead(ABC):
+    """What every assignment says; a role's own members are its subclass's.
+
+    Attributes:
+        ROLE: What the child is started for.
+        MEMBERS: Names of the role's own members.
+        tenant, job: Whose job it is.
+    """
+
+    ROLE: ClassVar[Role]
+    MEMBERS: ClassVar[tuple[str, ...]]
+
+    tenant: TenantId
+    job: JobId
+
+    def to_json(self) -> dict[str, Any]:
+        """The members as docs/formats/job-child.md lists them."""
+        head = {"role": self.ROLE.value, "v": VERSION, "tenant": str(self.tenant), "job": str(self.job)}
+        return head | self._own_json()
+
+    def to_bytes(self) -> bytes:
+        """Encode for the pipe."""
+        return canonical.encode(self.to_json())
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Read what `to_bytes` writes; raise `InvalidError` or `TooLargeError` otherwise."""
+        members = canonical.decode(data, limit=LIMIT)
+        if not isinstance(members, Mapping) or set(members) != {"role", "v", "tenant", "job", *cls.MEMBERS}:
+            raise InvalidError("an assignment has exactly the members of its role", field="assignment")
+        if members["role"] != cls.ROLE.value or members["v"] != VERSION or isinstance(members["v"], bool):
+            raise InvalidError("this is an assignment for another role or of another version", field="role")
+        return cls(tenant=TenantId(members["tenant"]), job=JobId(members["job"]), **cls._own_of(members))
+
+    @abstractmethod
+    def _own_json(self) -> dict[str, Any]:
+        """The role's own members."""
+
+    @classmethod
+    @abstractmethod
+    def _own_of(cls, members: Mapping[str, Any]) -> dict[str, Any]:
+        """Read what `_own_json` writes."""
+
+
+TABLE_MEMBERS: Final = ("features", "schema", "unit", "parts")
 
 
 def check_agreement(rows_per_unit: int, table: Table) -> None:
@@ -91,13 +141,9 @@ def check_width(model: CheckedGraph, table: Table) -> None:
         raise InvalidError("the model does not fit the features and the label", field="graph")
 
 
-def table_json(tenant: TenantId, job: JobId, graph: ModelGraph, table: Table) -> dict[str, Any]:
-    """The members that every assignment with a model has."""
+def table_json(table: Table) -> dict[str, Any]:
+    """The members `TABLE_MEMBERS`."""
     return {
-        "v": VERSION,
-        "tenant": str(tenant),
-        "job": str(job),
-        "graph": graph.to_json(),
         "features": table.features.to_json(),
         "schema": table.schema.to_json(),
         "unit": table.unit.to_json(),
@@ -105,29 +151,14 @@ def table_json(tenant: TenantId, job: JobId, graph: ModelGraph, table: Table) ->
     }
 
 
-def members_of_role(body: Any, role: Role, *more: str) -> Mapping[str, Any]:
-    """Return an assignment that has exactly the members of its role; raise `InvalidError` otherwise."""
-    if not isinstance(body, Mapping) or set(body) != {*_SHARED, *more}:
-        raise InvalidError("an assignment has exactly the members of its role", field="assignment")
-    if body["role"] != role.value or body["v"] != VERSION or isinstance(body["v"], bool):
-        raise InvalidError("this is an assignment for another role or of another version", field="role")
-    return body
-
-
-def table_of(members: Mapping[str, Any]) -> dict[str, Any]:
+def table_of(members: Mapping[str, Any]) -> Table:
     """Read what `table_json` writes."""
-    table = Table(
+    return Table(
         features=FeatureSpec.from_json(members["features"]),
         schema=TableSchema.from_json(members["schema"]),
         unit=PrivacyUnit.from_json(members["unit"]),
         parts=parts_of(members["parts"]),
     )
-    return {
-        "tenant": TenantId(members["tenant"]),
-        "job": JobId(members["job"]),
-        "graph": ModelGraph.from_json(members["graph"]),
-        "table": table,
-    }
 
 
 def parts_json(parts: tuple[PartFile, ...]) -> list[dict[str, str]]:

@@ -5,21 +5,20 @@ Form: docs/formats/job-child.md.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-from kernel import canonical
 from kernel.errors import InvalidError
-from kernel.ids import JobId, TenantId
 from privacy.graph.check import CheckedGraph, check
 from privacy.graph.spec import ModelGraph
 from privacy.jobs.assignment_head import (
-    LIMIT,
+    TABLE_MEMBERS,
+    AssignmentHead,
     Role,
     Table,
     check_agreement,
     check_width,
-    members_of_role,
     table_json,
     table_of,
 )
@@ -29,11 +28,12 @@ from privacy.jobs.evaluation_spec import classes_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EvaluationAssignment:
+class EvaluationAssignment(AssignmentHead):
     """What an evaluation child is told; the weights come with the key."""
 
-    tenant: TenantId
-    job: JobId
+    ROLE: ClassVar[Role] = Role.EVALUATE
+    MEMBERS: ClassVar[tuple[str, ...]] = ("plan", "graph", *TABLE_MEMBERS)
+
     plan: EvaluationPlan
     graph: ModelGraph
     table: Table
@@ -49,20 +49,16 @@ class EvaluationAssignment:
         """The graph, checked against every limit."""
         return check(self.graph)
 
-    def to_json(self) -> dict[str, Any]:
-        """The members as docs/formats/job-child.md lists them."""
-        head = {"role": Role.EVALUATE.value, "plan": self.plan.to_fields()}
-        return head | table_json(self.tenant, self.job, self.graph, self.table)
-
-    def to_bytes(self) -> bytes:
-        """Encode for the pipe."""
-        return canonical.encode(self.to_json())
+    def _own_json(self) -> dict[str, Any]:
+        return {"plan": self.plan.to_fields(), "graph": self.graph.to_json()} | table_json(self.table)
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> EvaluationAssignment:
-        """Read what `to_bytes` writes; raise `InvalidError` or `TooLargeError` otherwise."""
-        members = members_of_role(canonical.decode(data, limit=LIMIT), Role.EVALUATE)
-        return cls(**table_of(members), plan=EvaluationPlan.from_fields(members["plan"]))
+    def _own_of(cls, members: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "plan": EvaluationPlan.from_fields(members["plan"]),
+            "graph": ModelGraph.from_json(members["graph"]),
+            "table": table_of(members),
+        }
 
 
 def _check_measures(plan: EvaluationPlan, table: Table) -> None:

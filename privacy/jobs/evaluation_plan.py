@@ -11,68 +11,52 @@ Form: docs/formats/job-spec.md.
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
-from typing import Final
+from typing import ClassVar
 
-from kernel.amounts import Delta, Epsilon
-from kernel.canonical import Digest, digest_of
 from kernel.checks import whole
 from kernel.errors import InvalidError
-from kernel.events import Parameter, Record
+from kernel.events import Parameter
 from kernel.ids import ReleaseId
-from privacy.accounting.calibration import NOISE_QUANTUM, calibrate
+from privacy.accounting.calibration import NOISE_QUANTUM
 from privacy.accounting.mechanisms import Gaussian, MechanismUse
 from privacy.budget.reservations import Block, BlockUse
 from privacy.jobs.evaluation_measures import Measure, groups_of, measures, sensitivity
 from privacy.jobs.evaluation_spec import LARGEST_LEAST_GROUP, EvaluationSpec, classes_of
 from privacy.jobs.facts import DeclaredFacts
 from privacy.jobs.features import FeatureSpec
+from privacy.jobs.head import JobKind
 from privacy.jobs.labels import Target
+from privacy.jobs.plan_head import RepeatedPlan, repeated_head
 from privacy.schema import TableSchema
-from privacy.units import LARGEST_ROWS_PER_UNIT
 
-REPEATS = 1
 _ROUND_UP = Context(prec=34, rounding=ROUND_CEILING)
 _ROUND_DOWN = Context(prec=34, rounding=ROUND_FLOOR)
-_START: Final = Parameter(1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluationPlan(Record):
+class EvaluationPlan(RepeatedPlan):
     """A priced evaluation: vectors of whole numbers with discrete Gaussian noise.
 
     Attributes:
-        request: Digest of the request that it belongs to.
         release: The model that is evaluated.
         target: What it predicts: one of two classes, one of several, or a number.
         measures: The vectors, in order, each with its share of the privacy.
         least_group: Groups and cells whose noisy count lies below are not shown.
         error_bound: Of a number: the part of the label's range that an error counts at most.
         noise_multiplier: Of all measures together.
-        rows_per_unit: The most rows of one unit.
-        repeats: How many repetitions, after a worker was lost, the hold covers.
-        order: The population's order of prices.
-        epsilon, delta: What the job alone was calibrated to.
     """
 
-    request: Digest
+    kind: ClassVar[JobKind] = JobKind.EVALUATION
+
     release: ReleaseId
     target: Target
     measures: tuple[Measure, ...]
     least_group: int
-    noise_multiplier: Parameter
-    rows_per_unit: int
-    repeats: int
-    order: int
-    epsilon: Epsilon
-    delta: Delta
     error_bound: Parameter | None = None
 
     def __post_init__(self) -> None:
-        whole(1, LARGEST_ROWS_PER_UNIT, rows_per_unit=self.rows_per_unit)
-        whole(0, 100, repeats=self.repeats)
         whole(0, LARGEST_LEAST_GROUP, least_group=self.least_group)
         if not self.measures or sum(measure.share.value for measure in self.measures) > 1:
             raise InvalidError("the measures of a plan share at most all of its privacy", field="measures")
@@ -80,17 +64,7 @@ class EvaluationPlan(Record):
             raise InvalidError("a measure has another sensitivity than one row gives it", field="measures")
         if (self.error_bound is not None) != (self.target is Target.REAL):
             raise InvalidError("an error bound is for a number", field="error_bound")
-        self.uses()
-
-    @property
-    def digest(self) -> Digest:
-        """What identifies it in the child."""
-        return digest_of("evaluation-plan/v1", self.to_fields())
-
-    @property
-    def retries(self) -> int:
-        """How many further attempts the hold covers."""
-        return self.repeats
+        super().__post_init__()
 
     @property
     def columns(self) -> tuple[int, ...]:
@@ -116,10 +90,6 @@ class EvaluationPlan(Record):
         """What must be held before it starts, repetitions included."""
         return tuple(BlockUse(block=Block.HOLDOUT, mechanism=use) for use in self._uses(1 + self.repeats))
 
-    def with_noise(self, noise_multiplier: Parameter) -> EvaluationPlan:
-        """The same evaluation with other noise, for calibration; its `epsilon` is then no statement."""
-        return dataclasses.replace(self, noise_multiplier=noise_multiplier)
-
     def _uses(self, count: int) -> tuple[MechanismUse, ...]:
         return tuple(
             Gaussian(noise_multiplier=self.noise_of(place), count=count) for place in range(len(self.measures))
@@ -142,20 +112,14 @@ def plan_evaluation(
     """
     target = features.label.target
     plan = EvaluationPlan(
-        request=spec.digest,
+        **repeated_head(spec, facts),
         release=spec.release,
         target=target,
         measures=measures_of(spec, features, schema),
         least_group=spec.least_group,
         error_bound=spec.error_bound,
-        noise_multiplier=_START,
-        rows_per_unit=facts.rows_per_unit,
-        repeats=REPEATS,
-        order=facts.order,
-        epsilon=spec.epsilon,
-        delta=facts.delta,
     )
-    return plan.with_noise(calibrate(lambda noise: plan.with_noise(noise).uses(), spec.epsilon, facts.delta))
+    return plan.calibrated()
 
 
 def measures_of(spec: EvaluationSpec, features: FeatureSpec, schema: TableSchema) -> tuple[Measure, ...]:

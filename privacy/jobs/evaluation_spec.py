@@ -13,28 +13,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
-from kernel.amounts import Epsilon, Share
-from kernel.canonical import Digest, digest_of
+from kernel.amounts import Share
 from kernel.checks import whole
 from kernel.errors import InvalidError
 from kernel.events import Parameter
-from kernel.ids import DatasetId, ReleaseId, Slug
+from kernel.ids import ReleaseId
 from privacy.jobs.evaluation_measures import MOST_SUBGROUPS, Part, check_parts, check_shares, default_shares, groups_of
 from privacy.jobs.features import FeatureSpec
-from privacy.jobs.head import (
-    COMMON,
-    VERSION,
-    JobKind,
-    RowChoice,
-    check_epsilon,
-    check_head,
-    common_of,
-    members_of_request,
-    rows_of,
-    with_rows,
-)
+from privacy.jobs.head import HeadedSpec, JobKind, head_of, members_of_short
 from privacy.jobs.strict import number_of, one_of
 from privacy.schema import TableSchema
 
@@ -43,39 +31,39 @@ DEFAULT_BINS = 8
 DEFAULT_LEAST_GROUP, LARGEST_LEAST_GROUP = 5, 10**6
 DEFAULT_ERROR_BOUND: Final = Parameter("0.5")
 LEAST_ERROR_BOUND: Final = Decimal("0.001")
-_EVALUATION_MEMBERS: Final = ("v", "kind", *COMMON, "release")
 _CHOICES: Final = ("bins", "shares", "subgroups", "least_group", "error_bound")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EvaluationSpec:
+class EvaluationSpec(HeadedSpec):
     """A request to evaluate a released model on a dataset's holdout, at a price.
 
     Attributes:
         release: The released model.
-        dataset, purpose: On whose holdout, and why.
-        epsilon: Of this job alone, at the population's delta.
         shares: What is measured, and what part of the privacy each measure gets.
         bins: Cells per half of the histogram of scores, if scores are measured.
         error_bound: The part of the label's range that an error counts at most, if errors are measured.
         subgroups: Columns by whose categories figures are wanted.
         least_group: Groups and cells whose noisy count lies below are not shown.
-        rows: All units of the version, or those at home in its block alone, which charges no other block.
     """
 
+    kind: ClassVar[JobKind] = JobKind.EVALUATION
+    NEEDED: ClassVar[tuple[str, ...]] = ("release", "shares", "subgroups", "least_group")
+    OPTIONAL: ClassVar[tuple[str, ...]] = ("bins", "error_bound")
+
     release: ReleaseId
-    dataset: DatasetId
-    purpose: Slug
-    epsilon: Epsilon
     shares: Mapping[Part, Share]
     bins: int | None = None
     error_bound: Parameter | None = None
     subgroups: tuple[str, ...] = ()
     least_group: int = DEFAULT_LEAST_GROUP
-    rows: RowChoice = RowChoice.ALL
 
-    def __post_init__(self) -> None:
-        check_epsilon(self.epsilon)
+    @property
+    def used_release(self) -> ReleaseId | None:
+        """The model that is evaluated."""
+        return self.release
+
+    def _check(self) -> None:
         check_shares(self.shares)
         self._check_choices()
         whole(0, LARGEST_LEAST_GROUP, least_group=self.least_group)
@@ -84,30 +72,9 @@ class EvaluationSpec:
         if len(self.subgroups) > MOST_SUBGROUPS or len(set(self.subgroups)) != len(self.subgroups):
             raise InvalidError(f"`subgroups` names at most {MOST_SUBGROUPS} columns, each once", field="subgroups")
 
-    @property
-    def kind(self) -> JobKind:
-        """Evaluation."""
-        return JobKind.EVALUATION
-
-    @property
-    def used_release(self) -> ReleaseId | None:
-        """The model that is evaluated: whoever asks must be allowed to fetch it."""
-        return self.release
-
-    @property
-    def digest(self) -> Digest:
-        """What decision, approval and reservation bind."""
-        return digest_of("job-request/v1", self.to_json())
-
-    def to_json(self) -> dict[str, Any]:
-        """Encode as docs/formats/job-spec.md says."""
+    def _own_json(self) -> dict[str, Any]:
         body: dict[str, Any] = {
-            "v": VERSION,
-            "kind": self.kind.value,
             "release": str(self.release),
-            "dataset": str(self.dataset),
-            "purpose": str(self.purpose),
-            "epsilon": str(self.epsilon),
             "shares": {part.value: str(share) for part, share in self.shares.items()},
             "subgroups": list(self.subgroups),
             "least_group": self.least_group,
@@ -116,25 +83,18 @@ class EvaluationSpec:
             body["bins"] = self.bins
         if self.error_bound is not None:
             body["error_bound"] = str(self.error_bound)
-        return with_rows(body, self.rows)
+        return body
 
     @classmethod
-    def from_json(cls, body: Any) -> EvaluationSpec:
-        """Read the final form; raise `InvalidError` otherwise."""
-        members = members_of_request(
-            body, (*_EVALUATION_MEMBERS, "shares", "subgroups", "least_group"), ("bins", "error_bound", "rows")
-        )
-        check_head(members, JobKind.EVALUATION)
-        return cls(
-            **common_of(members),
-            release=ReleaseId(members["release"]),
-            shares=_shares(members["shares"]),
-            bins=members.get("bins"),
-            error_bound=number_of(members.get("error_bound"), "error_bound"),
-            subgroups=_columns(members["subgroups"]),
-            least_group=members["least_group"],
-            rows=rows_of(members),
-        )
+    def _own_of(cls, members: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "release": ReleaseId(members["release"]),
+            "shares": _shares(members["shares"]),
+            "bins": members.get("bins"),
+            "error_bound": number_of(members.get("error_bound"), "error_bound"),
+            "subgroups": _columns(members["subgroups"]),
+            "least_group": members["least_group"],
+        }
 
     def _check_choices(self) -> None:
         if (self.bins is not None) != (Part.SCORES in self.shares):
@@ -162,11 +122,10 @@ def complete_evaluation(body: Any, features: FeatureSpec, schema: TableSchema) -
     Raises:
         InvalidError: A member that is unknown, missing or out of range, or that such a model does not have.
     """
-    members = members_of_request(body, _EVALUATION_MEMBERS, (*_CHOICES, "confusion", "rows"))
-    check_head(members, JobKind.EVALUATION)
+    members = members_of_short(body, JobKind.EVALUATION, ("release",), (*_CHOICES, "confusion"))
     shares, subgroups = _chosen(members, features), _columns(members.get("subgroups", []))
     spec = EvaluationSpec(
-        **common_of(members),
+        **head_of(members),
         release=ReleaseId(members["release"]),
         shares=shares,
         bins=members.get("bins", DEFAULT_BINS if Part.SCORES in shares else None),
@@ -174,7 +133,6 @@ def complete_evaluation(body: Any, features: FeatureSpec, schema: TableSchema) -
             members.get("error_bound", DEFAULT_ERROR_BOUND if Part.ERRORS in shares else None), "error_bound"
         ),
         subgroups=subgroups,
-        rows=rows_of(members),
         least_group=members.get("least_group", DEFAULT_LEAST_GROUP),
     )
     check_parts(spec.shares, features.label.target, classes_of(features, schema))

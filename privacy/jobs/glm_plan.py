@@ -14,17 +14,15 @@ Reference: Bun and Steinke 2016, lemma 2.3, for adaptive composition of zCDP. Fo
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
-from typing import Final
+from typing import ClassVar
 
-from kernel.amounts import Delta, Epsilon
-from kernel.canonical import Digest, digest_of
+from kernel.canonical import Digest
 from kernel.checks import whole
 from kernel.errors import InvalidError, TooLargeError
-from kernel.events import Parameter, Record
-from privacy.accounting.calibration import NOISE_QUANTUM, calibrate
+from kernel.events import Parameter
+from privacy.accounting.calibration import NOISE_QUANTUM
 from privacy.accounting.mechanisms import Gaussian, MechanismUse
 from privacy.budget.reservations import Block, BlockUse
 from privacy.glm.design import MOST_TERMS, Design
@@ -33,63 +31,40 @@ from privacy.glm.matrices import packed_size
 from privacy.glm.schedule import STEPS, schedule, shares_of
 from privacy.jobs.facts import DeclaredFacts
 from privacy.jobs.glm_spec import Counted, GlmSpec
+from privacy.jobs.head import JobKind
+from privacy.jobs.plan_head import RepeatedPlan, repeated_head
 from privacy.jobs.training_plan import MOST_NUMBERS_IN_MEMORY, MOST_WORK
 from privacy.schema import TableSchema
-from privacy.units import LARGEST_ROWS_PER_UNIT
 
-REPEATS = 1
 ROW_WORK = 500
 _ROUND_UP = Context(prec=34, rounding=ROUND_CEILING)
 _ROUND_DOWN = Context(prec=34, rounding=ROUND_FLOOR)
-_START: Final = Parameter(1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class GlmPlan(Record):
+class GlmPlan(RepeatedPlan):
     """A priced generalised linear model.
 
     Attributes:
-        request: Digest of the request that it belongs to.
         features: Digest of its feature spec.
         family: Which model.
         terms: How many coefficients beside the intercept.
         counted: Whether every unit counts the same, or every row.
         noise_multiplier: Of all measurements together; see `multipliers`.
-        rows_per_unit: The most rows of one unit.
-        repeats: How many repetitions, after a worker was lost, the hold covers.
-        order: The population's order of prices.
-        epsilon, delta: What the job alone was calibrated to.
     """
 
-    request: Digest
+    kind: ClassVar[JobKind] = JobKind.GLM
+
     features: Digest
     family: Family
     terms: int
     counted: Counted
-    noise_multiplier: Parameter
-    rows_per_unit: int
-    repeats: int
-    order: int
-    epsilon: Epsilon
-    delta: Delta
 
     def __post_init__(self) -> None:
         whole(1, MOST_TERMS, terms=self.terms)
-        whole(1, LARGEST_ROWS_PER_UNIT, rows_per_unit=self.rows_per_unit)
-        whole(0, 100, repeats=self.repeats)
         if sum(shares_of(self.family)) != 1:
             raise InvalidError("the measurements' shares do not add up to one", field="family")
-        self.uses()
-
-    @property
-    def digest(self) -> Digest:
-        """What identifies it in the child and in the result."""
-        return digest_of("glm-plan/v1", self.to_fields())
-
-    @property
-    def retries(self) -> int:
-        """How many further attempts the hold covers."""
-        return self.repeats
+        super().__post_init__()
 
     def multipliers(self, design: Design) -> dict[str, Parameter]:
         """The noise multiplier of each measurement, by name."""
@@ -103,10 +78,6 @@ class GlmPlan(Record):
         """What must be held before it starts, repetitions included."""
         use = Gaussian(noise_multiplier=self.noise_multiplier, count=1 + self.repeats)
         return (BlockUse(block=Block.TRAIN, mechanism=use),)
-
-    def with_noise(self, noise_multiplier: Parameter) -> GlmPlan:
-        """The same model with other noise, for calibration; its `epsilon` is then no statement."""
-        return dataclasses.replace(self, noise_multiplier=noise_multiplier)
 
 
 def multipliers_of(design: Design, noise_multiplier: Parameter) -> dict[str, Parameter]:
@@ -123,20 +94,14 @@ def plan_glm(spec: GlmSpec, schema: TableSchema, facts: DeclaredFacts) -> GlmPla
     """
     design = spec.design(schema)
     plan = GlmPlan(
-        request=spec.digest,
+        **repeated_head(spec, facts),
         features=spec.features.digest,
         family=spec.family,
         terms=len(design.terms),
         counted=spec.counted,
-        noise_multiplier=_START,
-        rows_per_unit=facts.rows_per_unit,
-        repeats=REPEATS,
-        order=facts.order,
-        epsilon=spec.epsilon,
-        delta=facts.delta,
     )
     _check_rows(design, spec.features.width(schema), facts)
-    return plan.with_noise(calibrate(lambda noise: plan.with_noise(noise).uses(), spec.epsilon, facts.delta))
+    return plan.calibrated()
 
 
 def _check_rows(design: Design, width: int, facts: DeclaredFacts) -> None:

@@ -8,32 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
-from kernel.amounts import Epsilon
-from kernel.canonical import Digest, digest_of
 from kernel.errors import InvalidError
-from kernel.ids import DatasetId, ReleaseId, Slug
 from privacy.glm.design import MOST_TERMS, Design, design_of
 from privacy.glm.families import Family, read_family
 from privacy.jobs.features import Feature, FeatureSpec, Transform
-from privacy.jobs.head import (
-    COMMON,
-    VERSION,
-    JobKind,
-    RowChoice,
-    check_epsilon,
-    check_head,
-    common_of,
-    members_of_request,
-    rows_of,
-    with_rows,
-)
+from privacy.jobs.head import HeadedSpec, JobKind, head_of, members_of_short
 from privacy.jobs.labels import Encoding, Label, default_label
 from privacy.jobs.strict import one_of
 from privacy.schema import Column, ColumnKind, TableSchema
 
-_MEMBERS: Final = ("v", "kind", *COMMON, "family", "features", "counted")
 _TRANSFORMS: Final = {
     ColumnKind.NUMERIC: Transform.SCALE,
     ColumnKind.CATEGORICAL: Transform.ONE_HOT,
@@ -50,43 +35,21 @@ class Counted(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GlmSpec:
+class GlmSpec(HeadedSpec):
     """A request for coefficients with standard errors.
 
     Attributes:
-        dataset, purpose: On what, and why.
-        epsilon: Of this job alone, at the population's delta.
         family: Linear, logistic or Poisson.
         features: The predictors, and the outcome as label.
         counted: Whether every unit counts the same, or every row.
-        rows: All units of the version, or those at home in its block alone, which charges no other block.
     """
 
-    dataset: DatasetId
-    purpose: Slug
-    epsilon: Epsilon
+    kind: ClassVar[JobKind] = JobKind.GLM
+    NEEDED: ClassVar[tuple[str, ...]] = ("family", "features", "counted")
+
     family: Family
     features: FeatureSpec
     counted: Counted = Counted.UNIT
-    rows: RowChoice = RowChoice.ALL
-
-    def __post_init__(self) -> None:
-        check_epsilon(self.epsilon)
-
-    @property
-    def kind(self) -> JobKind:
-        """A generalised linear model."""
-        return JobKind.GLM
-
-    @property
-    def used_release(self) -> ReleaseId | None:
-        """None: no released model is used."""
-        return None
-
-    @property
-    def digest(self) -> Digest:
-        """What decision, approval and reservation bind."""
-        return digest_of("job-request/v1", self.to_json())
 
     def design(self, schema: TableSchema) -> Design:
         """The model on this schema.
@@ -97,32 +60,19 @@ class GlmSpec:
         """
         return design_of(self.family, self.features, schema)
 
-    def to_json(self) -> dict[str, Any]:
-        """Encode as docs/formats/job-spec.md says."""
-        body = {
-            "v": VERSION,
-            "kind": self.kind.value,
-            "dataset": str(self.dataset),
-            "purpose": str(self.purpose),
-            "epsilon": str(self.epsilon),
-            "family": self.family.value,
-            "features": self.features.to_json(),
-            "counted": self.counted.value,
-        }
-        return with_rows(body, self.rows)
+    def _check(self) -> None:
+        """Whether the outcome fits the family is the schema's to say: see `design`."""
+
+    def _own_json(self) -> dict[str, Any]:
+        return {"family": self.family.value, "features": self.features.to_json(), "counted": self.counted.value}
 
     @classmethod
-    def from_json(cls, body: Any) -> GlmSpec:
-        """Read the final form; raise `InvalidError` otherwise."""
-        members = members_of_request(body, _MEMBERS, ("rows",))
-        check_head(members, JobKind.GLM)
-        return cls(
-            **common_of(members),
-            family=one_of(Family, members["family"], "family"),
-            features=FeatureSpec.from_json(members["features"]),
-            counted=one_of(Counted, members["counted"], "counted"),
-            rows=rows_of(members),
-        )
+    def _own_of(cls, members: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "family": one_of(Family, members["family"], "family"),
+            "features": FeatureSpec.from_json(members["features"]),
+            "counted": one_of(Counted, members["counted"], "counted"),
+        }
 
 
 def complete_glm(body: Any, schema: TableSchema) -> GlmSpec:
@@ -140,16 +90,13 @@ def complete_glm(body: Any, schema: TableSchema) -> GlmSpec:
         InvalidError: A member that is unknown, missing or out of range, or a family that is not offered.
         TooLargeError: Too many terms.
     """
-    optional = ("v", "features", "outcome", "predictors", "counted", "rows")
-    members = members_of_request(body, ("kind", *COMMON, "family"), optional)
-    check_head({"v": VERSION, **members}, JobKind.GLM)
+    members = members_of_short(body, JobKind.GLM, ("family",), ("features", "outcome", "predictors", "counted"))
     family = read_family(members["family"])
     spec = GlmSpec(
-        **common_of(members),
+        **head_of(members),
         family=family,
         features=_features(members, family, schema),
         counted=one_of(Counted, members.get("counted", Counted.UNIT.value), "counted"),
-        rows=rows_of(members),
     )
     spec.design(schema)
     return spec

@@ -2,7 +2,8 @@
 
 Rules
 -----
-1. A kind is added by a member of `JobKind`, its modules (request, plan, assignment, child) and one line in each table:
+1. A kind is added by a member of `JobKind`, its modules (request, plan and assignment, each on its head: `head`,
+   `plan_head`, `assignment_head`; and a child) and one line in each table:
    `spec._SPECS`, `plan._PLANS`, `planning._PLANNERS`, `KINDS` here, `privacy.child.ROLES`, and in the gateway
    `launchers.runs.RUNS`; the type checker names the rest.
 2. What a kind reads, holds and retries is its plan's to say, never its name's.

@@ -6,8 +6,7 @@ Rules
    mechanism uses; nobody writes a mechanism use by hand.
 2. Noise is calibrated so that the job alone, run once through, stays within the requested epsilon at the population's
    delta. What is held covers every replay that a resume or a repetition may need.
-3. Every plan has `order`, `epsilon`, `delta`, `noise_multiplier`, `rows_per_unit`, `retries` and `digest`, and answers
-   `uses`, `holds` and `with_noise`.
+3. What every plan has and answers is `privacy.jobs.plan_head`; every one has `noise_multiplier` and `rows_per_unit`.
 4. A kind's plan is a module of its own and a line in `_PLANS`; this one is where all of them are imported from.
 
 Form: docs/formats/job-spec.md.
@@ -20,11 +19,11 @@ from typing import Any, Final, TypeAlias
 
 from kernel.canonical import Digest
 from privacy.accounting.calibration import Shape
-from privacy.accounting.mechanisms import MechanismUse
 from privacy.budget.reservations import Block
-from privacy.jobs.evaluation_plan import REPEATS, EvaluationPlan, plan_evaluation
+from privacy.jobs.evaluation_plan import EvaluationPlan, plan_evaluation
 from privacy.jobs.glm_plan import GlmPlan, plan_glm
 from privacy.jobs.head import JobKind
+from privacy.jobs.plan_head import REPEATS
 from privacy.jobs.statistics_plan import StatisticsPlan, plan_statistics
 from privacy.jobs.training_plan import (
     CLIP_MARGIN,
@@ -56,7 +55,6 @@ __all__ = [
     "TrainingPlan",
     "TuningPlan",
     "block_of",
-    "blocks_apart",
     "graph_of",
     "held_shape",
     "performance_of",
@@ -88,14 +86,6 @@ def block_of(plan: Plan) -> Block:
     return plan.holds()[0].block
 
 
-def blocks_apart(plan: Plan) -> tuple[tuple[MechanismUse, ...], ...]:
-    """What the job composes once through, for each side of the split by itself; nobody is on two of them.
-
-    The first is that of `block_of`, for which noise is calibrated.
-    """
-    return plan.blocks_apart() if isinstance(plan, TuningPlan) else (plan.uses(),)
-
-
 def graph_of(plan: Plan) -> Digest | None:
     """The digest of the model graph that would be trained, if one is."""
     trained = plan.training if isinstance(plan, TuningPlan) else plan
@@ -104,7 +94,7 @@ def graph_of(plan: Plan) -> Digest | None:
 
 def shape(plan: Plan) -> Shape:
     """What the job composes once through in its block, as a function of its noise alone: for calibration."""
-    return lambda noise: blocks_apart(plan.with_noise(noise))[0]
+    return lambda noise: plan.with_noise(noise).blocks_apart()[0]
 
 
 def held_shape(plan: Plan) -> Shape:

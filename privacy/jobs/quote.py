@@ -32,7 +32,7 @@ from privacy.budget.reservations import Block, BlockHold, by_block
 from privacy.events.budget import Limit
 from privacy.jobs.engines import EngineName
 from privacy.jobs.feasibility import Feasibility, feasibility
-from privacy.jobs.plan import Plan, TrainingPlan, TuningPlan, blocks_apart, held_shape, shape
+from privacy.jobs.plan import Plan, TrainingPlan, TuningPlan, held_shape, shape
 from privacy.jobs.recipe import Clipping
 from privacy.jobs.size import ModelSize
 
@@ -146,7 +146,7 @@ def quote(plan: Plan, standing: Standing, permitted: Share, home: int = 1, *, al
     budget = population.budget
     uses, holds = plan.uses(), tuple(BlockHold.of(use.placed(home, alone=alone), budget.order) for use in plan.holds())
     block = holds[0].block
-    apart, held = blocks_apart(plan), by_block(holds)
+    apart, held = plan.blocks_apart(), by_block(holds)
     charge, hold = price(*apart[0], order=budget.order), held[block]
     met = limits(standing, held, permitted)
     available = min(limit.available for limit in met if limit.block is block)

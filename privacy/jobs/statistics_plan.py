@@ -14,76 +14,49 @@ variance in each coordinate. Form: docs/formats/job-spec.md, "What is planned fr
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Context, Decimal
 from fractions import Fraction
-from typing import Final
+from typing import ClassVar
 
-from kernel.amounts import Delta, Epsilon
-from kernel.canonical import Digest, digest_of
-from kernel.checks import whole
 from kernel.errors import InvalidError, TooLargeError
-from kernel.events import Parameter, Record
-from privacy.accounting.calibration import NOISE_QUANTUM, calibrate
+from kernel.events import Parameter
+from privacy.accounting.calibration import NOISE_QUANTUM
 from privacy.accounting.mechanisms import Gaussian, MechanismUse
 from privacy.budget.reservations import Block, BlockUse
 from privacy.jobs.facts import DeclaredFacts
+from privacy.jobs.head import JobKind
 from privacy.jobs.measurements import MeasurementSize, layout
+from privacy.jobs.plan_head import RepeatedPlan, repeated_head
 from privacy.jobs.queries import Per, Side
 from privacy.jobs.statistics_spec import StatisticsSpec
 from privacy.jobs.training_plan import MOST_WORK
-from privacy.units import LARGEST_ROWS_PER_UNIT
 
-REPEATS = 1
 ROW_WORK = 100
 """A row's share in one measurement, in the units of `MOST_WORK`: two thirds of a microsecond. Measured as a quarter of
 one, and what reading its column takes."""
 _ROUND_UP = Context(prec=34, rounding=ROUND_CEILING)
-_START: Final = Parameter(1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class StatisticsPlan(Record):
+class StatisticsPlan(RepeatedPlan):
     """Priced statistics of one block.
 
     Attributes:
-        request: Digest of the request that it belongs to.
         block: Whose rows are read.
         measurements: What is measured, in numbers.
         noise_multiplier: Of all measurements together; see `noise` and `deviation`.
-        rows_per_unit: The most rows of one unit.
-        repeats: How many repetitions, after a worker was lost, the hold covers.
-        order: The population's order of prices.
-        epsilon, delta: What the job alone was calibrated to.
     """
 
-    request: Digest
+    kind: ClassVar[JobKind] = JobKind.STATISTICS
+
     block: Side
     measurements: tuple[MeasurementSize, ...]
-    noise_multiplier: Parameter
-    rows_per_unit: int
-    repeats: int
-    order: int
-    epsilon: Epsilon
-    delta: Delta
 
     def __post_init__(self) -> None:
         if not self.measurements:
             raise InvalidError("a plan of statistics measures something", field="measurements")
-        whole(1, LARGEST_ROWS_PER_UNIT, rows_per_unit=self.rows_per_unit)
-        whole(0, 100, repeats=self.repeats)
-        self.uses()
-
-    @property
-    def digest(self) -> Digest:
-        """What identifies it in the child and in the result."""
-        return digest_of("statistics-plan/v1", self.to_fields())
-
-    @property
-    def retries(self) -> int:
-        """How many further attempts the hold covers."""
-        return self.repeats
+        super().__post_init__()
 
     def sensitivity(self, measurement: MeasurementSize) -> int:
         """The most that one unit can move a measurement, in Euclidean norm."""
@@ -121,10 +94,6 @@ class StatisticsPlan(Record):
         """What must be held before it starts, repetitions included."""
         return (BlockUse(block=Block(self.block.value), mechanism=self._use(1 + self.repeats)),)
 
-    def with_noise(self, noise_multiplier: Parameter) -> StatisticsPlan:
-        """The same statistics with other noise, for calibration; its `epsilon` is then no statement."""
-        return dataclasses.replace(self, noise_multiplier=noise_multiplier)
-
     def _use(self, count: int) -> MechanismUse:
         return Gaussian(noise_multiplier=self.noise_multiplier, count=count)
 
@@ -141,14 +110,8 @@ def plan_statistics(spec: StatisticsSpec, facts: DeclaredFacts) -> StatisticsPla
     if work > MOST_WORK:
         raise TooLargeError("these are too many queries for so many declared rows: ask fewer at once", field="queries")
     plan = StatisticsPlan(
-        request=spec.digest,
+        **repeated_head(spec, facts),
         block=spec.block,
         measurements=tuple(each.size for each in measured),
-        noise_multiplier=_START,
-        rows_per_unit=facts.rows_per_unit,
-        repeats=REPEATS,
-        order=facts.order,
-        epsilon=spec.epsilon,
-        delta=facts.delta,
     )
-    return plan.with_noise(calibrate(lambda noise: plan.with_noise(noise).uses(), spec.epsilon, facts.delta))
+    return plan.calibrated()

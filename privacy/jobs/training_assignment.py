@@ -5,23 +5,22 @@ Form: docs/formats/job-child.md.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-from kernel import canonical
 from kernel.checks import whole
 from kernel.errors import InvalidError
-from kernel.ids import JobId, TenantId
 from privacy.accounting.mechanisms import MOST_TIMES
 from privacy.graph.check import CheckedGraph, check
 from privacy.graph.spec import ModelGraph
 from privacy.jobs.assignment_head import (
-    LIMIT,
+    TABLE_MEMBERS,
+    AssignmentHead,
     Role,
     Table,
     check_agreement,
     check_width,
-    members_of_role,
     table_json,
     table_of,
 )
@@ -35,11 +34,11 @@ _RESUME = ("savepoint", "attempt", "started")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingAssignment:
+class TrainingAssignment(AssignmentHead):
     """What a training child is told.
 
     Attributes:
-        tenant, job: Whose job it is; savepoints are bound to them.
+        tenant, job: What savepoints are bound to.
         plan: What to run.
         graph: The model.
         table: The rows.
@@ -49,8 +48,9 @@ class TrainingAssignment:
         started: Steps that earlier attempts started: what is durable about them.
     """
 
-    tenant: TenantId
-    job: JobId
+    ROLE: ClassVar[Role] = Role.TRAIN
+    MEMBERS: ClassVar[tuple[str, ...]] = ("plan", "graph", "initial", *TABLE_MEMBERS, *_RESUME)
+
     plan: TrainingPlan
     graph: ModelGraph
     table: Table
@@ -78,27 +78,22 @@ class TrainingAssignment:
         """The graph, checked against every limit."""
         return check(self.graph)
 
-    def to_json(self) -> dict[str, Any]:
-        """The members as docs/formats/job-child.md lists them."""
-        head = {
-            "role": Role.TRAIN.value,
+    def _own_json(self) -> dict[str, Any]:
+        return {
             "plan": self.plan.to_fields(),
+            "graph": self.graph.to_json(),
             "savepoint": self.savepoint,
             "attempt": self.attempt,
             "started": self.started,
             "initial": None if self.initial is None else text_from(self.initial),
-        }
-        return head | table_json(self.tenant, self.job, self.graph, self.table)
-
-    def to_bytes(self) -> bytes:
-        """Encode for the pipe."""
-        return canonical.encode(self.to_json())
+        } | table_json(self.table)
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> TrainingAssignment:
-        """Read what `to_bytes` writes; raise `InvalidError` or `TooLargeError` otherwise."""
-        members = members_of_role(canonical.decode(data, limit=LIMIT), Role.TRAIN, "initial", *_RESUME)
-        plan = TrainingPlan.from_fields(members["plan"])
+    def _own_of(cls, members: Mapping[str, Any]) -> dict[str, Any]:
         written = members["initial"]
-        initial = None if written is None else bytes_of(written, "initial", INITIAL_LIMIT)
-        return cls(**table_of(members), plan=plan, initial=initial, **{name: members[name] for name in _RESUME})
+        return {
+            "plan": TrainingPlan.from_fields(members["plan"]),
+            "graph": ModelGraph.from_json(members["graph"]),
+            "initial": None if written is None else bytes_of(written, "initial", INITIAL_LIMIT),
+            "table": table_of(members),
+        } | {name: members[name] for name in _RESUME}

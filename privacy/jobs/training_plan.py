@@ -13,28 +13,26 @@ Form: docs/formats/job-spec.md.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
-from typing import Final
+from typing import ClassVar
 
-from kernel.amounts import Delta, Epsilon
-from kernel.canonical import Digest, digest_of
+from kernel.canonical import Digest
 from kernel.checks import positive, whole
 from kernel.errors import TooLargeError
 from kernel.events import Parameter, Record
-from privacy.accounting.calibration import calibrate
 from privacy.accounting.mechanisms import MechanismUse, PoissonSampledGaussian
 from privacy.budget.reservations import Block, BlockUse, steps_covered
 from privacy.graph.check import CheckedGraph
 from privacy.jobs.engines import EngineName, engine_for
 from privacy.jobs.facts import DeclaredFacts
+from privacy.jobs.head import JobKind
+from privacy.jobs.plan_head import NoisedPlan, noised_head
 from privacy.jobs.recipe import Clipping, Recipe
 from privacy.jobs.size import NUMBERS_AT_ONCE, ModelSize, numbers_per_unit, row_work, scoring_work
 from privacy.jobs.training_spec import Loss, TrainingSpec
 from privacy.schema import TableSchema
-from privacy.units import LARGEST_ROWS_PER_UNIT
 
 RESUMES = 2
 MOST_CHUNKS = 10
@@ -47,15 +45,13 @@ MOST_NUMBERS_IN_MEMORY = 2**29
 CLIP_MARGIN = Decimal(255) / 256
 _ROUND_UP = Context(prec=34, rounding=ROUND_CEILING)
 _ROUND_DOWN = Context(prec=34, rounding=ROUND_FLOOR)
-_START: Final = Parameter(1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingPlan(Record):
+class TrainingPlan(NoisedPlan):
     """A private training run.
 
     Attributes:
-        request: Digest of the request that it belongs to.
         graph, features: Digests of the model graph and of the feature spec.
         size: What the model takes.
         loss: Of one row.
@@ -66,37 +62,25 @@ class TrainingPlan(Record):
         rows_per_unit: The most rows of one unit; they are summed before clipping.
         savepoint_interval: Steps from one savepoint to the next.
         resumes: How many resumes the hold covers.
-        order: The population's order of prices.
-        epsilon, delta: What the job alone was calibrated to.
     """
 
-    request: Digest
+    kind: ClassVar[JobKind] = JobKind.TRAINING
+
     graph: Digest
     features: Digest
     size: ModelSize
     loss: Loss
     recipe: Recipe
     engine: EngineName
-    noise_multiplier: Parameter
     normaliser: Parameter
-    rows_per_unit: int
     savepoint_interval: int
     resumes: int
-    order: int
-    epsilon: Epsilon
-    delta: Delta
 
     def __post_init__(self) -> None:
         positive(normaliser=self.normaliser.number)
-        whole(1, LARGEST_ROWS_PER_UNIT, rows_per_unit=self.rows_per_unit)
         whole(1, self.recipe.steps, savepoint_interval=self.savepoint_interval)
         whole(0, 100, resumes=self.resumes)
-        self.uses()
-
-    @property
-    def digest(self) -> Digest:
-        """What savepoints are bound to."""
-        return digest_of("training-plan/v1", self.to_fields())
+        super().__post_init__()
 
     @property
     def retries(self) -> int:
@@ -150,10 +134,6 @@ class TrainingPlan(Record):
         steps = steps_covered(recipe.steps, resumes=self.resumes, savepoint_interval=self.savepoint_interval)
         return (BlockUse(block=Block.TRAIN, mechanism=self._use(steps)),)
 
-    def with_noise(self, noise_multiplier: Parameter) -> TrainingPlan:
-        """The same run with other noise, for calibration; its `epsilon` is then no statement."""
-        return dataclasses.replace(self, noise_multiplier=noise_multiplier)
-
     def _use(self, steps: int) -> PoissonSampledGaussian:
         return PoissonSampledGaussian(
             sampling_rate=self.recipe.sampling_rate, noise_multiplier=self.noise_multiplier, steps=steps
@@ -186,25 +166,20 @@ def plan_training(spec: TrainingSpec, schema: TableSchema, facts: DeclaredFacts)
     """
     model = spec.model_graph(schema)
     plan = TrainingPlan(
-        request=spec.digest,
+        **noised_head(spec, facts),
         graph=model.graph.digest,
         features=spec.features.digest,
         size=ModelSize.of(model),
         loss=spec.loss,
         recipe=spec.recipe,
         engine=engine_for(spec.recipe.engine, model),
-        noise_multiplier=_START,
         normaliser=facts.expected_batch(spec.recipe.sampling_rate),
-        rows_per_unit=facts.rows_per_unit,
         savepoint_interval=math.ceil(spec.recipe.steps / MOST_CHUNKS),
         resumes=RESUMES,
-        order=facts.order,
-        epsilon=spec.epsilon,
-        delta=facts.delta,
     )
     _check_work(plan, model)
     _check_rows(plan, model, spec, facts)
-    return plan.with_noise(calibrate(lambda noise: plan.with_noise(noise).uses(), spec.epsilon, facts.delta))
+    return plan.calibrated()
 
 
 def performance_of(plan: TrainingPlan, model: CheckedGraph) -> Performance:

@@ -14,13 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
-from kernel.amounts import Epsilon
-from kernel.canonical import Digest, digest_of
 from kernel.errors import InvalidError
 from kernel.events import Parameter
-from kernel.ids import DatasetId, ReleaseId, Slug
 from privacy.graph.check import CheckedGraph
 from privacy.graph.templates import ModelChoice, Template
 from privacy.jobs.additive import additive_features, check_additive
@@ -29,14 +26,11 @@ from privacy.jobs.features import FeatureSpec, default_features
 from privacy.jobs.head import (
     COMMON,
     VERSION,
+    HeadedSpec,
     JobKind,
-    RowChoice,
-    check_epsilon,
     check_head,
-    common_of,
+    head_of,
     members_of_request,
-    rows_of,
-    with_rows,
 )
 from privacy.jobs.labels import Target
 from privacy.jobs.model import Model, check_target, checked_model, complete_model, model_from_json
@@ -57,51 +51,23 @@ _LOSS_OF: Final = {Target.BINARY: Loss.LOGISTIC, Target.REAL: Loss.SQUARED, Targ
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingSpec:
+class TrainingSpec(HeadedSpec):
     """A request to train a model privately.
 
     Attributes:
-        dataset, purpose: On what, and why.
-        epsilon: Of this job alone, at the population's delta.
         model: A template and its choices, or the trainer's own graph.
         features: How rows become numbers.
         loss: Of one row.
         recipe: The trainer's choices about the run.
-        rows: All units of the version, or those at home in its block alone, which charges no other block.
     """
 
-    dataset: DatasetId
-    purpose: Slug
-    epsilon: Epsilon
+    kind: ClassVar[JobKind] = JobKind.TRAINING
+    NEEDED: ClassVar[tuple[str, ...]] = ("model", "features", "loss", "recipe")
+
     model: Model
     features: FeatureSpec
     loss: Loss
     recipe: Recipe
-    rows: RowChoice = RowChoice.ALL
-
-    def __post_init__(self) -> None:
-        check_epsilon(self.epsilon)
-        target = self.features.label.target
-        if self.loss is not _LOSS_OF[target]:
-            raise InvalidError(f"`loss` must be {_LOSS_OF[target]} for a {target} target", field="loss")
-        check_target(self.model, target)
-        if isinstance(self.model, ModelChoice) and self.model.template is Template.GAM:
-            check_additive(self.features)
-
-    @property
-    def kind(self) -> JobKind:
-        """Training."""
-        return JobKind.TRAINING
-
-    @property
-    def used_release(self) -> ReleaseId | None:
-        """None: no released model is used."""
-        return None
-
-    @property
-    def digest(self) -> Digest:
-        """What decision, approval and reservation bind."""
-        return digest_of("job-request/v1", self.to_json())
 
     def model_graph(self, schema: TableSchema) -> CheckedGraph:
         """The model on this schema's rows, checked against every limit.
@@ -113,34 +79,30 @@ class TrainingSpec:
         self.features.check(schema)
         return checked_model(self.model, self.features.width(schema), self.features.outputs(schema))
 
-    def to_json(self) -> dict[str, Any]:
-        """Encode as docs/formats/job-spec.md says."""
-        body = {
-            "v": VERSION,
-            "kind": self.kind.value,
-            "dataset": str(self.dataset),
-            "purpose": str(self.purpose),
-            "epsilon": str(self.epsilon),
+    def _check(self) -> None:
+        target = self.features.label.target
+        if self.loss is not _LOSS_OF[target]:
+            raise InvalidError(f"`loss` must be {_LOSS_OF[target]} for a {target} target", field="loss")
+        check_target(self.model, target)
+        if isinstance(self.model, ModelChoice) and self.model.template is Template.GAM:
+            check_additive(self.features)
+
+    def _own_json(self) -> dict[str, Any]:
+        return {
             "model": self.model.to_json(),
             "features": self.features.to_json(),
             "loss": self.loss.value,
             "recipe": self.recipe.to_fields(),
         }
-        return with_rows(body, self.rows)
 
     @classmethod
-    def from_json(cls, body: Any) -> TrainingSpec:
-        """Read the final form; raise `InvalidError` otherwise."""
-        members = members_of_request(body, MEMBERS, ("rows",))
-        check_head(members, JobKind.TRAINING)
-        return cls(
-            **common_of(members),
-            model=model_from_json(members["model"]),
-            features=FeatureSpec.from_json(members["features"]),
-            loss=one_of(Loss, members["loss"], "loss"),
-            recipe=_recipe(members["recipe"]),
-            rows=rows_of(members),
-        )
+    def _own_of(cls, members: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "model": model_from_json(members["model"]),
+            "features": FeatureSpec.from_json(members["features"]),
+            "loss": one_of(Loss, members["loss"], "loss"),
+            "recipe": _recipe(members["recipe"]),
+        }
 
 
 def complete_training(body: Any, schema: TableSchema, facts: DeclaredFacts) -> TrainingSpec:
@@ -160,30 +122,25 @@ def complete_training(body: Any, schema: TableSchema, facts: DeclaredFacts) -> T
         InvalidError: A member that is unknown, missing or out of range.
         TooLargeError: The model is too large.
     """
-    members = members_of_request(
-        body, ("dataset", "purpose", "epsilon"), ("v", "kind", "model", "features", "label", "rows", *_FILLED)
-    )
+    members = members_of_request(body, COMMON, ("v", "kind", "model", "features", "label", "loss", "recipe", "rows"))
     check_head({"v": VERSION, "kind": JobKind.TRAINING.value, **members}, JobKind.TRAINING)
     features = _complete_features(members, schema)
-    common = common_of(members)
+    head = head_of(members)
     target = features.label.target
     model = complete_model(members.get("model"), features, schema)
-    base = default_recipe(model, common["epsilon"], facts)
+    base = default_recipe(model, head["epsilon"], facts)
     loss = members.get("loss", _LOSS_OF[target].value)
     spec = TrainingSpec(
-        **common,
+        **head,
         model=model,
         features=features,
         loss=one_of(Loss, loss, "loss"),
         recipe=_complete_recipe(members.get("recipe", {}), base, facts),
-        rows=rows_of(members),
     )
     spec.model_graph(schema)
     return spec
 
 
-_FILLED: Final = ("loss", "recipe")
-MEMBERS: Final = ("v", "kind", *COMMON, "model", "features", "loss", "recipe")
 _RECIPE_MEMBERS: Final = tuple(Recipe.__dataclass_fields__)
 
 

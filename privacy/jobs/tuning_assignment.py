@@ -5,24 +5,23 @@ Form: docs/formats/job-child.md.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
-from kernel import canonical
 from kernel.checks import whole
 from kernel.errors import InvalidError
-from kernel.ids import JobId, TenantId
 from privacy.graph.check import CheckedGraph, check
 from privacy.graph.spec import ModelGraph
 from privacy.jobs.assignment_head import (
-    LIMIT,
     MOST_PARTS,
+    TABLE_MEMBERS,
+    AssignmentHead,
     PartFile,
     Role,
     Table,
     check_agreement,
     check_width,
-    members_of_role,
     parts_json,
     parts_of,
     table_json,
@@ -36,11 +35,10 @@ from privacy.jobs.tuning_plan import TuningPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TuningAssignment:
+class TuningAssignment(AssignmentHead):
     """What a tuning child is told.
 
     Attributes:
-        tenant, job: Whose job it is.
         plan: What to run.
         graph: The model of every candidate.
         table: The rows that train.
@@ -48,8 +46,9 @@ class TuningAssignment:
         initial: Values of the weights that start as `given`, if there are any.
     """
 
-    tenant: TenantId
-    job: JobId
+    ROLE: ClassVar[Role] = Role.TUNE
+    MEMBERS: ClassVar[tuple[str, ...]] = ("plan", "graph", "scored", "initial", *TABLE_MEMBERS)
+
     plan: TuningPlan
     graph: ModelGraph
     table: Table
@@ -78,28 +77,21 @@ class TuningAssignment:
         """The rows that score."""
         return replace(self.table, parts=self.scored)
 
-    def to_json(self) -> dict[str, Any]:
-        """The members as docs/formats/job-child.md lists them."""
-        head = {
-            "role": Role.TUNE.value,
+    def _own_json(self) -> dict[str, Any]:
+        return {
             "plan": self.plan.to_fields(),
+            "graph": self.graph.to_json(),
             "scored": parts_json(self.scored),
             "initial": None if self.initial is None else text_from(self.initial),
-        }
-        return head | table_json(self.tenant, self.job, self.graph, self.table)
-
-    def to_bytes(self) -> bytes:
-        """Encode for the pipe."""
-        return canonical.encode(self.to_json())
+        } | table_json(self.table)
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> TuningAssignment:
-        """Read what `to_bytes` writes; raise `InvalidError` or `TooLargeError` otherwise."""
-        members = members_of_role(canonical.decode(data, limit=LIMIT), Role.TUNE, "scored", "initial")
+    def _own_of(cls, members: Mapping[str, Any]) -> dict[str, Any]:
         written = members["initial"]
-        return cls(
-            **table_of(members),
-            plan=TuningPlan.from_fields(members["plan"]),
-            scored=parts_of(members["scored"]),
-            initial=None if written is None else bytes_of(written, "initial", INITIAL_LIMIT),
-        )
+        return {
+            "plan": TuningPlan.from_fields(members["plan"]),
+            "graph": ModelGraph.from_json(members["graph"]),
+            "scored": parts_of(members["scored"]),
+            "initial": None if written is None else bytes_of(written, "initial", INITIAL_LIMIT),
+            "table": table_of(members),
+        }

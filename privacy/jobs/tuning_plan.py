@@ -17,13 +17,12 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Context, Decimal
-from typing import Final
+from typing import ClassVar
 
-from kernel.amounts import Delta, Epsilon
-from kernel.canonical import Digest, digest_of
+from kernel.amounts import Epsilon
 from kernel.checks import whole
 from kernel.errors import InvalidError, TooLargeError
-from kernel.events import Parameter, Record
+from kernel.events import Parameter
 from privacy.accounting.calibration import calibrate
 from privacy.accounting.mechanisms import Gaussian, MechanismUse, PrivateSelection
 from privacy.accounting.rdp import job_epsilon
@@ -31,23 +30,22 @@ from privacy.accounting.tries import Tries
 from privacy.budget.reservations import Block, BlockUse
 from privacy.graph.check import CheckedGraph
 from privacy.jobs.facts import DeclaredFacts
+from privacy.jobs.head import JobKind
 from privacy.jobs.labels import Target
+from privacy.jobs.plan_head import REPEATS, PlanHead, head_of
 from privacy.jobs.search import Search
 from privacy.jobs.training_plan import MOST_WORK, TrainingPlan, plan_training, scored_work, training_work
 from privacy.jobs.tuning_spec import TuningSpec
 from privacy.schema import TableSchema
 
-REPEATS = 1
-_START: Final = Parameter(1)
 _ROUND_UP = Context(prec=34, rounding=ROUND_CEILING)
 
 
 @dataclass(frozen=True, kw_only=True)
-class TuningPlan(Record):
+class TuningPlan(PlanHead):
     """A private selection among candidates.
 
     Attributes:
-        request: Digest of the request that it belongs to.
         training: One try, with the recipe that candidates change; its epsilon is that of one try alone.
         search: The candidates.
         tries: From what the number of tries is drawn.
@@ -55,22 +53,19 @@ class TuningPlan(Record):
         score_noise: Standard deviation of the noise on a candidate's count of right predictions, in units of
             `rows_per_unit`.
         repeats: How many whole selections more, after a worker was lost, the hold covers.
-        order: The population's order of prices.
         epsilon, delta: What the selection was calibrated to, for people who train.
         score_epsilon: The same for people held out.
     """
 
-    request: Digest
+    kind: ClassVar[JobKind] = JobKind.TUNING
+
     training: TrainingPlan
     search: Search
     tries: Tries
     target: Target
     score_noise: Parameter
     repeats: int
-    order: int
-    epsilon: Epsilon
     score_epsilon: Epsilon
-    delta: Delta
 
     def __post_init__(self) -> None:
         whole(0, 100, repeats=self.repeats)
@@ -81,12 +76,7 @@ class TuningPlan(Record):
         if self.target is Target.REAL:
             raise InvalidError("only models that predict a class can be scored", field="target")
         self.search.check(training.recipe)
-        self.uses()
-
-    @property
-    def digest(self) -> Digest:
-        """What identifies it in the child."""
-        return digest_of("tuning-plan/v1", self.to_fields())
+        super().__post_init__()
 
     @property
     def noise_multiplier(self) -> Parameter:
@@ -162,19 +152,15 @@ def plan_tuning(spec: TuningSpec, schema: TableSchema, facts: DeclaredFacts) -> 
     )
     _check_work(one, spec.model_graph(schema), spec.tries, facts)
     plan = TuningPlan(
-        request=spec.digest,
+        **head_of(spec, facts),
         training=one,
         search=spec.search,
         tries=spec.tries,
         target=spec.features.label.target,
         score_noise=calibrate(lambda z: (scoring(z, spec.tries),), spec.score_epsilon, facts.delta),
         repeats=REPEATS,
-        order=facts.order,
-        epsilon=spec.epsilon,
         score_epsilon=spec.score_epsilon,
-        delta=facts.delta,
-    )
-    plan = plan.with_noise(calibrate(lambda z: plan.with_noise(z).blocks_apart()[0], spec.epsilon, facts.delta))
+    ).calibrated()
     alone = job_epsilon(*plan.training.uses(), delta=facts.delta, near=facts.order).epsilon
     return dataclasses.replace(plan, training=dataclasses.replace(plan.training, epsilon=alone))
 

@@ -14,22 +14,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from kernel.amounts import Epsilon
-from kernel.canonical import Digest, digest_of
 from kernel.errors import InvalidError
 from kernel.events import Parameter
-from kernel.ids import DatasetId, ReleaseId, Slug
+from kernel.ids import DatasetId, Slug
 from privacy.accounting.tries import Tries
 from privacy.graph.check import CheckedGraph
 from privacy.jobs.facts import DeclaredFacts
 from privacy.jobs.features import FeatureSpec
-from privacy.jobs.head import JobKind, check_epsilon, check_head, members_of_request
+from privacy.jobs.head import COMMON, JobKind, Spec, check_epsilon, check_head, members_of_request
 from privacy.jobs.labels import Target
 from privacy.jobs.model import Model
 from privacy.jobs.search import Search, default_search
-from privacy.jobs.training_spec import MEMBERS, TrainingSpec, complete_training
+from privacy.jobs.training_spec import TrainingSpec, complete_training
 from privacy.schema import TableSchema
 
 DEFAULT_TRIES: Final = Tries(most=16, shape=Parameter(1), gamma=Parameter("0.1"))
@@ -39,7 +38,7 @@ _OWN: Final = ("search", "tries", "score_epsilon")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TuningSpec:
+class TuningSpec(Spec):
     """A request to train candidates privately and to release the best one.
 
     Attributes:
@@ -48,6 +47,8 @@ class TuningSpec:
         tries: From what the number of tries is drawn.
         score_epsilon: Of scoring alone, to the people held out; they are others than those who train.
     """
+
+    kind: ClassVar[JobKind] = JobKind.TUNING
 
     training: TrainingSpec
     search: Search
@@ -61,11 +62,6 @@ class TuningSpec:
             raise InvalidError("`score_epsilon` must be at most `epsilon`", field="score_epsilon")
         if self.training.features.label.target is Target.REAL:
             raise InvalidError("only models that predict a class can be scored, and tuned", field="features")
-
-    @property
-    def kind(self) -> JobKind:
-        """Tuning."""
-        return JobKind.TUNING
 
     @property
     def dataset(self) -> DatasetId:
@@ -92,16 +88,6 @@ class TuningSpec:
         """The model of every candidate."""
         return self.training.model
 
-    @property
-    def used_release(self) -> ReleaseId | None:
-        """None: no released model is used."""
-        return None
-
-    @property
-    def digest(self) -> Digest:
-        """What decision, approval and reservation bind."""
-        return digest_of("job-request/v1", self.to_json())
-
     def model_graph(self, schema: TableSchema) -> CheckedGraph:
         """The model on this schema's rows, checked against every limit."""
         return self.training.model_graph(schema)
@@ -118,7 +104,7 @@ class TuningSpec:
     @classmethod
     def from_json(cls, body: Any) -> TuningSpec:
         """Read the final form; raise `InvalidError` otherwise."""
-        members = members_of_request(body, (*MEMBERS, *_OWN), ("rows",))
+        members = members_of_request(body, ("v", "kind", *COMMON, *TrainingSpec.NEEDED, *_OWN), ("rows",))
         check_head(members, JobKind.TUNING)
         spec = cls(
             training=TrainingSpec.from_json(_training(members)),
