@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 from fastapi.responses import JSONResponse
@@ -115,13 +116,36 @@ async def once(
         use_case: Takes `arguments` and, by keyword, `alongside`.
         arguments: What it works on.
     """
+    return await once_in_steps(state, caller, key, request, status, render, partial(state.writes, use_case, *arguments))
+
+
+async def once_in_steps(
+    state: ApiState,
+    caller: Caller,
+    key: str,
+    request: Mapping[str, Any],
+    status: int,
+    render: Callable[[Any], BaseModel],
+    steps: Callable[..., Awaitable[Any]],
+) -> JSONResponse:
+    """As `once`, for a use case that waits between one unit of work and the next.
+
+    Args:
+        state: The app's state.
+        caller: Whose key it is.
+        key: The key.
+        request: What identifies the request.
+        status: The status of success.
+        render: Makes the answer from what the last step returns.
+        steps: Takes `alongside`, by keyword, and gives it to the step that has the effect.
+    """
     digest = digest_of("http-request/v1", request)
     known = await state.reads(recall, state.on, caller, key, digest)
     if known is not None:
         return JSONResponse(dict(known.body), status_code=known.status, headers={"Idempotency-Replayed": "true"})
     alongside: Once[Any] = Once(caller, key, digest, status, lambda result: render(result).model_dump(mode="json"))
     try:
-        result = await state.writes(use_case, *arguments, alongside=alongside)
+        result = await steps(alongside=alongside)
     except IntegrityError:
         known = await state.reads(recall, state.on, caller, key, digest)
         if known is None:

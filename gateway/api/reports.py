@@ -8,16 +8,18 @@ from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse, Response
 
 from compliance.events import ReportForm
-from gateway.api.answers import PROBLEM_RESPONSES, granted, page_links, raw_answer, shown
+from gateway.api.answers import PROBLEM_RESPONSES, granted, once_in_steps, page_links, raw_answer
 from gateway.api.bodies import IssueReport, ReportRef
-from gateway.api.deps import CurrentCaller, CurrentReader, State
+from gateway.api.deps import CurrentCaller, CurrentReader, Key, State
 from gateway.api.json_route import JsonRoute
 from gateway.api.views import ReportView
 from gateway.records import ReportRecord
 from gateway.services import reports
+from gateway.services.idempotency import Alongside
 from kernel.clock import format_time
 from kernel.errors import NotFoundError
 from kernel.ids import ReportId
+from policies.decisions import Deny
 from policies.vocabulary import Action
 
 router = APIRouter(prefix="/v1/reports", tags=["reports"], responses=PROBLEM_RESPONSES, route_class=JsonRoute)
@@ -31,13 +33,20 @@ FILE_ANSWER = raw_answer("application/json", "text/html")
 
 
 @router.post("", operation_id="issueReport", response_model=ReportView, status_code=201)
-async def post_report(body: IssueReport, caller: CurrentCaller, state: State) -> JSONResponse:
+async def post_report(body: IssueReport, caller: CurrentCaller, state: State, key: Key) -> JSONResponse:
     """Derive a report from the log, sign it and keep it. It is a function of period, frameworks and log alone."""
     wanted = reports.Wanted.of(body.from_size, body.until_size, [str(name) for name in body.frameworks])
-    begun = granted(await state.writes(reports.begin_report, state.on, caller, wanted))
-    # Waiting for the log happens among the readings: the writers, of which SQLite has one, stay free.
-    built = await state.reads(reports.build_signed, state.on, caller.tenant, begun)
-    return shown(report_view(await state.writes(reports.store_report, state.on, caller, built)), 201)
+
+    async def issue(alongside: Alongside[ReportRecord]) -> ReportRecord | Deny:
+        begun = await state.writes(reports.begin_report, state.on, caller, wanted)
+        if isinstance(begun, Deny):
+            return begun
+        # Waiting for the log happens among the readings: the writers, of which SQLite has one, stay free.
+        built = await state.reads(reports.build_signed, state.on, caller.tenant, begun)
+        return await state.writes(reports.store_report, state.on, caller, built, alongside=alongside)
+
+    request = {"route": "issueReport", "body": body.model_dump(mode="json")}
+    return await once_in_steps(state, caller, key, request, 201, report_view, issue)
 
 
 @router.get("", operation_id="listReports", response_model=list[ReportView])

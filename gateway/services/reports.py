@@ -29,6 +29,7 @@ from compliance.snapshots import KeyTable, LiveKey
 from gateway.records import ReportRecord
 from gateway.services.collaborators import Collaborators
 from gateway.services.deciding import Caller
+from gateway.services.idempotency import Alongside, nothing_else
 from gateway.services.log_reading import archive_directory, evidence_path
 from gateway.unit_of_work import Work
 from kernel.canonical import Digest
@@ -111,7 +112,9 @@ def build_signed(
     return Built(begun, report.period, sign(report, on.report_signer).to_bytes())
 
 
-def store_report(on: Collaborators, caller: Caller, built: Built) -> ReportRecord:
+def store_report(
+    on: Collaborators, caller: Caller, built: Built, *, alongside: Alongside[ReportRecord] = nothing_else
+) -> ReportRecord:
     """Store a signed report, and log that it was issued."""
     with on.database.work(caller.tenant) as work:
         record = ReportRecord(
@@ -131,6 +134,7 @@ def store_report(on: Collaborators, caller: Caller, built: Built) -> ReportRecor
             digest=record.digest,
         )
         work.record(issued, actor=built.begun.actor)
+        alongside(work, record)
         work.commit("report")
     return record
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from privgate.cli.options import DEFAULT, Machine, Profile, commands, gateway
+from privgate.cli.options import DEFAULT, Key, Machine, Profile, commands, gateway
 from privgate.cli.screen import note, show, show_all
 
 app = commands("Compliance reports, derived from the log and signed.")
@@ -24,12 +24,13 @@ def issue(
     framework: Annotated[
         list[str] | None, typer.Option(help="gdpr, pipl, ...; may be repeated. All of them by default.")
     ] = None,
+    key: Key = None,
     profile: Profile = DEFAULT,
     machine: Machine = False,
 ) -> None:
     """Have a report derived and signed. The same period gives the same findings, whoever derives them."""
     with gateway(profile) as connected:
-        issued = connected.issue_report(from_size=from_size, until_size=until_size, frameworks=framework or ())
+        issued = connected.issue_report(from_size=from_size, until_size=until_size, frameworks=framework or (), key=key)
         show(issued, machine=machine)
         if out is not None:
             _write(connected.report_json(issued), connected.report_html(issued), out)

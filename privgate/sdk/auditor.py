@@ -53,7 +53,12 @@ class AuditorVerbs(Session):
         return Collection(self.connection, "/v1/reports", Report.read, Report)
 
     def issue_report(
-        self, *, from_size: int = 0, until_size: int | None = None, frameworks: Sequence[str] = ()
+        self,
+        *,
+        from_size: int = 0,
+        until_size: int | None = None,
+        frameworks: Sequence[str] = (),
+        key: str | None = None,
     ) -> Report:
         """Have a report derived from the log and signed.
 
@@ -61,9 +66,10 @@ class AuditorVerbs(Session):
             from_size: The period's begin, as a size of the log.
             until_size: Its end; by default the newest checkpoint.
             frameworks: Which frameworks to map the findings to; all of them by default.
+            key: Idempotency key: the same key and request are one report, however often they are sent.
         """
         body = {"from_size": from_size, "until_size": until_size, "frameworks": list(frameworks)}
-        return Report.read(self.connection.post("/v1/reports", body))
+        return Report.read(self.connection.post("/v1/reports", body, key=key))
 
     def report_json(self, report: Report | str) -> bytes:
         """A report's signed document, verified with the pinned report keys.

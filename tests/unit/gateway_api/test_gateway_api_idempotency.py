@@ -71,7 +71,25 @@ def test_a_key_has_a_form(made: House, key: str) -> None:
     refused(made["owner"].post("/v1/populations", population_body(), **keyed(key)), 422, "invalid")
 
 
-@pytest.mark.parametrize("path", ["/v1/populations", "/v1/datasets", "/v1/grants", "/v1/jobs"])
+def test_a_report_is_issued_once_under_its_key(made: House) -> None:
+    """It takes several units of work; the last one has the effect, and keeps the answer."""
+    before = [entry["type"] for entry in made.log()].count("report:issued")
+
+    def send(_: int) -> Any:
+        return made["auditor"].post("/v1/reports", {"frameworks": ["gdpr"]}, **keyed("one-report"))
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = [done(response, 201) for response in pool.map(send, range(4))]
+    assert len({answer["report"] for answer in answers}) == 1
+    assert [entry["type"] for entry in made.log()].count("report:issued") == before + 1
+    assert send(0).headers["idempotency-replayed"] == "true"
+    changed = made["auditor"].post("/v1/reports", {"frameworks": ["pipl"]}, **keyed("one-report"))
+    assert refused(changed, 409, "conflict")["field"] == "Idempotency-Key"
+    problems = [refused(made["owner"].post("/v1/reports", {}, **keyed("no-report")), 403) for _ in range(2)]
+    assert problems[0]["decision"] != problems[1]["decision"]
+
+
+@pytest.mark.parametrize("path", ["/v1/populations", "/v1/datasets", "/v1/grants", "/v1/jobs", "/v1/reports"])
 def test_whatever_spends_or_starts_needs_a_key(made: House, path: str) -> None:
     """Without one nothing happens."""
     bodies = {
@@ -79,6 +97,7 @@ def test_whatever_spends_or_starts_needs_a_key(made: House, path: str) -> None:
         "/v1/datasets": dataset_body(made.ids["population"]),
         "/v1/grants": grant_body(made["peer"].principal, made.ids["dataset"]),
         "/v1/jobs": {"spec": {}},
+        "/v1/reports": {},
     }
     headers = {"Authorization": f"Bearer {made['owner'].token}"}
     response = made.client.post(path, json=bodies[path], headers=headers)
