@@ -141,6 +141,12 @@ class ReportId(Identifier):
     PREFIX = "rpt"
 
 
+class PartyId(Identifier):
+    """An agent that takes part in homomorphic jobs: a site or a key holder."""
+
+    PREFIX = "pty"
+
+
 class Slug(str):
     """A short public name that people choose: a purpose, a rule, a column. At most 64 of `a-z 0-9 _ . - /`."""
 
