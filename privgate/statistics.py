@@ -12,6 +12,7 @@ Form: docs/formats/job-spec.md, "Statistics".
 from __future__ import annotations
 
 import itertools
+import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,12 +21,14 @@ from typing import TYPE_CHECKING, Any
 from kernel.amounts import Delta
 from kernel.errors import InvalidError
 from kernel.events import Parameter
-from privacy.jobs.measurements import Measurement, layout
+from privacy.jobs.facts import DeclaredFacts
+from privacy.jobs.measurements import layout
 from privacy.jobs.plan_head import REPEATS
-from privacy.jobs.queries import Axis, Per, Query, QueryKind
+from privacy.jobs.queries import Axis, Per, Query, QueryKind, Side
 from privacy.jobs.statistics_plan import StatisticsPlan
 from privacy.jobs.statistics_spec import StatisticsSpec
-from privacy.statistics.intervals import reach
+from privacy.statistics.deviations import deviations, of_mean, short
+from privacy.statistics.intervals import QUANTILE, reach
 from privacy.statistics.report import open_statistics
 from privgate.sdk.amounts import Number, decimal_text
 
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from privgate.sdk.jobs import Quote
 
 Written = dict[str, Any]
+Vectors = Sequence[Sequence[int]]
 Columns = str | Sequence[str]
 Edges = Sequence[Number] | Mapping[str, Sequence[Number]]
 
@@ -112,12 +116,14 @@ class Cell:
         where: A text for each column that cuts the answer into cells; of a quantile, which.
         value: The estimate; nothing where too few rows are there to say.
         low, high: The interval, at 95 %.
+        deviation: Standard deviation of the noise in the value, in the value's own unit; nothing without a value.
     """
 
     where: tuple[str, ...]
     value: str | None
     low: str
     high: str
+    deviation: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,28 +133,44 @@ class Answer:
     Attributes:
         query: In its final form.
         body: As it was released.
-        deviation: Standard deviation of the noise on each number of its first measurement.
+        deviations: Standard deviation of the noise in each figure, in the figure's own unit.
     """
 
     query: Query
     body: Mapping[str, Any] = field(repr=False)
-    deviation: str
+    deviations: tuple[str | None, ...] = field(repr=False)
+
+    @classmethod
+    def of(cls, query: Query, body: Mapping[str, Any], noisy: Vectors, noises: Sequence[Parameter]) -> Answer:
+        """Join what was released to how noisy it is.
+
+        Args:
+            query: In its final form.
+            body: As it was released.
+            noisy: The numbers of its measurements.
+            noises: The deviation of the noise on each number of each.
+        """
+        values = [q["value"] for q in body["quantiles"]] if query.kind is QueryKind.QUANTILES else body["values"]
+        return cls(query, body, tuple(deviations(query, noisy, noises, [value is not None for value in values])))
 
     @property
     def title(self) -> str:
         """The query in a few words."""
-        named = [axis.column for axis in self.query.axes]
-        of = "" if self.query.summed is None else f" of {self.query.summed.column}"
-        by = f" by {', '.join(named)}" if named else ""
-        return f"{self.query.kind}{of}{by}, per {self.query.per}"
+        return _title(self.query)
 
     def __iter__(self) -> Iterator[Cell]:
         if self.query.kind is QueryKind.QUANTILES:
-            yield from (Cell((q["at"],), q["value"], q["low"], q["high"]) for q in self.body["quantiles"])
+            told = zip(self.body["quantiles"], self.deviations, strict=True)
+            yield from (Cell((q["at"],), q["value"], q["low"], q["high"], of) for q, of in told)
             return
         places = itertools.product(*(_names(axis) for axis in self.query.axes))
-        for where, value, low, high in zip(places, *(self.body[n] for n in ("values", "low", "high")), strict=True):
-            yield Cell(where, value, low, high)
+        columns = [self.body[name] for name in ("values", "low", "high")]
+        for where, value, low, high, of in zip(places, *columns, self.deviations, strict=True):
+            yield Cell(where, value, low, high, of)
+
+    def to_json(self) -> dict[str, Any]:
+        """As it was released, with the query in words and how noisy each figure is."""
+        return {**self.body, "query": self.title, "deviations": list(self.deviations)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +197,11 @@ class Statistics:
         """Read a released file; raise `InvalidError` if an answer does not follow from its noisy numbers."""
         found = open_statistics(data)
         queries, body = found.spec.queries, found.body
-        deviations = [body["deviations"][places[0]] for places in layout(queries).sources]
-        answers = (Answer(*each) for each in zip(queries, body["answers"], deviations, strict=True))
+        noisy, noises = body["noisy"], [Parameter(each) for each in body["deviations"]]
+        answers = (
+            Answer.of(query, answer, [noisy[place] for place in places], [noises[place] for place in places])
+            for query, answer, places in zip(queries, body["answers"], layout(queries).sources, strict=True)
+        )
         return cls(found.spec.block.value, tuple(answers), body)
 
     def __iter__(self) -> Iterator[Answer]:
@@ -189,16 +214,17 @@ class Statistics:
         return self.answers[number]
 
 
-def expected_noise(quote: Quote, rows_per_unit: int) -> list[tuple[str, str]]:
+def expected_noise(quote: Quote, facts: DeclaredFacts) -> list[tuple[str, str]]:
     """What each answer of a quoted request would be uncertain by, before anything is spent.
 
     Args:
         quote: The gateway's quote.
-        rows_per_unit: The dataset's declared most rows of a unit.
+        facts: What is declared of the dataset's people (`dataset.facts()`).
 
     Returns:
-        For each query its title, and plus or minus what its noise reaches at 95 %: in rows or units of each cell, of a
-        sum in the column's unit, of a mean the same for the sum and the count that it is made of.
+        For each query its title, and plus or minus what its noise reaches at 95 %: of counts in rows or units of each
+        cell, of a sum and of a mean in the column's unit. A mean's depends on how many are in the cell: it is told for
+        the declared size, spread evenly over the cells.
     """
     spec = StatisticsSpec.from_json(quote.request)
     laid = layout(spec.queries)
@@ -207,24 +233,42 @@ def expected_noise(quote: Quote, rows_per_unit: int) -> list[tuple[str, str]]:
         block=spec.block,
         measurements=tuple(each.size for each in laid.measurements),
         noise_multiplier=Parameter(quote.noise_multiplier),
-        rows_per_unit=rows_per_unit,
+        rows_per_unit=facts.rows_per_unit,
         repeats=REPEATS,
         order=quote.order,
         epsilon=spec.epsilon,
         delta=Delta.parse(quote.delta),
     )
-    reaches = [reach(float(plan.deviation(measurement).number)) for measurement in plan.measurements]
-    told = []
-    for query, places in zip(spec.queries, laid.sources, strict=True):
-        found = [_reached(laid.measurements[place], reaches[place]) for place in places]
-        told.append((Answer(query, {}, "").title, ", ".join(found)))
-    return told
+    noises = [plan.deviation(measurement) for measurement in plan.measurements]
+    people = facts.public_size - facts.training_units if spec.block is Side.HOLDOUT else facts.training_units
+    return [
+        (_title(query), _reached(query, [noises[place] for place in places], int(people)))
+        for query, places in zip(spec.queries, laid.sources, strict=True)
+    ]
 
 
-def _reached(measurement: Measurement, far: int) -> str:
-    if measurement.summed is None:
-        return f"{far} {'rows' if measurement.per is Per.ROW else 'units'}"
-    return f"{Parameter(far * measurement.summed.quantum.number)} in the sum"
+def _reached(query: Query, noises: Sequence[Parameter], people: int) -> str:
+    noun = "rows" if query.per is Per.ROW else "units"
+    far = reach(float(noises[0].number))
+    if query.summed is None:
+        return f"{far} {noun}" + (", in each cell" if query.axes else "")
+    if query.kind is QueryKind.SUM:
+        return f"{Parameter(far * query.summed.quantum.number)}"
+    of_sum, of_count = (float(noise.number) for noise in noises)
+    each = max(1, people // math.prod(axis.cells for axis in query.axes))
+    # At the bound noise in the count moves a mean most.
+    most = of_mean(query.summed, each * query.summed.centred_bound, each, of_sum, of_count)
+    if most is None:
+        return f"more than its bounds, of {each} {noun}: too few"
+    return f"{short(QUANTILE * most)} at most, of {each} {noun}"
+
+
+def _title(query: Query) -> str:
+    """The query in a few words."""
+    named = [axis.column for axis in query.axes]
+    of = "" if query.summed is None else f" of {query.summed.column}"
+    by = f" by {', '.join(named)}" if named else ""
+    return f"{query.kind}{of}{by}, per {query.per}"
 
 
 def _names(axis: Axis) -> list[str]:

@@ -103,7 +103,7 @@ def _histograms(told: Statistics) -> tuple[dict[str, Axis], Singles, dict[Pair, 
         for axis in query.axes:
             if axes.setdefault(axis.column, axis) != axis:
                 raise InvalidError(f"`{axis.column}` was cut into cells in two ways", field=axis.column)
-        noisy, deviation = list(told.body["noisy"][place]), float(answer.deviation)
+        noisy, deviation = list(told.body["noisy"][place]), float(told.body["deviations"][place])
         if len(query.axes) == 1:
             singles.setdefault(query.axes[0].column, []).append((noisy, deviation))
         else:

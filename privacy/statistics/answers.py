@@ -107,17 +107,21 @@ def _quantile(query: Query, counts: Sequence[int], deviation: float, at: Paramet
     return {"at": str(at), "value": value, "low": str(low), "high": str(high)}
 
 
+def located(counts: Sequence[float], share: float) -> tuple[int, float]:
+    """Where the running sum of counts without negatives reaches the share: the cell, and the part of it below."""
+    wanted, below = share * math.fsum(counts), 0.0
+    for cell, count in enumerate(counts):
+        if count > 0 and below + count >= wanted:
+            return cell, min(max((wanted - below) / count, 0.0), 1.0)
+        below += count
+    return len(counts) - 1, 1.0
+
+
 def _between(
     limits: Sequence[Parameter], counts: Sequence[float], share: float, low: Parameter, high: Parameter
 ) -> Parameter:
     """Where the running sum reaches the share, in a straight line within its cell."""
-    wanted, below = share * math.fsum(counts), 0.0
-    place, part = len(counts) - 1, 1.0
-    for cell, count in enumerate(counts):
-        if count > 0 and below + count >= wanted:
-            place, part = cell, min(max((wanted - below) / count, 0.0), 1.0)
-            break
-        below += count
+    place, part = located(counts, share)
     left, right = limits[place].number, limits[place + 1].number
     width = _EXACT.subtract(right, left)
     exact = _EXACT.add(left, _EXACT.multiply(width, _EXACT.create_decimal_from_float(part)))

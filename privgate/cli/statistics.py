@@ -47,8 +47,8 @@ def ask(
             quoted = connected.quote_request(request)
             show(quoted, machine=machine)
             if not machine:
-                rows_per_unit = connected.datasets[dataset].privacy_unit.rows_per_unit
-                table(["query", "noise reaches, at 95 %, plus or minus"], expected_noise(quoted, rows_per_unit))
+                facts = connected.datasets[dataset].facts()
+                table(["query", "noise reaches, at 95 %, plus or minus"], expected_noise(quoted, facts))
             return
         job = connected.submit(request, key=key)
         note(f"Requested {job.job}.")
@@ -64,7 +64,7 @@ def show_answers(
     """The answers, each with the interval that holds at 95 % what it would be without noise."""
     found = _read(source, profile)
     if machine:
-        dump({"block": found.block, "answers": [dict(answer.body) | {"query": answer.title} for answer in found]})
+        dump({"block": found.block, "answers": [answer.to_json() for answer in found]})
     else:
         say_answers(found)
 
@@ -72,11 +72,14 @@ def show_answers(
 def say_answers(found: Statistics) -> None:
     """Write each answer as a table."""
     for answer in found:
-        say(f"{answer.title} (noise: deviation {answer.deviation})")
+        say(answer.title)
         header = [axis.column for axis in answer.query.axes] if not answer.query.at else ["quantile"]
-        rows = [[*cell.where, "-" if cell.value is None else cell.value, cell.low, cell.high] for cell in answer]
-        table([*header, "value", "low", "high"], rows)
-    note(f"Of the rows on the side `{found.block}`. Intervals, 95 % each, are of the noise alone; sampling is not.")
+        rows = [[*cell.where, cell.value or "-", cell.low, cell.high, cell.deviation or "-"] for cell in answer]
+        table([*header, "value", "low", "high", "deviation"], rows)
+    note(
+        f"Of the rows on the side `{found.block}`. Intervals, 95 % each, and the value's standard deviation are of the "
+        "noise alone; sampling is not in them."
+    )
 
 
 @app.command()

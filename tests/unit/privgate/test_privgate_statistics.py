@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,8 +14,8 @@ from typer.testing import CliRunner
 
 from kernel.errors import InvalidError
 from privacy.jobs.measurements import layout
-from privacy.jobs.spec import complete_statistics
-from privacy.statistics.intervals import reach
+from privacy.jobs.spec import StatisticsSpec, complete_statistics
+from privacy.statistics.intervals import QUANTILE, reach
 from privacy.statistics.report import statistics_bytes
 from privgate.cli.app import app
 from privgate.sdk.requests import statistics_request
@@ -76,16 +77,32 @@ def test_numbers_go_out_as_they_are_written() -> None:
 
 def test_how_far_noise_will_reach_is_known_from_a_quote() -> None:
     """What is said before anything is spent is what the released file then says."""
-    spec, plan = statistics.spec(), statistics.plan(declared=jobs.facts(rows_per_unit=3))
-    quote = SimpleNamespace(
+    facts = dataclasses.replace(jobs.facts(rows_per_unit=3), public_size=60_000)
+    spec, plan = statistics.spec(), statistics.plan(declared=facts)
+    quote: Any = SimpleNamespace(
         request=spec.to_json(), noise_multiplier=str(plan.noise_multiplier), order=plan.order, delta=str(plan.delta)
     )
-    told = expected_noise(quote, 3)  # type: ignore[arg-type]  # the members of a quote that are looked at
+    told = expected_noise(quote, facts)
     assert len(told) == len(spec.queries)
     far = reach(float(plan.deviation(plan.measurements[0]).number))
     assert told[0] == ("count, per row", f"{far} rows")
     assert told[1][1].endswith("units")
-    assert "in the sum" in told[5][1]
+    assert told[3][1].endswith("rows, in each cell")
+    cells = 3
+    each = 48_000 // cells
+    released = Statistics.read(statistics_bytes(spec, plan, evenly(spec, each)))
+    (mean_age,) = {cell.deviation for cell in released[5]}
+    said, of = told[5][1].split(" at most, of ")
+    # What is said beforehand is the worst: a mean at its bound, where noise in the count counts fully.
+    assert of == f"{each} rows"
+    assert 1 <= float(said) / (QUANTILE * float(mean_age or "nan")) <= 1.5
+    tiny = dataclasses.replace(facts, public_size=60)
+    assert "too few" in expected_noise(quote, tiny)[5][1]
+
+
+def evenly(spec: StatisticsSpec, each: int) -> tuple[tuple[int, ...], ...]:
+    """Numbers without noise: so many in each cell, all in the middle of their bounds."""
+    return tuple((0 if m.summed is not None else each,) * m.size.cells for m in layout(spec.queries).measurements)
 
 
 @pytest.fixture
@@ -105,6 +122,7 @@ def test_answers_are_read_cell_by_cell(released: bytes) -> None:
     assert [cell.where for cell in told[3]] == [("[0, 18)",), ("[18, 40)",), ("[40, 65)",), ("[65, 100]",)]
     assert told[5].title == "mean of age by ward, per row"
     assert [cell.where for cell in told[7]] == [("0.25",), ("0.5",), ("0.9",)]
+    assert len({cell.deviation for cell in told[2]}) == 1
     with pytest.raises(InvalidError):
         Statistics.read(released.replace(b'"1000"', b'"1001"', 1))
 
@@ -115,7 +133,9 @@ def test_the_command_shows_every_answer(released: bytes, tmp_path: Path) -> None
     path.write_bytes(released)
     shown = CliRunner().invoke(app, ["statistics", "show", str(path)])
     assert shown.exit_code == 0, shown.output
-    for words in ("mean of age by ward", "[18, 40)", "quantile", "low", "high"):
+    for words in ("mean of age by ward", "[18, 40)", "quantile", "low", "high", "deviation"):
         assert words in shown.output
     told = CliRunner().invoke(app, ["statistics", "show", str(path), "--json"])
-    assert len(json.loads(told.stdout)["answers"]) == len(statistics.QUERIES)
+    answers = json.loads(told.stdout)["answers"]
+    assert len(answers) == len(statistics.QUERIES)
+    assert [len(answer["deviations"]) for answer in answers] == [len(list(each)) for each in Statistics.read(released)]
