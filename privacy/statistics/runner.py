@@ -5,6 +5,7 @@ Rules
 1. Noise is added here, before anything is sent; the exact numbers die with the process.
 2. That the noise is worth the plan's price is checked, in exact fractions, before the child has a key.
 3. One outcome: nothing is raised because of a value, and the result's form follows from the plan alone.
+4. One thread, denormals flushed: a row must not be able to slow the sums down.
 
 Form: docs/formats/job-child.md.
 """
@@ -24,6 +25,7 @@ from privacy.evaluation.discrete_gaussian import ExactSource
 from privacy.jobs.assignment import LIMIT, Role, StatisticsAssignment, require_role
 from privacy.jobs.measurements import layout
 from privacy.jobs.statistics_plan import StatisticsPlan
+from privacy.sandbox.denormals import flush_denormals
 from privacy.sandbox.frames import Channel
 from privacy.sealing.deks import KEY_BYTES
 from privacy.sealing.secret import SecretBytes
@@ -44,6 +46,7 @@ def main(channel: Channel, request: Mapping[str, Any]) -> None:
         PrivgateError: The assignment is wrong, or a part does not open.
     """
     require_role(request, Role.STATISTICS)
+    flush_denormals()
     of = StatisticsAssignment.from_bytes(expect(channel, "assignment", LIMIT))
     measurements = layout(of.spec.queries).measurements
     rehearsed = add_noise(of.plan, rehearse(of.schema, measurements))

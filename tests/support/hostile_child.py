@@ -249,6 +249,14 @@ def torch(channel: Channel, request: Request) -> None:
     channel.send({"gradient": str(weight.grad.sum().item()), "tiny": str(tiny.item()), "threads": t.get_num_threads()})
 
 
+def numbers(channel: Channel, request: Request) -> None:
+    """Multiply numbers whose product is too small for a normal one; say what it is and whether torch was needed."""
+    import numpy as np
+
+    product = (np.array([1e-200] * 9) * 1e-120).max()
+    channel.send({"product": repr(float(product)), "torch": "torch" in sys.modules})
+
+
 def table(channel: Channel, request: Request) -> None:
     """Read a sealed part with numpy and pyarrow inside."""
     import numpy as np
@@ -307,7 +315,7 @@ BEHAVIOURS = {
     behaviour.__name__: behaviour
     for behaviour in (
         echo, sockets, read, write, processes, threads, memory, processor, sleep, one_long_file, many_files, crash,
-        fail, refuse, leave, chatter, inspect, torch, table, raw, flood,
+        fail, refuse, leave, chatter, inspect, torch, numbers, table, raw, flood,
     )
 }  # fmt: skip
 

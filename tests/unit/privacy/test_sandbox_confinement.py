@@ -336,6 +336,16 @@ def test_torch_runs_inside() -> None:
     assert (said["gradient"], said["tiny"], said["threads"]) == ("262144.0", "0.0", 1)
 
 
+def test_denormals_are_flushed_in_a_child_that_needs_no_torch() -> None:
+    """RULES 14: whatever role a child has, no row can make a product slow."""
+    assert _ask("numbers") == {"product": "0.0", "torch": False}
+
+
+def test_a_row_is_identified_by_its_number_as_it_is() -> None:
+    """At ingest a denormal number is part of who the row is, so that nothing is flushed there; elsewhere always."""
+    assert {role for role in child_main.ROLES if role in child_main._EXACT_ROLES} == {"ingest"}
+
+
 def test_a_sealed_part_is_read_inside(tmp_path: Path) -> None:
     """Numpy and pyarrow work on a named ciphertext file with a key that came over the channel, in 480 MiB."""
     pa = pytest.importorskip("pyarrow")

@@ -6,7 +6,9 @@ import dataclasses
 import math
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -14,6 +16,7 @@ from kernel import canonical
 from kernel.errors import InvalidError
 from privacy.jobs.assignment import StatisticsAssignment
 from privacy.sandbox.endings import Ending
+from privacy.statistics import measuring, runner
 from privacy.statistics.report import open_statistics
 from tests.support import jobs, statistics
 
@@ -35,6 +38,21 @@ def test_a_confined_child_measures_sealed_rows(tmp_path: Path) -> None:
     rows, units = (found.body["answers"][number] for number in (0, 1))
     assert abs(int(Decimal(rows["values"][0])) - 900) < 60
     assert abs(int(Decimal(units["values"][0])) - 300) < 20
+
+
+def test_the_runner_flushes_denormals_where_it_measures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the thread that touches rows a product too small for a normal number is 0, and only there."""
+    products = []
+
+    def watched(*arguments: Any) -> Any:
+        products.append((np.array([1e-200] * 9) * 1e-120).max())
+        return measuring.measure(*arguments)
+
+    monkeypatch.setattr(runner, "measure", watched)
+    sealed = jobs.seal([jobs.people(10)], tmp_path)
+    jobs.converse_here(statistics.assignment(sealed, unit=jobs.PATIENT), sealed.key.reveal())
+    assert products == [0.0]
+    assert (np.array([1e-200] * 9) * 1e-120).max() > 0
 
 
 def _odd_tables() -> dict[str, pa.Table]:
