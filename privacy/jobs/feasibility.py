@@ -49,8 +49,8 @@ def feasibility(plan: Plan, public_size: int, holdout_share: Share) -> Feasibili
         case TrainingPlan():
             return training_word(plan)
         case TuningPlan():
-            scored = 2 * float(plan.score_noise.number) * plan.rows_per_unit
-            return max(training_word(plan.training), counting_word(scored, held_out), key=list(Feasibility).index)
+            scored = scoring_word(plan, public_size, holdout_share)
+            return max(training_word(plan.training), scored, key=list(Feasibility).index)
         case EvaluationPlan():
             return counting_word(2 * float(plan.noise_of(0).number) * plan.rows_per_unit, held_out)
         case StatisticsPlan():
@@ -58,6 +58,12 @@ def feasibility(plan: Plan, public_size: int, holdout_share: Share) -> Feasibili
             return counting_word(max(map(partial(_swing, plan), plan.measurements)), units)
         case _:
             return None
+
+
+def scoring_word(plan: TuningPlan, public_size: int, holdout_share: Share) -> Feasibility:
+    """The word for the counts that choose between a tuning's tries."""
+    scored = 2 * float(plan.score_noise.number) * plan.rows_per_unit
+    return counting_word(scored, float(holdout_share.value) * public_size)
 
 
 def training_word(plan: TrainingPlan) -> Feasibility:

@@ -31,7 +31,7 @@ from privacy.budget.ledger import limits
 from privacy.budget.reservations import Block, BlockHold, by_block
 from privacy.events.budget import Limit
 from privacy.jobs.engines import EngineName
-from privacy.jobs.feasibility import Feasibility, feasibility
+from privacy.jobs.feasibility import Feasibility, feasibility, scoring_word, training_word
 from privacy.jobs.plan import Plan, TrainingPlan, TuningPlan, held_shape, shape
 from privacy.jobs.recipe import Clipping
 from privacy.jobs.size import ModelSize
@@ -70,6 +70,8 @@ class QuotedSelection(Record):
         taken: The cheaper of them, which is the price.
         score_epsilon: What scoring costs people held out, alone.
         score_charge, score_hold, score_available: The same figures for them as the quote has for people who train.
+        try_feasibility, score_feasibility: What to expect of one try, and of the counts that choose between tries: the
+            worse of them is the quote's.
     """
 
     candidates: int
@@ -83,6 +85,8 @@ class QuotedSelection(Record):
     score_charge: Rdp
     score_hold: Rdp
     score_available: Rdp
+    try_feasibility: Feasibility
+    score_feasibility: Feasibility
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +152,7 @@ def quote(plan: Plan, standing: Standing, permitted: Share, home: int = 1, *, al
     block = holds[0].block
     apart, held = plan.blocks_apart(), by_block(holds)
     charge, hold = price(*apart[0], order=budget.order), held[block]
+    size = account.size(home) if alone else population.public_size
     met = limits(standing, held, permitted)
     available = min(limit.available for limit in met if limit.block is block)
     stated = max(
@@ -160,9 +165,7 @@ def quote(plan: Plan, standing: Standing, permitted: Share, home: int = 1, *, al
         unit=population.unit_noun,
         odds=max(odds(*part) for part in apart),
         budget_odds=None if account.uncovered_since is not None else Alternative.of(budget).odds,
-        feasibility=feasibility(
-            plan, account.size(home) if alone else population.public_size, population.holdout_share
-        ),
+        feasibility=feasibility(plan, size, population.holdout_share),
         noise_multiplier=plan.noise_multiplier,
         steps=sum(use.times for use in (plan.training.uses() if isinstance(plan, TuningPlan) else uses)),
         block=block,
@@ -175,11 +178,17 @@ def quote(plan: Plan, standing: Standing, permitted: Share, home: int = 1, *, al
         further=int(EXACT.divide(available.value, charge.value).to_integral_value(ROUND_FLOOR)),
         largest_epsilon=largest_epsilon_of(plan, available, budget.order),
         model=QuotedModel.of(plan),
-        selection=_selection(plan, holds, met) if isinstance(plan, TuningPlan) else None,
+        selection=(
+            _selection(plan, holds, met, scoring_word(plan, size, population.holdout_share))
+            if isinstance(plan, TuningPlan)
+            else None
+        ),
     )
 
 
-def _selection(plan: TuningPlan, holds: Sequence[BlockHold], met: Sequence[Limit]) -> QuotedSelection:
+def _selection(
+    plan: TuningPlan, holds: Sequence[BlockHold], met: Sequence[Limit], scored_as: Feasibility
+) -> QuotedSelection:
     (trained,), (scored,) = plan.blocks_apart()
     ways = {way: _priced(trained, plan.order, way) for way in (Way.COMPOSITION, Way.SELECTION)}
     block, mean = holds[1].block, plan.tries.mean
@@ -195,6 +204,8 @@ def _selection(plan: TuningPlan, holds: Sequence[BlockHold], met: Sequence[Limit
         score_charge=price(scored, order=plan.order),
         score_hold=by_block(holds)[block],
         score_available=min(limit.available for limit in met if limit.block is block),
+        try_feasibility=training_word(plan.training),
+        score_feasibility=scored_as,
     )
 
 

@@ -118,7 +118,10 @@ def _short(value: Any) -> Any:
 def _say_whether_it_fits(quoted: QuoteView) -> None:
     """The budget is asked when the owner has said yes; a job that is too large or drowns would wait for nothing."""
     if quoted.feasibility == "hopeless":
-        note("By declared sizes noise will drown it; `jobs cancel` it, and ask for more epsilon or a smaller model.")
+        from privgate.sdk.prospects import suffering
+
+        told = suffering(quoted.kind, quoted.feasibility, quoted.selection)
+        note(f"By declared sizes it is hopeless: {told}. `jobs cancel` it first.")
     if not quoted.fits:
         largest = (
             f"the largest of its shape has epsilon {quoted.largest_epsilon}" if quoted.largest_epsilon else "none does"

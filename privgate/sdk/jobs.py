@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from kernel.errors import CorruptError
+from privgate.sdk import prospects
 from privgate.sdk.errors import JobEndedError
 from privgate.sdk.view import View
 
@@ -78,7 +79,7 @@ class Quote(View):
             ("this job alone", f"epsilon {self.epsilon} at delta {self.delta} (stated at order {self.order})"),
             ("in odds", self.in_odds),
             ("once the budget is spent", _whole_odds(self.budget_odds)),
-            ("will it succeed", _FEASIBILITY.get(self.feasibility or "", "-")),
+            ("will it succeed", self.prospect),
             ("share of the budget", f"{(Decimal(self.budget_share) * 100).normalize():f} %"),
             ("fits", "yes" if self.fits else "no"),
             ("largest such job that fits", f"epsilon {self.largest_epsilon}" if self.largest_epsilon else "none"),
@@ -100,6 +101,16 @@ class Quote(View):
         from privacy.accounting.odds import sentence
 
         return sentence(self.unit, self.odds)
+
+    @property
+    def kind(self) -> str:
+        """Of job."""
+        return str(self.request.get("kind", ""))
+
+    @property
+    def prospect(self) -> str:
+        """Whether it can succeed, in words: what noise does to such a job, and what would help."""
+        return prospects.prospect(self.kind, self.feasibility, fits=self.fits, selection=self.selection)
 
     def submit(self, *, key: str | None = None) -> Job:
         """Request this very job."""
@@ -196,15 +207,13 @@ class Job(View):
         return self.gateway.releases[job.release]
 
 
-_FEASIBILITY = {
-    "likely": "likely, by declared sizes",
-    "doubtful": "doubtful: noise will cost much; more epsilon or a smaller model helps",
-    "hopeless": "hopeless: noise will drown it; ask for more epsilon, or for a much smaller model",
-}
-
-
 def _whole_odds(times: int | None) -> str:
-    return "an exact result left: no odds" if times is None else f"at most {times} times in 100, from all jobs together"
+    if times is None:
+        return "an exact result left: no odds"
+    # The owner chose by this figure, and it is larger than a job's at the same epsilon: that has to be said here.
+    return (
+        f"at most {times} times in 100, from all jobs together, whatever they will be: a coarser bound than one job's"
+    )
 
 
 def model_lines(model: Mapping[str, Any] | None) -> list[tuple[str, object]]:

@@ -94,3 +94,16 @@ def test_a_tuning_is_judged_by_the_worse_of_training_and_scoring() -> None:
     assert feasibility(plan, 60_000, Share.parse("0.001")) is Feasibility.HOPELESS
     few = plan_tuning(asked, jobs.SCHEMA, facts(20))
     assert feasibility(few, 60_000, FIFTH) is training_word(few.training) is Feasibility.HOPELESS
+
+
+@pytest.mark.parametrize(("share", "scored"), [("0.2", Feasibility.LIKELY), ("0.0001", Feasibility.HOPELESS)])
+def test_a_quote_of_a_tuning_tells_which_part_its_word_comes_from(share: str, scored: Feasibility) -> None:
+    """So that a trainer mends the part that fails: the try, or the scores that choose."""
+    who = dataclasses.replace(population(budget=budget("8")), public_size=10_000, holdout_share=Share.parse(share))
+    books = Book(who)
+    declared = DeclaredFacts.of(who, jobs.RECORD)
+    asked = complete_tuning(jobs.request(kind="tuning", tries=TRIES, search=SEARCH), jobs.SCHEMA, declared)
+    told = quote(plan_tuning(asked, jobs.SCHEMA, declared), books.standing(TRAINER), ALL)
+    assert told.selection is not None
+    assert (told.selection.try_feasibility, told.selection.score_feasibility) == (Feasibility.LIKELY, scored)
+    assert told.feasibility is scored
