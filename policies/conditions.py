@@ -38,6 +38,12 @@ def _approver_is_not_requester(case: Case) -> Reason | None:
     return Reason.APPROVER_IS_REQUESTER if case.request.principal == case.request.requester else None
 
 
+def _approver_is_owner_unless_exact(case: Case) -> Reason | None:
+    """A checker's yes is the second one that a result without noise needs, and nothing else."""
+    owns = case.dataset is not None and case.dataset.owner == case.request.principal
+    return None if owns or case.request.exact else Reason.NOT_OWNER
+
+
 def _checker_is_not_requester(case: Case) -> Reason | None:
     return Reason.CHECKER_IS_REQUESTER if case.request.principal == case.request.requester else None
 
@@ -110,6 +116,7 @@ _REGISTERED, _SEALING, _SEALED = DatasetState.REGISTERED, DatasetState.SEALING, 
 
 OWNER_IS_NOT_TRAINER = Condition(Slug("check/owner-is-not-trainer"), _owner_is_not_trainer)
 APPROVER_IS_NOT_REQUESTER = Condition(Slug("check/approver-is-not-requester"), _approver_is_not_requester)
+APPROVER_IS_OWNER_UNLESS_EXACT = Condition(Slug("check/approver-is-owner"), _approver_is_owner_unless_exact)
 CHECKER_IS_NOT_REQUESTER = Condition(Slug("check/checker-is-not-requester"), _checker_is_not_requester)
 CHECKER_IS_APPOINTED = Condition(Slug("check/checker-is-appointed"), _checker_is_appointed)
 ROLES_MAY_MEET = Condition(Slug("check/roles-may-meet"), _roles_may_meet)
@@ -129,7 +136,7 @@ DUTIES: dict[Action, tuple[Condition, ...]] = {
     Action.GRANT_CREATE: (OWNER_IS_NOT_TRAINER,),
     Action.JOB_QUOTE: (OWNER_IS_NOT_TRAINER,),
     Action.JOB_SUBMIT: (OWNER_IS_NOT_TRAINER,),
-    Action.JOB_APPROVE: (APPROVER_IS_NOT_REQUESTER,),
+    Action.JOB_APPROVE: (APPROVER_IS_NOT_REQUESTER, APPROVER_IS_OWNER_UNLESS_EXACT),
     Action.RELEASE_CHECK: (CHECKER_IS_NOT_REQUESTER, CHECKER_IS_APPOINTED),
 }
 """Who may not be whom; asked before a grant is looked for."""

@@ -5,12 +5,14 @@ Rules
 1. The rows derived from grants find those for this principal, dataset, action and purpose; what a row cannot say (time,
    kinds of job, epsilon) is checked on the grant itself.
 2. The newest grant that permits the request counts. A request may name one; then only that one counts.
-3. An approval counts if it is about exactly this request, has not lapsed, and comes from somebody else who may approve
+3. A result without noise needs two approvals: the owner's and another person's (RULES 20).
+4. An approval counts if it is about exactly this request, has not lapsed, and comes from somebody else who may approve
    it now. One valid refusal outweighs any approval.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import cast
 
@@ -67,6 +69,8 @@ def _refused_by(grant: Grant, case: Case) -> Reason | None:
         return None
     if request.job_kind not in grant.job_kinds:
         return Reason.JOB_KIND_NOT_GRANTED
+    if request.exact and not grant.obligations.permits_exact:
+        return Reason.EXACT_NOT_PERMITTED
     over = cap is not None and request.epsilon is not None and request.epsilon > cap
     return Reason.EPSILON_ABOVE_GRANT if over else None
 
@@ -75,11 +79,16 @@ def _with_approval(case: Case, rule: Slug, grant: Grant) -> Answer:
     obligations = _binding(case, grant)
     if case.request.action is not Action.JOB_SUBMIT:
         return Yes(rule, grant=grant.id, obligations=obligations)
-    verdicts = _valid_verdicts(case)
-    if ApprovalVerdict.REFUSED in verdicts:
+    answers = _valid_answers(case)
+    if ApprovalVerdict.REFUSED in answers.values():
         return No(APPROVAL_RULE, Reason.APPROVAL_REFUSED)
-    given = not obligations.approval_required or ApprovalVerdict.APPROVED in verdicts
+    given = _enough(case, answers) if case.request.exact else not obligations.approval_required or bool(answers)
     return Yes(rule, Reason.ALLOWED if given else Reason.APPROVAL_AWAITED, grant.id, obligations)
+
+
+def _enough(case: Case, answers: Mapping[PrincipalId, ApprovalVerdict]) -> bool:
+    """Whether the owner and somebody else have said yes, who are two people and neither of them the requester."""
+    return case.dataset is not None and case.dataset.owner in answers and len(answers) > 1
 
 
 def _binding(case: Case, grant: Grant) -> Obligations:
@@ -91,10 +100,12 @@ def _binding(case: Case, grant: Grant) -> Obligations:
     return replace(grant.obligations, approval_required=True) if asked else grant.obligations
 
 
-def _valid_verdicts(case: Case) -> set[ApprovalVerdict]:
+def _valid_answers(case: Case) -> dict[PrincipalId, ApprovalVerdict]:
+    """Who has answered this request and may: one refusal of a person outweighs whatever else he said."""
     asked = case.request
+    ordered = sorted(asked.approvals, key=lambda given: given.verdict is ApprovalVerdict.REFUSED)
     return {
-        given.verdict
-        for given in asked.approvals
+        given.approver: given.verdict
+        for given in ordered
         if given.concerns(asked.request_digest, asked.at) and may_approve(case, given.approver)
     }

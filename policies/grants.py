@@ -20,7 +20,7 @@ from kernel.clock import check_time
 from kernel.errors import ConflictError, InvalidError
 from kernel.events import Record
 from kernel.ids import DatasetId, GrantId, PrincipalId, Slug
-from policies.vocabulary import JobKind, Obligation
+from policies.vocabulary import ExactRelease, JobKind, Obligation
 
 
 class GrantState(StrEnum):
@@ -41,12 +41,19 @@ class Obligations(Record):
         approval_required: Whether the owner must say yes to each job.
         auto_release_epsilon: Up to here a release may leave without a person looking at it, if the tenant's policy
             allows as much; absent: never.
+        exact_release: Whether a result without noise may leave, once two people said yes; absent: never.
     """
 
     trainer_share: Share
     approval_required: bool
     max_epsilon: Epsilon | None = None
     auto_release_epsilon: Epsilon | None = None
+    exact_release: ExactRelease | None = None
+
+    @property
+    def permits_exact(self) -> bool:
+        """Whether a result without noise may leave at all."""
+        return self.exact_release is ExactRelease.TWO_APPROVALS
 
     def names(self) -> tuple[Obligation, ...]:
         """Which obligations bind, in the order of the vocabulary."""
@@ -55,6 +62,7 @@ class Obligations(Record):
             Obligation.TRAINER_SHARE: True,
             Obligation.APPROVAL: self.approval_required,
             Obligation.AUTOMATIC_RELEASE_CEILING: self.auto_release_epsilon is not None,
+            Obligation.EXACT_RELEASE: self.permits_exact,
         }
         return tuple(name for name in Obligation if binding[name])
 

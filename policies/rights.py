@@ -47,9 +47,14 @@ def right_of_role(case: Case, principal: PrincipalId) -> Right | No:
 
 
 def may_approve(case: Case, approver: PrincipalId) -> bool:
-    """Whether this principal could approve the job of this case: enabled, another person, and with the right."""
+    """Whether this principal could approve the job of this case: enabled, another person, and with the right.
+
+    Whoever does not own the dataset may only for a result without noise, which needs a second yes beside the owner's.
+    """
     known = case.snapshot.principals.get(approver)
     if known is None or not known.enabled or approver == case.request.principal:
+        return False
+    if not case.request.exact and (case.dataset is None or approver != case.dataset.owner):
         return False
     question = case.question(approver, Action.JOB_APPROVE, case.request.principal)
     return case.has_effect(case.deciding_row(ROLE, question), ALLOW)

@@ -41,6 +41,7 @@ SENTENCES: dict[Reason, str] = {
     Reason.GRANT_EXPIRED: "Your grant has expired; ask the owner for a new one.",
     Reason.JOB_KIND_NOT_GRANTED: "Your grant does not include this kind of job.",
     Reason.EPSILON_ABOVE_GRANT: "The job asks for more epsilon than your grant allows for one job.",
+    Reason.EXACT_NOT_PERMITTED: "Your grant lets no result leave without noise; ask the owner.",
     Reason.APPROVAL_REFUSED: "The data owner refused this job.",
     Reason.NO_RELEASE_CEILING: "Nothing of this kind leaves by itself: a person must check it.",
     Reason.ABOVE_RELEASE_CEILING: "The price lies above the ceiling for leaving by itself: a person must check it.",

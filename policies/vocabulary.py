@@ -50,6 +50,9 @@ class Action(StrEnum):
     GRANT_CREATE = "grant:create"
     GRANT_REVOKE = "grant:revoke"
     GRANT_LIST = "grant:list"
+    PARTY_ENROL = "party:enrol"
+    PARTY_LIST = "party:list"
+    PARTY_DISABLE = "party:disable"
     JOB_QUOTE = "job:quote"
     JOB_SUBMIT = "job:submit"
     JOB_LIST = "job:list"
@@ -86,6 +89,8 @@ WRITES = frozenset(
         Action.DATASET_RETIRE,
         Action.GRANT_CREATE,
         Action.GRANT_REVOKE,
+        Action.PARTY_ENROL,
+        Action.PARTY_DISABLE,
         Action.JOB_SUBMIT,
         Action.JOB_CANCEL,
         Action.JOB_APPROVE,
@@ -184,6 +189,17 @@ class JobKind(StrEnum):
     STATISTICS = "statistics"
     GLM = "glm"
     TUNING = "tuning"
+    HE_GLM = "he.glm"
+    HE_STATISTICS = "he.statistics"
+    HE_AGGREGATE = "he.aggregate"
+    SYNTHESIS = "synthesis"
+
+
+class ExactRelease(StrEnum):
+    """Whether results without noise may leave under a grant: never, or once two people have said yes (RULES 20)."""
+
+    NEVER = "never"
+    TWO_APPROVALS = "two-approvals"
 
 
 class CheckedBy(StrEnum):
@@ -215,6 +231,7 @@ class Obligation(StrEnum):
     TRAINER_SHARE = "trainer-share"
     APPROVAL = "approval"
     AUTOMATIC_RELEASE_CEILING = "automatic-release-ceiling"
+    EXACT_RELEASE = "exact-release"
 
 
 class Reason(StrEnum):
@@ -253,6 +270,7 @@ class Reason(StrEnum):
     GRANT_EXPIRED = "grant-expired"
     JOB_KIND_NOT_GRANTED = "job-kind-not-granted"
     EPSILON_ABOVE_GRANT = "epsilon-above-grant"
+    EXACT_NOT_PERMITTED = "exact-not-permitted"
     APPROVAL_REFUSED = "approval-refused"
     NO_RELEASE_CEILING = "no-release-ceiling"
     ABOVE_RELEASE_CEILING = "above-release-ceiling"

@@ -28,6 +28,7 @@ from policies.vocabulary import (
     ApprovalVerdict,
     CheckedBy,
     DatasetState,
+    ExactRelease,
     JobKind,
     Reason,
     Role,
@@ -95,6 +96,24 @@ def revoke(name: str) -> Callable[[Any], Any]:
 def assign(name: str, role: Role) -> Callable[[Any], Any]:
     """Assign a role."""
     return lambda w: w.apply(made.RoleAssigned, principal=w.id(PrincipalId, name), role=role)
+
+
+def exact_grant(world: Any, exact: ExactRelease = ExactRelease.TWO_APPROVALS) -> None:
+    """A grant that says whether results without noise may leave."""
+    world.grant("exact", "tina", "tumours", exact_release=exact)
+
+
+def exactly(world: Any, *approvers: str, refused: str = "") -> Any:
+    """A job without noise, with these answers."""
+    verdicts = {False: ApprovalVerdict.APPROVED, True: ApprovalVerdict.REFUSED}
+    approvals = tuple(world.approval(name, verdicts[name == refused]) for name in approvers)
+    return replace(world.submit("tina", "tumours", approvals=approvals), epsilon=None, exact=True)
+
+
+def approving(world: Any, exact: bool | None) -> Any:
+    """A checker answers a parked job."""
+    facts = {"dataset": "tumours", "requester": "tina", "request_digest": world.digest("job"), "exact": exact}
+    return world.request(Action.JOB_APPROVE, "carl", **facts)
 
 
 SCENES: list[tuple[Reason, Scene]] = [
@@ -258,6 +277,23 @@ SCENES: list[tuple[Reason, Scene]] = [
             ask=lambda w: w.submit("tina", "genomes", approvals=(w.approval("otto", ApprovalVerdict.REFUSED),)),
         ),
     ),
+    (Reason.EXACT_NOT_PERMITTED, exactly),
+    (
+        Reason.EXACT_NOT_PERMITTED,
+        after(lambda w: exact_grant(w, ExactRelease.NEVER), ask=lambda w: exactly(w, "otto", "carl")),
+    ),
+    (Reason.APPROVAL_AWAITED, after(exact_grant, ask=exactly)),
+    (Reason.APPROVAL_AWAITED, after(exact_grant, ask=lambda w: exactly(w, "otto"))),
+    (Reason.APPROVAL_AWAITED, after(exact_grant, ask=lambda w: exactly(w, "otto", "otto"))),
+    (Reason.APPROVAL_AWAITED, after(exact_grant, ask=lambda w: exactly(w, "carl"))),
+    (
+        Reason.APPROVAL_AWAITED,
+        after(exact_grant, assign("tina", Role.CHECKER), ask=lambda w: exactly(w, "otto", "tina")),
+    ),
+    (Reason.ALLOWED, after(exact_grant, ask=lambda w: exactly(w, "otto", "carl"))),
+    (Reason.APPROVAL_REFUSED, after(exact_grant, ask=lambda w: exactly(w, "otto", "carl", refused="carl"))),
+    (Reason.NOT_OWNER, lambda w: approving(w, exact=None)),
+    (Reason.ALLOWED, lambda w: approving(w, exact=True)),
     (
         Reason.NO_RELEASE_CEILING,
         after(lambda w: w.grant("open", "tina", "tumours", auto_release_epsilon=Epsilon.parse("9")), ask=automatic),
@@ -538,7 +574,7 @@ def test_the_answer_does_not_depend_on_hashing() -> None:
         for seed in ("1", "2")
     ]
     assert logs[0] == logs[1]
-    assert len(json.loads(logs[0])) == 81
+    assert len(json.loads(logs[0])) == 87
 
 
 def test_ten_thousand_grants_do_not_slow_a_decision(empty_world: Any) -> None:

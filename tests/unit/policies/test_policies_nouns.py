@@ -23,6 +23,7 @@ from policies.vocabulary import (
     ApprovalVerdict,
     CheckedBy,
     DatasetState,
+    ExactRelease,
     JobKind,
     LegalBasis,
     Obligation,
@@ -64,7 +65,7 @@ class TestWords:
     def test_actions_are_noun_and_verb(self) -> None:
         """`noun:verb`, each once."""
         assert all(len(action.split(":")) == 2 for action in Action)
-        assert len(Action) == 40
+        assert len(Action) == 43
 
 
 class TestPurposes:
@@ -240,6 +241,7 @@ class TestGrants:
             approval_required=True,
             max_epsilon=Epsilon.parse("1"),
             auto_release_epsilon=Epsilon.parse("0.5"),
+            exact_release=ExactRelease.TWO_APPROVALS,
         )
         assert bare.names() == (Obligation.TRAINER_SHARE,)
         assert full.names() == tuple(Obligation)
