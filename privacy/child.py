@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from kernel.errors import PrivgateError
+from privacy.sandbox import scratch
 from privacy.sandbox.confine import confine
 from privacy.sandbox.denormals import flush_denormals
 from privacy.sandbox.endings import ExitCode
@@ -34,8 +35,15 @@ ROLES: Mapping[str, str] = {
     "tune": "privacy.tuning.runner",
     "statistics": "privacy.statistics.runner",
     "glm": "privacy.glm.runner",
+    "synthesis": "privacy.synthesis.runner",
+    "he-keys": "privacy.homomorphic.runner",
+    "he-encrypt": "privacy.homomorphic.runner",
+    "he-aggregate": "privacy.homomorphic.runner",
+    "he-decrypt": "privacy.homomorphic.runner",
 }
 _TENSOR_ROLES = frozenset({"train", "tune", "evaluate"})
+_SCRATCH_ROLES = frozenset({"he-keys", "he-encrypt", "he-aggregate", "he-decrypt"})
+"""Those whose library reads and writes files alone: they have one in memory (`privacy.sandbox.scratch`)."""
 _EXACT_ROLES = frozenset({"ingest"})
 
 
@@ -56,6 +64,8 @@ def _run(arguments: Sequence[str], find: Callable[[str], Runner]) -> int:
         channel = Channel(receiving, sending)
         order, _ = channel.receive()
         role, request = order["role"], order["request"]
+        if role in _SCRATCH_ROLES:
+            scratch.descriptor()
         _confine(channel, order, parent)
     except BaseException:  # noqa: BLE001
         return ExitCode.UNCONFINED

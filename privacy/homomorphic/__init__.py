@@ -1,6 +1,28 @@
 """Jobs on data that the gateway never sees: sums of many sites under homomorphic encryption.
 
-Nouns: site (computes on its own rows and encrypts), key holder (adds the signed uploads and decrypts once a round),
-number (a whole number that each site gives in a round), span (what one site's number may be), field (what a slot of a
-ciphertext has room for).
+Nouns: profile (named parameters), layout (where an upload's values lie), site (computes on its own rows and encrypts),
+key holder (adds the signed uploads and decrypts once a round), upload (one site's signed ciphertexts of one round).
+
+How it is called
+----------------
+- everybody:   `profile_of(name)`, `profile.digest`; `Layout(profile=, values=, bound=, summands=, tail=)` or
+               `Layout.plain(profile, values, summands, bits)`: says `ciphertexts`, `upload_bytes`, `digest`, and
+               refuses what could overflow. `Expected(...)` says what an upload is for.
+- key holder:  `Confined().make_keys(profile) -> (public key, secret key)`; `open_upload(expected, parcel, pinned site
+               key, own sealing key) -> (Upload, ciphertexts)`; `Confined().decrypt(layout, secret key, [ciphertexts,
+               ...]) -> [sums]`: adds at least three and decrypts the sum, in one confined child.
+- site:        `Confined().encrypt(layout, key, [whole numbers]) -> ciphertexts` (`key` is the public key, under a
+               `seeded` profile the secret key); `make_upload(expected, ciphertexts, signer, holder) -> parcel`.
+- gateway:     `read_upload(expected, parcel, site key) -> Upload` judges without opening; `holds_secret_key(body)`;
+               `require_public_key(profile, body)`. None of these imports numpy or SEAL, the API process may call them.
+- parties:     `new_sealing_key(entropy)`, `seal_to(sealing key, context, data)`, `open_sealed(private, context,
+               sealed)`.
+- numbers:     `Grid` (numpy) clips and rounds real numbers to whole ones and back; `packing` and `tenseal_backend` are
+               the child's.
+
+Rules
+-----
+1. Parameters come from `registry` alone. SEAL runs in confined children alone (`confined`, `runner`).
+2. What is handed to SEAL passed `validator`; what is decrypted is a sum of at least three uploads under BFV.
+3. `documents`, `envelope`, `layout`, `profiles`, `registry`, `sealed`, `validator` and `wire` are pure.
 """

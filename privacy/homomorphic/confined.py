@@ -1,0 +1,120 @@
+"""The parent's side of the homomorphic child: four tasks, bytes in and bytes out.
+
+Rules
+-----
+1. Nothing here imports SEAL or numpy. A crash, a stall or a hostile body is a `FailedTaskError`; the caller lives on.
+2. Limits are declared by task and length, before anything is read.
+
+Used by agents of sites and key holders, by the worker where the gateway adds, and by nobody in the API process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kernel.errors import CorruptError, PrivgateError
+from privacy.homomorphic.layout import Layout
+from privacy.homomorphic.numbers import read_numbers, written_numbers
+from privacy.homomorphic.profiles import Profile
+from privacy.homomorphic.validator import require_public_key, require_secret_key, require_sum, require_upload
+from privacy.sandbox.frames import expect
+from privacy.sandbox.limits import MIB, Level, Limits
+from privacy.sandbox.spawn import Child, spawn
+from privacy.sealing.secret import SecretBytes
+
+_LARGEST_KEY = 2**22
+_MEMORY = 1024 * MIB
+
+
+class FailedTaskError(CorruptError):
+    """The child ended without a result: what it was given was refused, or it died. It is not said which."""
+
+
+class Confined:
+    """Runs each task in a confined child of its own.
+
+    Args:
+        minimum: The least confinement to go on with.
+    """
+
+    def __init__(self, minimum: Level = Level.LANDLOCK_AND_SECCOMP) -> None:
+        self._minimum = minimum
+
+    def make_keys(self, profile: Profile) -> tuple[bytes, SecretBytes]:
+        """Draw a key pair: public key, secret key."""
+        with self._child("he-keys", {"profile": profile.name}, 0) as child:
+            public = _result(child, "public", _LARGEST_KEY)
+            secret = _result(child, "secret", _LARGEST_KEY)
+        require_public_key(profile, public)
+        require_secret_key(profile, secret)
+        return public, SecretBytes(secret)
+
+    def encrypt(self, layout: Layout, key: bytes, values: Sequence[int]) -> bytes:
+        """Encrypt one site's values under a public key (mode `seeded`: the secret key)."""
+        numbers = written_numbers(layout, values)
+        with self._child("he-encrypt", {"layout": layout.to_json()}, layout.upload_bytes + len(numbers)) as child:
+            _give(child, "key", key)
+            _give(child, "values", numbers)
+            body = _result(child, "upload", layout.upload_bytes)
+        require_upload(layout, body)
+        return body
+
+    def aggregate(self, layout: Layout, uploads: Sequence[bytes]) -> bytes:
+        """Add uploads, without a key."""
+        request = {"layout": layout.to_json(), "uploads": len(uploads)}
+        with self._child("he-aggregate", request, 3 * layout.sum_bytes) as child:
+            _give_uploads(child, layout, uploads)
+            body = _result(child, "sum", layout.sum_bytes)
+        require_sum(layout, body)
+        return body
+
+    def decrypt(self, layout: Layout, secret: SecretBytes, uploads: Sequence[bytes]) -> list[int]:
+        """Add uploads and decrypt their sum, at least three; the sums as whole numbers."""
+        request = {"layout": layout.to_json(), "uploads": len(uploads)}
+        with self._child("he-decrypt", request, 4 * layout.sum_bytes) as child:
+            _give(child, "key", secret.reveal())
+            _give_uploads(child, layout, uploads)
+            return read_numbers(layout, _result(child, "numbers", 16 * layout.values))
+
+    def _child(self, role: str, request: Mapping[str, Any], held: int) -> Child:
+        megabytes = held // MIB
+        limits = Limits(
+            memory_bytes=_MEMORY + 16 * held,
+            cpu_seconds=60 + 2 * megabytes,
+            wall_seconds=240 + 8 * megabytes,
+            output_bytes=_LARGEST_KEY,
+        )
+        return spawn(role, limits=limits, request=request, minimum=self._minimum)
+
+
+def _give_uploads(child: Child, layout: Layout, uploads: Sequence[bytes]) -> None:
+    for body in uploads:
+        # Judged here as well: what is plainly no upload costs no child its life.
+        require_upload(layout, body)
+    for body in uploads:
+        _give(child, "upload", body)
+
+
+def _give(child: Child, name: str, body: bytes) -> None:
+    try:
+        child.channel.send({"m": name}, body)
+    except PrivgateError:
+        raise _failed(child) from None
+
+
+def _result(child: Child, name: str, longest: int) -> bytes:
+    try:
+        header, body = child.channel.receive(longest)
+        (found,) = expect(header, "m")
+    except PrivgateError:
+        raise _failed(child) from None
+    if found != name:
+        raise _failed(child)
+    return body
+
+
+def _failed(child: Child) -> FailedTaskError:
+    child.kill()
+    child.wait()
+    return FailedTaskError("a task on ciphertexts failed: an object that came in is not what its layout describes")

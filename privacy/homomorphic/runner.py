@@ -1,0 +1,91 @@
+"""The homomorphic child: makes keys, encrypts, adds, decrypts. One task, then it ends. Child only.
+
+Rules
+-----
+1. SEAL runs here and nowhere else in the program: what crashes or stalls it ends this process, and is a failed task.
+2. Keys and numbers come and go in bodies. An error is a bare exit code; none tells what was wrong with whose upload.
+3. Single uploads are never decrypted: `he-decrypt` adds first, and needs three.
+
+Form: docs/formats/he-child.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from privacy.homomorphic.layout import Layout
+from privacy.homomorphic.numbers import read_numbers, written_numbers
+from privacy.homomorphic.packing import pack, unpack
+from privacy.homomorphic.registry import profile_of
+from privacy.homomorphic.tenseal_backend.aggregate import Sum
+from privacy.homomorphic.tenseal_backend.decrypt import decrypt
+from privacy.homomorphic.tenseal_backend.encrypt import encrypt
+from privacy.homomorphic.tenseal_backend.keys import make_keys
+from privacy.sandbox.frames import BODY_LIMIT, Channel, expect
+from privacy.sealing.secret import SecretBytes
+
+LARGEST_KEY = 2**22
+
+
+def main(channel: Channel, request: Mapping[str, Any]) -> None:
+    """Do one task over the pipe.
+
+    Args:
+        channel: The pipe.
+        request: The first frame's header: the role, and what the task needs besides bodies.
+
+    Raises:
+        PrivgateError: The request is wrong, or something that came in is not what the layout describes.
+    """
+    _TASKS[request["role"]](channel, request)
+
+
+def _keys(channel: Channel, request: Mapping[str, Any]) -> None:
+    name, _ = expect(request, "profile", "role")
+    pair = make_keys(profile_of(name))
+    channel.send({"m": "public"}, pair.public)
+    channel.send({"m": "secret"}, pair.secret.reveal())
+
+
+def _encrypt(channel: Channel, request: Mapping[str, Any]) -> None:
+    written, _ = expect(request, "layout", "role")
+    layout = Layout.from_json(written)
+    key = _body(channel, "key", LARGEST_KEY)
+    values = read_numbers(layout, _body(channel, "values", BODY_LIMIT))
+    channel.send({"m": "upload"}, encrypt(layout, key, pack(layout, values)))
+
+
+def _aggregate(channel: Channel, request: Mapping[str, Any]) -> None:
+    uploads, written, _ = expect(request, "uploads", "layout", "role")
+    layout = Layout.from_json(written)
+    channel.send({"m": "sum"}, _sum(channel, layout, uploads).body())
+
+
+def _decrypt(channel: Channel, request: Mapping[str, Any]) -> None:
+    uploads, written, _ = expect(request, "uploads", "layout", "role")
+    layout = Layout.from_json(written)
+    with SecretBytes(_body(channel, "key", LARGEST_KEY)) as secret:
+        slots = decrypt(layout, secret, _sum(channel, layout, uploads))
+    channel.send({"m": "numbers"}, written_numbers(layout, unpack(layout, slots)))
+
+
+def _sum(channel: Channel, layout: Layout, uploads: int) -> Sum:
+    total = Sum(layout)
+    for _ in range(uploads):
+        total.add(_body(channel, "upload", layout.upload_bytes))
+    return total
+
+
+def _body(channel: Channel, name: str, longest: int) -> bytes:
+    header, body = channel.receive(longest)
+    (found,) = expect(header, "m")
+    return body if found == name else b""
+
+
+_TASKS: Mapping[str, Callable[[Channel, Mapping[str, Any]], None]] = {
+    "he-keys": _keys,
+    "he-encrypt": _encrypt,
+    "he-aggregate": _aggregate,
+    "he-decrypt": _decrypt,
+}

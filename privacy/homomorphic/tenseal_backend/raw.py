@@ -1,0 +1,52 @@
+"""SEAL objects to bytes and back.
+
+Rules
+-----
+1. SEAL compresses whatever it saves. Here that is undone, with the length known beforehand, so that what travels is
+   uncompressed and nothing compressed is ever read from anybody.
+2. What is saved has the form that `wire` says, or it is a fault of this build.
+3. What does not load was hostile or damaged: one error, without SEAL's words.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import zstandard
+
+from kernel.errors import CorruptError, UnavailableError
+from privacy.homomorphic.wire import Form
+from privacy.sandbox import scratch
+
+_HEADER = 16
+_ZSTANDARD = 2
+
+T = TypeVar("T")
+
+
+def save(saved: Any, form: Form) -> bytes:
+    """The uncompressed bytes of a SEAL object."""
+    saved.save(scratch.path())
+    packed = scratch.take()
+    if packed[5] != _ZSTANDARD:
+        raise _other_build()
+    reader = zstandard.ZstdDecompressor().stream_reader(packed[_HEADER:])
+    body = reader.read(form.size)
+    data = form.prefix[:_HEADER] + body
+    if not form.matches(data):
+        raise _other_build()
+    return data
+
+
+def load(empty: T, context: Any, data: bytes | memoryview) -> T:
+    """Fill a new SEAL object from bytes that `validator` passed; raise `CorruptError` if SEAL does not take them."""
+    scratch.put(data)
+    try:
+        empty.load(context, scratch.path())  # type: ignore[attr-defined]  # SEAL's classes have no types here
+    except (ValueError, RuntimeError):
+        raise CorruptError("SEAL does not take an object that came in") from None
+    return empty
+
+
+def _other_build() -> UnavailableError:
+    return UnavailableError("this build of SEAL writes another form than the one that is specified")

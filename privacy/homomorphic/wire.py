@@ -1,0 +1,121 @@
+"""SEAL's own serialisation, byte for byte: what a key and a ciphertext of a profile must look like.
+
+Rules
+-----
+1. One form: uncompressed, version 4.3, lengths that follow from the profile. Every byte that is not key material or a
+   coefficient is compared with the one value it may have.
+2. No library is needed: the API process knows a ciphertext by this.
+
+Form: docs/formats/he-upload.md, "One ciphertext".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from dataclasses import dataclass
+from functools import cache
+
+from privacy.homomorphic.profiles import Mode, Profile, Scheme
+
+_MAGIC = 0xA15E
+_HEADER = 16
+_VERSION = (4, 3)
+_UNCOMPRESSED = 0
+_WORD = 8
+_SEED = 64
+_PRNG = 1
+_CODES = {Scheme.BFV: 1, Scheme.CKKS: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """Fixed bytes around words: `prefix`, then `words` of 8 bytes each, then `suffix`, then `seed` bytes."""
+
+    prefix: bytes
+    words: int
+    suffix: bytes = b""
+    seed: int = 0
+
+    @property
+    def size(self) -> int:
+        """How many bytes the object has."""
+        return len(self.prefix) + _WORD * self.words + len(self.suffix) + self.seed
+
+    def matches(self, data: bytes | memoryview) -> bool:
+        """Whether `data` is an object of this form, its words aside."""
+        end = self.size - self.seed
+        return (
+            len(data) == self.size
+            and data[: len(self.prefix)] == self.prefix
+            and data[end - len(self.suffix) : end] == self.suffix
+        )
+
+    def content(self, data: bytes | memoryview) -> memoryview:
+        """The words of an object that matches."""
+        return memoryview(data)[len(self.prefix) : len(self.prefix) + _WORD * self.words]
+
+
+def ciphertext_bytes(profile: Profile, *, fresh: bool) -> int:
+    """How long one ciphertext is, as encrypted (`fresh`) or as a sum."""
+    return ciphertext_form(profile, 0, fresh=fresh).size
+
+
+@cache
+def ciphertext_form(profile: Profile, instance: int, *, fresh: bool) -> Form:
+    """What a ciphertext looks like.
+
+    Args:
+        profile: The parameters.
+        instance: Which of the plain moduli, from 0.
+        fresh: As encrypted; in mode `seeded` its second half is then 64 bytes to draw it from.
+    """
+    primes = profile.data_primes
+    seeded = fresh and profile.mode is Mode.SEEDED
+    return _polynomials(profile, instance, primes, ntt=profile.scheme is Scheme.CKKS, seeded=seeded)
+
+
+@cache
+def public_key_form(profile: Profile, instance: int) -> Form:
+    """What a public key looks like: a ciphertext over all primes, in the transformed domain."""
+    return _polynomials(profile, instance, profile.coefficient_primes, ntt=True, seeded=False, scaled=False)
+
+
+@cache
+def secret_key_form(profile: Profile, instance: int) -> Form:
+    """What a secret key looks like."""
+    primes = profile.coefficient_primes
+    words = profile.degree * len(primes)
+    middle = parms_id(profile, instance, primes) + struct.pack("<Qd", words, 1.0)
+    return Form(_header(_HEADER + len(middle) + _array_size(words)) + middle + _array_head(words), words)
+
+
+def parms_id(profile: Profile, instance: int, primes: tuple[int, ...]) -> bytes:
+    """SEAL's name for parameters: BLAKE2b-256 of scheme, degree, primes and plain modulus as 64-bit words."""
+    plain = profile.plain_primes[instance] if profile.plain_primes else 0
+    words = (_CODES[profile.scheme], profile.degree, *primes, plain)
+    return hashlib.blake2b(struct.pack(f"<{len(words)}Q", *words), digest_size=32).digest()
+
+
+def _polynomials(
+    profile: Profile, instance: int, primes: tuple[int, ...], *, ntt: bool, seeded: bool, scaled: bool = True
+) -> Form:
+    scale = 2.0**profile.scale_bits if scaled else 1.0
+    middle = parms_id(profile, instance, primes) + struct.pack("<?QQQdQ", ntt, 2, profile.degree, len(primes), scale, 1)
+    words = profile.degree * len(primes) * (1 if seeded else 2)
+    suffix = _header(_HEADER + 1 + _SEED) + bytes([_PRNG]) if seeded else b""
+    seed = _SEED if seeded else 0
+    size = _HEADER + len(middle) + _array_size(words) + len(suffix) + seed
+    return Form(_header(size) + middle + _array_head(words), words, suffix, seed)
+
+
+def _array_size(words: int) -> int:
+    return _HEADER + _WORD + _WORD * words
+
+
+def _array_head(words: int) -> bytes:
+    return _header(_array_size(words)) + struct.pack("<Q", words)
+
+
+def _header(size: int) -> bytes:
+    return struct.pack("<HBBBBHQ", _MAGIC, _HEADER, *_VERSION, _UNCOMPRESSED, 0, size)
