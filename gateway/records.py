@@ -186,6 +186,7 @@ class TaskKind(StrEnum):
     STATISTICS = "statistics"
     GLM = "glm"
     TUNE = "tune"
+    SYNTHESIS = "synthesis"
 
 
 class TaskState(StrEnum):

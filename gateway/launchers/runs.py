@@ -31,19 +31,21 @@ from privacy.jobs.assignment import (
     GlmAssignment,
     PartFile,
     StatisticsAssignment,
+    SynthesisAssignment,
     Table,
     TrainingAssignment,
     TuningAssignment,
 )
 from privacy.jobs.model import initial_of
-from privacy.jobs.plan import EvaluationPlan, GlmPlan, StatisticsPlan, TrainingPlan, TuningPlan
-from privacy.jobs.spec import GlmSpec, JobKind, StatisticsSpec, TrainingSpec, TuningSpec
+from privacy.jobs.plan import EvaluationPlan, GlmPlan, StatisticsPlan, SynthesisPlan, TrainingPlan, TuningPlan
+from privacy.jobs.spec import GlmSpec, JobKind, StatisticsSpec, SynthesisSpec, TrainingSpec, TuningSpec
 from privacy.schema import TableSchema
 from privacy.sealing.deks import expand
 from privacy.sealing.stores import BlobPath
 from privacy.selftest.claims import Claims
 from privacy.selftest.report import Check, SelfTest, failed, judge, require_whole
 from privacy.statistics.report import read_statistics
+from privacy.synthesis.report import read_synthesis
 from privacy.units import PrivacyUnit
 
 JOB_KEY = b"privgate/job-key/v1\x00"
@@ -191,6 +193,18 @@ class StatisticsRun(OneStep):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SynthesisRun(OneStep):
+    """The run of a synthetic table: noisy counts along a chosen tree out."""
+
+    plan: SynthesisPlan
+    spec: SynthesisSpec
+
+    def require_form(self, artifact: bytes) -> None:
+        """Counts of this very request and plan, of some tree that spans all columns."""
+        read_synthesis(self.spec, self.plan, artifact)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GlmRun(OneStep):
     """The run of a generalised linear model: noisy sums and their table out."""
 
@@ -303,6 +317,15 @@ def _statistics(reading: Reading, of: Declarations) -> Run:  # noqa: ARG001 - th
     return StatisticsRun(plan=plan, spec=spec, assignment=assignment.to_bytes())
 
 
+def _synthesis(reading: Reading, of: Declarations) -> Run:  # noqa: ARG001 - the table's
+    job, plan = of.job, SynthesisPlan.from_fields(of.job.plan)
+    spec = SynthesisSpec.from_json(job.spec)
+    assignment = SynthesisAssignment(
+        tenant=job.tenant, job=job.id, plan=plan, spec=spec, schema=of.schema, unit=of.unit, parts=of.parts
+    )
+    return SynthesisRun(plan=plan, spec=spec, assignment=assignment.to_bytes())
+
+
 def _glm(reading: Reading, of: Declarations) -> Run:  # noqa: ARG001 - the table's
     job, plan = of.job, GlmPlan.from_fields(of.job.plan)
     told = GlmAssignment(tenant=job.tenant, job=job.id, plan=plan, table=_table(GlmSpec.from_json(job.spec), of))
@@ -326,5 +349,6 @@ RUNS: Final[Mapping[JobKind, Callable[[Reading, Declarations], Run]]] = {
     JobKind.TUNING: _tuning,
     JobKind.STATISTICS: _statistics,
     JobKind.GLM: _glm,
+    JobKind.SYNTHESIS: _synthesis,
 }
 """For each kind of job: what prepares its next attempt; raises `PrivgateError` if it cannot be prepared."""

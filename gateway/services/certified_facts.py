@@ -8,11 +8,12 @@ from gateway.records import JobRecord
 from kernel.events import Parameter
 from kernel.ids import Slug
 from privacy.graph.templates import ModelChoice
-from privacy.jobs.plan import EvaluationPlan, GlmPlan, Plan, StatisticsPlan, TrainingPlan, TuningPlan
+from privacy.jobs.plan import EvaluationPlan, GlmPlan, Plan, StatisticsPlan, SynthesisPlan, TrainingPlan, TuningPlan
 from privacy.jobs.spec import TrainingSpec, TuningSpec
 from privacy.release.certificate import EngineFacts, ModelFacts, SelectionFacts
 
 DISCRETE_GAUSSIAN = Slug("discrete-gaussian")
+SPANNING_TREE = Slug("discrete-gaussian-and-exponential")
 
 
 def model_facts(job: JobRecord, plan: Plan) -> ModelFacts:
@@ -24,7 +25,7 @@ def model_facts(job: JobRecord, plan: Plan) -> ModelFacts:
             return _trained(TuningSpec.from_json(job.spec).training, plan.training)
         case EvaluationPlan():
             return ModelFacts(release=plan.release)
-        case StatisticsPlan():
+        case StatisticsPlan() | SynthesisPlan():
             return ModelFacts()
         case GlmPlan():
             return ModelFacts(features=plan.features)
@@ -61,5 +62,7 @@ def engine_facts(plan: Plan, candidate: tuple[int, ...] | None = None) -> Engine
         case GlmPlan() | StatisticsPlan():
             # Each sum is in units of its own bound on a unit.
             return EngineFacts(name=DISCRETE_GAUSSIAN, clip=Parameter(1))
+        case SynthesisPlan():
+            return EngineFacts(name=SPANNING_TREE, sensitivity=Parameter(plan.sensitivity))
         case _:
             assert_never(plan)

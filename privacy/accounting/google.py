@@ -9,7 +9,7 @@ Rules
 3. Both depend on declared parameters alone: run this before the envelope opens. A failure says nothing of any row.
 4. A mechanism that dp-accounting cannot express, or any error inside it, is no agreement.
 5. Of a selection its divergences of one try are put into both bounds anew, in doubles. Privacy loss distributions do
-   not express a selection: where there is one, no such epsilon is stated.
+   not express a selection, nor what is known to be zCDP and no more: where there is one, no such epsilon is stated.
 """
 
 from __future__ import annotations
@@ -29,7 +29,15 @@ from kernel.amounts import Delta, Epsilon
 from kernel.errors import UnavailableError
 from kernel.events import Parameter, Record
 from kernel.ids import Slug
-from privacy.accounting.mechanisms import Gaussian, MechanismUse, PoissonSampledGaussian, PrivateSelection, PureDp
+from privacy.accounting.mechanisms import (
+    Gaussian,
+    MechanismUse,
+    PoissonSampledGaussian,
+    PrivateSelection,
+    PureDp,
+    ZeroConcentrated,
+    has_loss_distribution,
+)
 from privacy.accounting.orders import NEAR, lowest
 from privacy.accounting.price import divergence
 from privacy.accounting.rdp import job_epsilon
@@ -48,7 +56,7 @@ class Agreement(Record):
     Attributes:
         library, version: Who said it.
         order, rdp: Its divergence at the order that was asked for.
-        delta, pld_epsilon: Its epsilon at that delta, by privacy loss distributions; none of a selection.
+        delta, pld_epsilon: Its epsilon at that delta, by privacy loss distributions, where they express the uses.
     """
 
     library: Slug
@@ -67,7 +75,7 @@ def agree(uses: Sequence[MechanismUse], *, order: int, delta: Delta) -> Agreemen
     """
     try:
         rdp = sum(_rdp(use, order) for use in uses)
-        pld_epsilon = None if _selects(uses) else _pld_epsilon(uses, delta, job_epsilon(*uses, delta=delta).epsilon)
+        pld_epsilon = _pld_epsilon(uses, delta, job_epsilon(*uses, delta=delta).epsilon) if _expressible(uses) else None
     except (ArithmeticError, MemoryError, TypeError, ValueError):
         raise _disagreement() from None
     if not _close(rdp, uses, order):
@@ -97,8 +105,8 @@ def _close(theirs: float, uses: Sequence[MechanismUse], order: int) -> bool:
     return abs(Decimal(theirs) - ours) <= allowed
 
 
-def _selects(uses: Sequence[MechanismUse]) -> bool:
-    return any(isinstance(use, PrivateSelection) for use in uses)
+def _expressible(uses: Sequence[MechanismUse]) -> bool:
+    return all(map(has_loss_distribution, uses))
 
 
 def _rdp(use: MechanismUse, order: int) -> float:
@@ -117,6 +125,9 @@ def _rdp(use: MechanismUse, order: int) -> float:
             # Randomised response between two answers is the worst epsilon-DP mechanism; its neighbours swap the answer.
             event = dp_event.RandomizedResponseDpEvent(2 / (1 + math.exp(float(use.epsilon))), 2)
             relation = NeighboringRelation.REPLACE_ONE
+        case ZeroConcentrated():
+            event = dp_event.ZCDpEvent(rho=float(use.rho))
+            relation = NeighboringRelation.ADD_OR_REMOVE_ONE
         case _:
             raise TypeError("no such mechanism in dp-accounting")
     accountant = RdpAccountant([order], relation)

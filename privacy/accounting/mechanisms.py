@@ -25,6 +25,8 @@ from privacy.accounting.tries import Tries
 LEAST_NOISE = Decimal("0.05")
 MOST_NOISE = Decimal(10**6)
 MOST_PURE_EPSILON = Decimal(1000)
+MOST_RHO = Decimal(200)
+"""That of the least Gaussian noise."""
 MOST_TIMES = 10**9
 
 
@@ -145,6 +147,28 @@ class PureDp(MechanismUse):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ZeroConcentrated(MechanismUse):
+    """Runs of any mechanism that is rho-zCDP: several parts of different kinds, for one, whose rho add up.
+
+    Attributes:
+        rho: At every order a > 1 the divergence of one run is at most a times as much.
+        count: How many runs.
+    """
+
+    TAG = "zcdp"
+    TIMES = "count"
+    rho: Parameter
+    count: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        number = _number(self.rho, "rho")
+        within(Decimal(0), MOST_RHO, rho=number)
+        if number == 0:
+            raise InvalidError("`rho` must be above 0", field="rho")
+
+
+@dataclass(frozen=True, kw_only=True)
 class PrivateSelection(MechanismUse):
     """Selections of the best of several independent tries; neither the others nor their number is told.
 
@@ -173,13 +197,18 @@ class PrivateSelection(MechanismUse):
         return self.count * self.tries.most * self.base.times
 
 
+def has_loss_distribution(use: MechanismUse) -> bool:
+    """Whether the distribution of its privacy losses is known: of the others bounds alone are."""
+    return not isinstance(use, PrivateSelection | ZeroConcentrated)
+
+
 def of_one_try(use: MechanismUse) -> MechanismUse:
     """What ran each time: the mechanism of one try if the use is a selection, else the use itself."""
     return use.base if isinstance(use, PrivateSelection) else use
 
 
 _BY_TAG: dict[str, type[MechanismUse]] = {
-    kind.TAG: kind for kind in (PoissonSampledGaussian, Gaussian, PureDp, PrivateSelection)
+    kind.TAG: kind for kind in (PoissonSampledGaussian, Gaussian, PureDp, ZeroConcentrated, PrivateSelection)
 }
 
 

@@ -38,7 +38,14 @@ from typing import Final, TypeAlias
 
 from kernel.amounts import Delta, Epsilon, Rdp
 from kernel.errors import InvalidError
-from privacy.accounting.mechanisms import Gaussian, MechanismUse, PoissonSampledGaussian, PrivateSelection, PureDp
+from privacy.accounting.mechanisms import (
+    Gaussian,
+    MechanismUse,
+    PoissonSampledGaussian,
+    PrivateSelection,
+    PureDp,
+    ZeroConcentrated,
+)
 from privacy.accounting.price import EXACT, LEAST_ORDER, divergence
 
 TRIES = 100
@@ -142,6 +149,8 @@ def _kullback_leibler(use: MechanismUse) -> Decimal:
         case Gaussian():
             # zCDP: at most rho a at every order a > 1, and divergence falls with the order.
             return 1 / (2 * use.noise_multiplier.number**2)
+        case ZeroConcentrated():
+            return use.rho.number
         case PureDp():
             grown = use.epsilon.number.exp()
             return use.epsilon.number * (grown - 1) / (grown + 1)

@@ -16,7 +16,8 @@ at most 400 and off by at most 2u of itself, so h = exp(1/sigma^2) is off by at 
 Summand k is a product of h^0 .. h^(k-1) and of k factors with five roundings each: 5u k + 402u k(k+1), at most 6.8e9 u.
 Its first factor (1-q)^a adds less than 1e4 u and the summation at most a u. So A is off by less than 1e-49 of itself,
 ln A by less than that plus u ln A <= 3.4e9 u, and the product with times / (a-1) by three more roundings: less than
-times * 1e-48 in all. `SLACK` is 1e-40. The formulas of the Gaussian and of pure DP are shorter and err less.
+times * 1e-48 in all. `SLACK` is 1e-40. The formulas of the Gaussian, of pure DP and of zCDP are shorter and
+err less.
 
 A selection starts from an upper bound R on one try. Its own formulas take a few operations for each of at most 100
 tries, so that they err by less than 1e4 u of their size. By composition that size is at most 100 (a-1) R before the
@@ -33,7 +34,14 @@ from decimal import Context, Decimal, localcontext
 from kernel.amounts import Rdp
 from kernel.checks import whole
 from kernel.errors import InvalidError
-from privacy.accounting.mechanisms import Gaussian, MechanismUse, PoissonSampledGaussian, PrivateSelection, PureDp
+from privacy.accounting.mechanisms import (
+    Gaussian,
+    MechanismUse,
+    PoissonSampledGaussian,
+    PrivateSelection,
+    PureDp,
+    ZeroConcentrated,
+)
 from privacy.accounting.orders import HIGHEST_ORDER, LEAST_ORDER
 from privacy.accounting.selection import Way, selection_price
 
@@ -97,6 +105,8 @@ def _once(use: MechanismUse, order: int, way: Way = Way.CHEAPER) -> Decimal:
             return _gaussian(use.noise_multiplier.number, order)
         case PureDp():
             return _pure(use.epsilon.number, order)
+        case ZeroConcentrated():
+            return order * use.rho.number
         case PrivateSelection():
             return _selection(use.repeated(1), order, way)
         case _:

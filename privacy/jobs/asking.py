@@ -21,6 +21,7 @@ from privacy.schema import Column, ColumnKind, TableSchema
 PROFILE: Final = "profile"
 PAIRS: Final = "pairs"
 DEFAULT_BINS: Final = {QueryKind.HISTOGRAM: 10, QueryKind.MEAN: 10, QueryKind.SUM: 10, QueryKind.QUANTILES: 64}
+TABLE_BINS: Final = 16
 DEFAULT_AT: Final = tuple(Parameter(point) for point in ("0.05", "0.25", "0.5", "0.75", "0.95"))
 MOST_PAIRED = 32
 GRID_DIGITS = 4
@@ -65,8 +66,7 @@ def complete_query(body: Any, schema: TableSchema) -> Iterator[Query]:
 
 def _profile(members: Mapping[str, Any], schema: TableSchema) -> Iterator[Query]:
     """A histogram of every column that has cells, or of the chosen ones."""
-    usable = [c.name for c in schema.columns if c.kind not in (ColumnKind.IDENTIFIER, ColumnKind.TENSOR)]
-    names = _names(members["columns"], "columns") if "columns" in members else usable
+    names = _names(members["columns"], "columns") if "columns" in members else _usable(schema)
     if not names:
         raise InvalidError("`columns` of a profile names none that can be counted", field="columns")
     for name in names:
@@ -81,6 +81,20 @@ def _pairs(members: Mapping[str, Any], schema: TableSchema) -> Iterator[Query]:
         raise InvalidError(f"`columns` of pairs names 2 to {MOST_PAIRED}", field="columns")
     for pair in itertools.combinations(axes, 2):
         yield Query(kind=QueryKind.HISTOGRAM, axes=pair, **_shared(members))
+
+
+def table_axes(members: Mapping[str, Any], schema: TableSchema) -> tuple[Axis, ...]:
+    """The columns of a synthetic table with their cells: those that `columns` names, or all that have cells.
+
+    Raises:
+        InvalidError: A column that is not there or has no cells, or `bins` or `edges` that do not cut one.
+    """
+    names = _names(members["columns"], "columns") if "columns" in members else _usable(schema)
+    return tuple(_axis(schema.column(name, "columns"), members, TABLE_BINS) for name in names)
+
+
+def _usable(schema: TableSchema) -> list[str]:
+    return [c.name for c in schema.columns if c.kind not in (ColumnKind.IDENTIFIER, ColumnKind.TENSOR)]
 
 
 def _written(kind: QueryKind, members: Mapping[str, Any], schema: TableSchema) -> Query:

@@ -17,11 +17,17 @@ from privacy.jobs.assignment_head import LIMIT, MOST_PARTS, VERSION, PartFile, R
 from privacy.jobs.evaluation_assignment import EvaluationAssignment
 from privacy.jobs.glm_assignment import GlmAssignment
 from privacy.jobs.statistics_assignment import StatisticsAssignment
+from privacy.jobs.synthesis_assignment import SynthesisAssignment
 from privacy.jobs.training_assignment import TrainingAssignment
 from privacy.jobs.tuning_assignment import TuningAssignment
 
 Assignment: TypeAlias = (
-    TrainingAssignment | TuningAssignment | EvaluationAssignment | StatisticsAssignment | GlmAssignment
+    TrainingAssignment
+    | TuningAssignment
+    | EvaluationAssignment
+    | StatisticsAssignment
+    | GlmAssignment
+    | SynthesisAssignment
 )
 
 __all__ = [
@@ -34,6 +40,7 @@ __all__ = [
     "PartFile",
     "Role",
     "StatisticsAssignment",
+    "SynthesisAssignment",
     "Table",
     "TrainingAssignment",
     "TuningAssignment",

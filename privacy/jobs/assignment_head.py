@@ -37,6 +37,7 @@ class Role(StrEnum):
     STATISTICS = "statistics"
     GLM = "glm"
     TUNE = "tune"
+    SYNTHESIS = "synthesis"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,11 +21,12 @@ from __future__ import annotations
 import math
 from enum import StrEnum
 from functools import partial
+from statistics import median
 from typing import Final
 
 from kernel.amounts import Share
 from privacy.jobs.measurements import MeasurementSize
-from privacy.jobs.plan import EvaluationPlan, Plan, StatisticsPlan, TrainingPlan, TuningPlan
+from privacy.jobs.plan import EvaluationPlan, Plan, StatisticsPlan, SynthesisPlan, TrainingPlan, TuningPlan
 from privacy.jobs.queries import Side
 
 
@@ -56,8 +57,16 @@ def feasibility(plan: Plan, public_size: int, holdout_share: Share) -> Feasibili
         case StatisticsPlan():
             units = held_out if plan.block is Side.HOLDOUT else public_size - held_out
             return counting_word(max(map(partial(_swing, plan), plan.measurements)), units)
+        case SynthesisPlan():
+            units = held_out if plan.block is Side.HOLDOUT else public_size - held_out
+            return counting_word(2 * float(plan.pair_deviation.number) * math.sqrt(_pair_cells(plan)), units)
         case _:
             return None
+
+
+def _pair_cells(plan: SynthesisPlan) -> float:
+    """How many cells a pair of columns of middling size has, in all slices."""
+    return plan.slices * float(median(plan.cells)) ** 2
 
 
 def scoring_word(plan: TuningPlan, public_size: int, holdout_share: Share) -> Feasibility:

@@ -38,6 +38,7 @@ class JobKind(StrEnum):
     STATISTICS = "statistics"
     GLM = "glm"
     TUNING = "tuning"
+    SYNTHESIS = "synthesis"
 
 
 class RowChoice(StrEnum):

@@ -40,6 +40,7 @@ KINDS: Final[Mapping[JobKind, Kind]] = {
     JobKind.TUNING: Kind(role=Role.TUNE, artifact="model.safetensors"),
     JobKind.STATISTICS: Kind(role=Role.STATISTICS, artifact="statistics.json"),
     JobKind.GLM: Kind(role=Role.GLM, artifact="glm.json"),
+    JobKind.SYNTHESIS: Kind(role=Role.SYNTHESIS, artifact="synthesis.json"),
 }
 
 

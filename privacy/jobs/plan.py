@@ -25,6 +25,7 @@ from privacy.jobs.glm_plan import GlmPlan, plan_glm
 from privacy.jobs.head import JobKind
 from privacy.jobs.plan_head import REPEATS
 from privacy.jobs.statistics_plan import StatisticsPlan, plan_statistics
+from privacy.jobs.synthesis_plan import SynthesisPlan, plan_synthesis
 from privacy.jobs.training_plan import (
     CLIP_MARGIN,
     MOST_CHUNKS,
@@ -38,7 +39,7 @@ from privacy.jobs.training_plan import (
 )
 from privacy.jobs.tuning_plan import TuningPlan, plan_tuning
 
-Plan: TypeAlias = TrainingPlan | TuningPlan | EvaluationPlan | StatisticsPlan | GlmPlan
+Plan: TypeAlias = TrainingPlan | TuningPlan | EvaluationPlan | StatisticsPlan | GlmPlan | SynthesisPlan
 
 __all__ = [
     "CLIP_MARGIN",
@@ -52,6 +53,7 @@ __all__ = [
     "Performance",
     "Plan",
     "StatisticsPlan",
+    "SynthesisPlan",
     "TrainingPlan",
     "TuningPlan",
     "block_of",
@@ -61,6 +63,7 @@ __all__ = [
     "plan_evaluation",
     "plan_glm",
     "plan_statistics",
+    "plan_synthesis",
     "plan_training",
     "plan_tuning",
     "read_plan",
@@ -73,6 +76,7 @@ _PLANS: Final[Mapping[JobKind, type[Plan]]] = {
     JobKind.TUNING: TuningPlan,
     JobKind.STATISTICS: StatisticsPlan,
     JobKind.GLM: GlmPlan,
+    JobKind.SYNTHESIS: SynthesisPlan,
 }
 
 

@@ -25,6 +25,7 @@ from privacy.jobs.plan import (
     plan_evaluation,
     plan_glm,
     plan_statistics,
+    plan_synthesis,
     plan_training,
     plan_tuning,
 )
@@ -36,6 +37,7 @@ from privacy.jobs.spec import (
     complete_evaluation,
     complete_glm,
     complete_statistics,
+    complete_synthesis,
     complete_training,
     complete_tuning,
     kind_of_request,
@@ -126,11 +128,17 @@ def _glm(body: Mapping[str, Any], schema: TableSchema, facts: DeclaredFacts, _: 
     return Planned(spec, plan_glm(spec, schema, facts))
 
 
+def _synthesis(body: Mapping[str, Any], schema: TableSchema, facts: DeclaredFacts, _: Features) -> Planned:
+    spec = complete_synthesis(body, schema)
+    return Planned(spec, plan_synthesis(spec, facts))
+
+
 _PLANNERS: Final[Mapping[JobKind, Callable[[Mapping[str, Any], TableSchema, DeclaredFacts, Features], Planned]]] = {
     JobKind.TRAINING: _training,
     JobKind.EVALUATION: _evaluation,
     JobKind.TUNING: _tuning,
     JobKind.STATISTICS: _statistics,
     JobKind.GLM: _glm,
+    JobKind.SYNTHESIS: _synthesis,
 }
 """For each kind of job: what completes its request and calibrates its plan."""

@@ -20,10 +20,11 @@ from privacy.jobs.glm_spec import GlmSpec, complete_glm
 from privacy.jobs.head import LARGEST_EPSILON, LIMIT, VERSION, JobKind
 from privacy.jobs.statistics_spec import StatisticsSpec, complete_statistics
 from privacy.jobs.strict import one_of
+from privacy.jobs.synthesis_spec import SynthesisSpec, complete_synthesis
 from privacy.jobs.training_spec import Loss, TrainingSpec, complete_training
 from privacy.jobs.tuning_spec import TuningSpec, complete_tuning
 
-JobSpec: TypeAlias = TrainingSpec | TuningSpec | EvaluationSpec | StatisticsSpec | GlmSpec
+JobSpec: TypeAlias = TrainingSpec | TuningSpec | EvaluationSpec | StatisticsSpec | GlmSpec | SynthesisSpec
 
 __all__ = [
     "LARGEST_EPSILON",
@@ -35,11 +36,13 @@ __all__ = [
     "JobSpec",
     "Loss",
     "StatisticsSpec",
+    "SynthesisSpec",
     "TrainingSpec",
     "TuningSpec",
     "complete_evaluation",
     "complete_glm",
     "complete_statistics",
+    "complete_synthesis",
     "complete_training",
     "complete_tuning",
     "kind_of_request",
@@ -53,6 +56,7 @@ _SPECS: Final[Mapping[JobKind, Callable[[Any], JobSpec]]] = {
     JobKind.TUNING: TuningSpec.from_json,
     JobKind.STATISTICS: StatisticsSpec.from_json,
     JobKind.GLM: GlmSpec.from_json,
+    JobKind.SYNTHESIS: SynthesisSpec.from_json,
 }
 
 

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from kernel.errors import PrivgateError
-from privacy.accounting.mechanisms import Gaussian
+from privacy.accounting.mechanisms import Gaussian, ZeroConcentrated
 from privacy.evaluation.check import evaluation_problems
 from privacy.glm.report import read_glm
 from privacy.release.certificate import Predicate, PrivacyCertificate
 from privacy.statistics.report import open_statistics
+from privacy.synthesis.report import open_synthesis
 
 
 def artifact_problems(certificate: PrivacyCertificate, data: bytes) -> tuple[str, ...]:
@@ -48,6 +49,24 @@ def _statistics(predicate: Predicate, data: bytes) -> Iterator[str]:
             yield "its noise is not that of the mechanism that was charged"
 
 
+def _synthesis(predicate: Predicate, data: bytes) -> Iterator[str]:
+    found = open_synthesis(data)
+    spec, plan = found.spec, found.plan
+    if spec.digest != predicate.request or spec.dataset != predicate.dataset.id:
+        yield "it answers another request than was certified"
+    if (plan.rows_per_unit, plan.order, plan.delta) != (
+        predicate.population.rows_per_unit,
+        predicate.guarantee.order,
+        predicate.guarantee.delta,
+    ):
+        yield "its noise was planned for other rows per unit, another order or another delta than was certified"
+    for part in predicate.mechanisms:
+        use = part.mechanism
+        side = str(part.block).partition("/")[0]
+        if not isinstance(use, ZeroConcentrated) or (use.rho, side) != (plan.rho, plan.block.value):
+            yield "its noise and choices are not those of the mechanism that was charged"
+
+
 def _glm(predicate: Predicate, data: bytes) -> Iterator[str]:
     body = read_glm(data)
     if body["rows_per_unit"] != predicate.population.rows_per_unit:
@@ -62,4 +81,5 @@ _CHECKS: Final[Mapping[str, Callable[[Predicate, bytes], Iterator[str]]]] = {
     "evaluation.json": evaluation_problems,
     "glm.json": _glm,
     "statistics.json": _statistics,
+    "synthesis.json": _synthesis,
 }

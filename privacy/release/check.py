@@ -19,7 +19,14 @@ from decimal import Decimal
 from kernel.amounts import Amount, Delta, Rdp
 from kernel.errors import PrivgateError
 from kernel.events import Parameter
-from privacy.accounting.mechanisms import Gaussian, MechanismUse, PoissonSampledGaussian, PrivateSelection, of_one_try
+from privacy.accounting.mechanisms import (
+    Gaussian,
+    MechanismUse,
+    PoissonSampledGaussian,
+    PrivateSelection,
+    has_loss_distribution,
+    of_one_try,
+)
 from privacy.accounting.price import price
 from privacy.accounting.rdp import JobEpsilon, capacity, epsilon_at, job_epsilon
 from privacy.budget.reservations import Block
@@ -103,9 +110,9 @@ def _alone_problems(predicate: Predicate) -> Iterator[str]:
         yield "this job's epsilon does not follow from its mechanisms"
     if not _agrees(alone.unamplified_epsilon, alone_at(map(unamplified, blocks), alone.delta).epsilon):
         yield "the epsilon without secrecy of the sample does not follow from the mechanisms"
-    selects = any(isinstance(part.mechanism, PrivateSelection) for part in predicate.mechanisms)
-    if selects != (alone.pld_epsilon is None):
-        yield "an epsilon by privacy loss distributions is stated of a selection, or missing of something else"
+    expressible = all(has_loss_distribution(part.mechanism) for part in predicate.mechanisms)
+    if expressible == (alone.pld_epsilon is None):
+        yield "an epsilon by privacy loss distributions is stated of what has none, or missing of something else"
 
 
 def _budget_problems(predicate: Predicate) -> Iterator[str]:

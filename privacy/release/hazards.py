@@ -62,6 +62,11 @@ def _sensitivity(predicate: Predicate) -> str:
             f"At most {predicate.population.rows_per_unit} row(s) of a unit count, each within declared bounds: all "
             f"vectors together, each in units of what one unit can move it, move by at most {engine.clip}."
         )
+    if predicate.kind == "synthesis":
+        return (
+            f"One unit changes at most {engine.sensitivity} count(s) of each histogram, and by no more each score from "
+            "which pairs of columns were chosen."
+        )
     if engine.sensitivity is not None:
         return f"One unit changes at most {engine.sensitivity} count(s) of each vector."
     return (
@@ -76,6 +81,10 @@ def _tuning(predicate: Predicate) -> str:
         return (
             f"A private selection: one of {predicate.selection.candidates} candidates, after 1 to {most} tries whose "
             "number was drawn and is told to nobody; scores had noise before they were compared. It is in the price."
+        )
+    if predicate.kind == "synthesis":
+        return (
+            "Which pairs of columns are counted was chosen on the data, by exponential mechanisms: it is in the price."
         )
     return "Each try is a job of its own and is charged like any other; nothing adapts to unnoised values."
 

@@ -30,6 +30,11 @@ _CONTENT: Final[Mapping[str, tuple[str, ...]]] = {
         "holds, at 95 %, what it would be without noise; sampling is not in it. Whoever has the file computes every",
         "answer again.",
     ),
+    "synthesis.json": (
+        "Noisy counts of columns and of pairs of columns along a tree that the job chose privately. Rows are drawn",
+        "from them with any seed, as many as one likes, for nothing more; each is nobody's. What holds beyond the tree,",
+        "among several columns at once, is not in the rows: a figure from them is about the counts, not about people.",
+    ),
     "glm.json": (
         "A generalised linear model with the table that people publish: coefficients in their columns' own units, with",
         "standard errors and intervals at 95 % that include sampling and privacy noise, and the noisy sums that all of",

@@ -23,6 +23,7 @@ from privgate.cli import (
     releases,
     reports,
     statistics,
+    synthesis,
     verify,
 )
 from privgate.cli.exits import explain
@@ -75,6 +76,7 @@ app.add_typer(grants.app, name="grants")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(evaluations.app, name="evaluations")
 app.add_typer(statistics.app, name="statistics")
+app.add_typer(synthesis.app, name="synthesis")
 app.add_typer(releases.app, name="releases")
 app.add_typer(audit.app, name="audit")
 app.add_typer(reports.app, name="report")

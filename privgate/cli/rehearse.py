@@ -85,6 +85,10 @@ def _say_result(found: Rehearsal | JobRehearsal) -> None:
             from privgate.cli.statistics import say_answers
 
             say_answers(found.found)  # type: ignore[union-attr]
+        case "synthesis":
+            from privgate.cli.synthesis import say_pairs
+
+            say_pairs(found.found)  # type: ignore[union-attr]
         case "glm":
             say(str(found.found))  # type: ignore[union-attr]
         case "evaluation":

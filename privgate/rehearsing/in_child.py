@@ -33,12 +33,13 @@ from privacy.jobs.assignment import (
     GlmAssignment,
     PartFile,
     StatisticsAssignment,
+    SynthesisAssignment,
     Table,
     TuningAssignment,
 )
 from privacy.jobs.model import initial_of
-from privacy.jobs.plan import EvaluationPlan, GlmPlan, Plan, StatisticsPlan, TuningPlan
-from privacy.jobs.spec import GlmSpec, JobSpec, StatisticsSpec, TrainingSpec, TuningSpec
+from privacy.jobs.plan import EvaluationPlan, GlmPlan, Plan, StatisticsPlan, SynthesisPlan, TuningPlan
+from privacy.jobs.spec import GlmSpec, JobSpec, StatisticsSpec, SynthesisSpec, TrainingSpec, TuningSpec
 from privacy.sandbox.frames import Channel, ChannelClosedError
 from privacy.schema import TableSchema
 from privacy.sealing.deks import KEY_BYTES
@@ -139,6 +140,9 @@ def _assignment(of: Trial, parts: _Parts) -> Assignment:
         case StatisticsSpec() as spec, StatisticsPlan() as plan:
             own = parts.of(Split(plan.block.value))
             return StatisticsAssignment(**who, plan=plan, spec=spec, schema=of.schema, unit=of.unit, parts=own)
+        case SynthesisSpec() as spec, SynthesisPlan() as plan:
+            own = parts.of(Split(plan.block.value))
+            return SynthesisAssignment(**who, plan=plan, spec=spec, schema=of.schema, unit=of.unit, parts=own)
         case GlmSpec() as spec, GlmPlan() as plan:
             return GlmAssignment(**who, plan=plan, table=table(spec, Split.TRAIN))
         case _, EvaluationPlan() as plan if of.model is not None:
@@ -192,6 +196,8 @@ def _needed(of: Trial) -> set[str]:
         case StatisticsSpec() as spec:
             axes = {axis.column for query in spec.queries for axis in query.axes}
             return axes | {query.summed.column for query in spec.queries if query.summed is not None}
+        case SynthesisSpec() as spec:
+            return {axis.column for axis in spec.axes}
         case GlmSpec() as spec:
             features = spec.features
         case TuningSpec() as spec:

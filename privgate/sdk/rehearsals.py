@@ -176,8 +176,8 @@ class JobRehearsal(View):
         rows: `dummy` or `own`.
         units, units_met: How many units there were, and under how many names they were met.
         seconds: What the child took, here in one thread.
-        found: The result in the form of a released one: `privgate.statistics.Statistics`, `privgate.glm.GlmTable`, an
-            evaluation's figures, or of a tuning a `RehearsedRelease`.
+        found: The result in the form of a released one: `privgate.statistics.Statistics`, `privgate.glm.GlmTable`,
+            `privgate.synthetic.SyntheticTable`, an evaluation's figures, or of a tuning a `RehearsedRelease`.
         artifact: Its bytes; no certificate belongs to them.
         request: The request in its final form; `plan` are the numbers of the run.
     """

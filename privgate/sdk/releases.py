@@ -29,9 +29,10 @@ if TYPE_CHECKING:
     from privgate.sdk.gateway import Gateway
     from privgate.shapes import Shapes
     from privgate.statistics import Statistics
+    from privgate.synthetic import SyntheticTable
 
 FILES = ("certificate.json", "receipt.tlog-proof", "MODEL_CARD.md")
-ARTIFACTS = frozenset({"model.safetensors", "evaluation.json", "statistics.json", "glm.json"})
+ARTIFACTS = frozenset({"model.safetensors", "evaluation.json", "statistics.json", "glm.json", "synthesis.json"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,6 +199,14 @@ class VerifiedRelease:
         if self.certificate.artifact_name != "statistics.json":
             raise InvalidError("this release holds no statistics", field="release")
         return Statistics.read(self.artifact)
+
+    def synthetic_table(self) -> SyntheticTable:
+        """The released counts of a synthetic table; `rows` draws from them, as often as you like and for nothing."""
+        from privgate.synthetic import SyntheticTable
+
+        if self.certificate.artifact_name != "synthesis.json":
+            raise InvalidError("this release is no synthetic table: ask a job of kind `synthesis`", field="release")
+        return SyntheticTable.read(self.artifact)
 
     def glm(self) -> GlmTable:
         """The released table of a generalised linear model, worked out again from its noisy sums; `print` shows it."""

@@ -166,6 +166,56 @@ def statistics_request(
     return body | {name: value for name, value in optional.items() if value is not None}
 
 
+def synthesis_request(
+    dataset: str,
+    *,
+    purpose: str,
+    epsilon: Number,
+    columns: Sequence[str] | None = None,
+    bins: int | None = None,
+    edges: Mapping[str, Sequence[Number]] | None = None,
+    around: str | None = None,
+    per: str | None = None,
+    block: str | None = None,
+    method: str | None = None,
+    home: bool = False,
+) -> dict[str, Any]:
+    """Write a request for the counts that a synthetic table is drawn from; see docs/formats/job-spec.md.
+
+    Args:
+        dataset: Its id.
+        purpose: Why.
+        epsilon: Of this job alone; rows drawn from the result cost nothing more.
+        columns: Of the table; all that can be counted by default.
+        bins: Into how many cells of one width a numeric column is cut, where `edges` does not say.
+        edges: For a numeric column the numbers between its cells.
+        around: The column to predict, say: every pair of the others is counted for each cell of it.
+        per: `row` by default, or `unit`: the first row alone of everybody who is protected.
+        block: `train` by default, or `holdout`.
+        method: `mst`, the only one there is.
+        home: Only the people who were new in the version's home block.
+    """
+    body: dict[str, Any] = {
+        "v": 1,
+        "kind": "synthesis",
+        "dataset": dataset,
+        "purpose": purpose,
+        "epsilon": decimal_text(epsilon, "epsilon"),
+    }
+    cut = None if edges is None else {name: [decimal_text(e, "edges") for e in cuts] for name, cuts in edges.items()}
+    optional: dict[str, Any] = {
+        "columns": None if columns is None else [columns] if isinstance(columns, str) else list(columns),
+        "bins": bins,
+        "edges": cut,
+        "around": around,
+        "per": per,
+        "block": block,
+        "method": method,
+        "rows": "home" if home else None,
+    }
+    return body | {name: value for name, value in optional.items() if value is not None}
+
+
 def glm_request(
     dataset: str,
     *,

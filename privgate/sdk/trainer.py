@@ -12,7 +12,13 @@ from privgate.sdk.jobs import Job, Quote
 from privgate.sdk.pages import Collection
 from privgate.sdk.rehearsals import JobRehearsal, Progress, Rehearsal, Rows
 from privgate.sdk.releases import FILES, Release, VerifiedRelease
-from privgate.sdk.requests import evaluation_request, glm_request, statistics_request, training_request
+from privgate.sdk.requests import (
+    evaluation_request,
+    glm_request,
+    statistics_request,
+    synthesis_request,
+    training_request,
+)
 from privgate.sdk.session import Session, identifier
 from privgate.sdk.trying import rehearse
 from privgate.sdk.tuning import MEMBERS, tuning_request
@@ -43,7 +49,8 @@ class TrainerVerbs(Session):
         """What a job of any kind would cost; nothing is held.
 
         See `train` for the choices; with `search`, `tries` or `score_epsilon` it is a tuning (`tune`), with `family` a
-        model with standard errors (`glm`), with `queries` statistics, with `release` an evaluation.
+        model with standard errors (`glm`), with `queries` statistics, with `method` a synthetic table
+        (`synthesise`), with `release` an evaluation.
         """
         choices |= {"purpose": purpose, "epsilon": epsilon}
         return self.quote_request(_request(dataset, release, choices))
@@ -77,7 +84,7 @@ class TrainerVerbs(Session):
             test: Of a training: own rows to judge the model on; by default a fifth of the units is kept back.
             steps: Of a training: run only so many of the plan's steps.
             seed: Of dummy rows.
-            on_progress: Of a training: called with the steps done and the steps to do, before each tenth.
+            on_progress: Of a training: called with the steps done and the steps to do, before each tenth and at the end.
             choices: As for `quote`.
 
         Raises:
@@ -159,6 +166,7 @@ class TrainerVerbs(Session):
         epsilon: Number,
         queries: Sequence[Mapping[str, Any]],
         block: str | None = None,
+        home: bool = False,
         key: str | None = None,
     ) -> Job:
         """Request priced statistics of a table: see `privgate.statistics` for the queries.
@@ -169,10 +177,11 @@ class TrainerVerbs(Session):
             epsilon: Of all queries together; they share it by their weights.
             queries: What is asked.
             block: `train` by default, or `holdout`.
+            home: Only the people who were new in the version's home block.
             key: Idempotency key, as for `train`.
         """
         request = statistics_request(
-            identifier(dataset, "dataset"), purpose=purpose, epsilon=epsilon, queries=queries, block=block
+            identifier(dataset, "dataset"), purpose=purpose, epsilon=epsilon, queries=queries, block=block, home=home
         )
         return self.submit(request, key=key)
 
@@ -192,6 +201,24 @@ class TrainerVerbs(Session):
                 `requests.glm_request`.
         """
         request = glm_request(identifier(dataset, "dataset"), purpose=purpose, epsilon=epsilon, **choices)
+        return self.submit(request, key=key)
+
+    def synthesise(
+        self, dataset: Dataset | str, *, purpose: str, epsilon: Number, key: str | None = None, **choices: Any
+    ) -> Job:
+        """Request a synthetic table: pay once for its counts, then draw rows for ever.
+
+        `job.wait().result().fetch().synthetic_table().rows(dataset.schema, 10_000)` draws them.
+
+        Args:
+            dataset: Of what.
+            purpose: Why; a grant of yours must cover it.
+            epsilon: Of this job alone.
+            key: Idempotency key, as for `train`.
+            choices: `columns`, `bins`, `edges`, `around` (the column to predict), `per`, `block`. See
+                `requests.synthesis_request`.
+        """
+        request = synthesis_request(identifier(dataset, "dataset"), purpose=purpose, epsilon=epsilon, **choices)
         return self.submit(request, key=key)
 
     def submit(self, request: Mapping[str, Any], *, key: str | None = None) -> Job:
@@ -239,6 +266,8 @@ def _request(dataset: Dataset | str, release: Release | str | None, choices: Map
         return _evaluation(release, dataset, **choices)
     if "family" in choices:
         return glm_request(identifier(dataset, "dataset"), **choices)
+    if "method" in choices:
+        return synthesis_request(identifier(dataset, "dataset"), **choices)
     if "queries" in choices:
         return statistics_request(identifier(dataset, "dataset"), **choices)
     return _tuning(dataset, **choices) if MEMBERS & set(choices) else _training(dataset, **choices)

@@ -35,6 +35,7 @@ from privacy.jobs.spec import (
     GlmSpec,
     JobSpec,
     StatisticsSpec,
+    SynthesisSpec,
     TrainingSpec,
     TuningSpec,
     read_spec,
@@ -109,7 +110,7 @@ def rehearse(
         test: Of a training: own rows to judge the model on; by default a fifth of the units of `rows` is kept back.
         steps: Of a training: run only so many.
         seed: Of dummy rows.
-        on_progress: Called with the steps done and the steps to do, before each tenth.
+        on_progress: Called with the steps done and the steps to do, before each tenth and at the end.
 
     Raises:
         InvalidError, TooLargeError: The gateway would refuse the request, or rows break the declaration.
@@ -207,6 +208,10 @@ def _found(of: Planned, dataset: Dataset, gave: Any) -> Any:
             from privgate.statistics import Statistics
 
             return Statistics.read(gave.artifact)
+        case SynthesisSpec():
+            from privgate.synthetic import SyntheticTable
+
+            return SyntheticTable.read(gave.artifact)
         case GlmSpec():
             from privgate.glm import GlmTable
 

@@ -17,15 +17,32 @@ from privacy.jobs.assignment import (
     GlmAssignment,
     PartFile,
     StatisticsAssignment,
+    SynthesisAssignment,
     Table,
     TrainingAssignment,
     TuningAssignment,
 )
 from privacy.jobs.features import FeatureSpec, default_features
 from privacy.jobs.head import JobKind
-from privacy.jobs.plan import EvaluationPlan, GlmPlan, StatisticsPlan, TrainingPlan, TuningPlan, read_plan
+from privacy.jobs.plan import (
+    EvaluationPlan,
+    GlmPlan,
+    StatisticsPlan,
+    SynthesisPlan,
+    TrainingPlan,
+    TuningPlan,
+    read_plan,
+)
 from privacy.jobs.planning import Planned, plan_request
-from privacy.jobs.spec import EvaluationSpec, GlmSpec, StatisticsSpec, TrainingSpec, TuningSpec, read_spec
+from privacy.jobs.spec import (
+    EvaluationSpec,
+    GlmSpec,
+    StatisticsSpec,
+    SynthesisSpec,
+    TrainingSpec,
+    TuningSpec,
+    read_spec,
+)
 from tests.support.jobs import PATIENT, SCHEMA, facts
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "jobs" / "digests.json").read_text())
@@ -38,6 +55,7 @@ SHORT: dict[str, dict[str, Any]] = {
     "evaluation": {"v": 1, "release": RELEASE, "subgroups": ["ward"], "confusion": True},
     "statistics": {"queries": [{"kind": "count"}, {"kind": "mean", "column": "age"}], "rows": "home"},
     "glm": {"family": "logistic", "outcome": "ill", "predictors": ["age", "ward"], "counted": "row"},
+    "synthesis": {"around": "ill", "bins": 5, "rows": "home"},
 }
 
 
@@ -65,6 +83,8 @@ def assignment(made: Planned) -> Assignment:
             return EvaluationAssignment(**whose, plan=plan, graph=graph, table=_table(features))
         case StatisticsSpec() as spec, StatisticsPlan() as plan:
             return StatisticsAssignment(**whose, plan=plan, spec=spec, schema=SCHEMA, unit=PATIENT, parts=PARTS)
+        case SynthesisSpec() as spec, SynthesisPlan() as plan:
+            return SynthesisAssignment(**whose, plan=plan, spec=spec, schema=SCHEMA, unit=PATIENT, parts=PARTS)
         case GlmSpec() as spec, GlmPlan() as plan:
             return GlmAssignment(**whose, plan=plan, table=_table(spec.features))
     raise AssertionError(made)
