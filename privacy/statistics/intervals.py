@@ -26,6 +26,8 @@ def reach(deviation: float) -> int:
 
     From a deviation of 20 on the normal quantile, rounded up: the distribution is then normal to many digits.
     """
+    if deviation == 0:
+        return 0
     if deviation >= _SMOOTH:
         return math.ceil(QUANTILE * deviation)
     far = math.ceil(12 * deviation) + 2

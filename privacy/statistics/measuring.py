@@ -85,6 +85,11 @@ def add_rows(
             np.add.at(total, place[alive & finite], steps[alive & finite])
 
 
+def cells_of(batch: Any, axes: Sequence[Axis]) -> tuple[Whole, Mask]:
+    """The number of each row's cell, the last axis' side by side, and whether it has one."""
+    return _Batch(batch).cells(axes)
+
+
 class _Batch:
     """The columns of a batch as cells and grid steps, each worked out once."""
 
