@@ -87,13 +87,16 @@ def serve(
     port_file: Annotated[
         Path | None, typer.Option(help="Write the port here once connections are accepted; for PRIVGATE_LISTEN_PORT=0")
     ] = None,
+    party_port_file: Annotated[
+        Path | None, typer.Option(help="The same for the listener of parties; for PRIVGATE_PARTY_PORT=0")
+    ] = None,
 ) -> None:
     """Serve the API until SIGTERM."""
     from gateway import operator_log
     from gateway.serve import serve as run
 
     operator_log.configure()
-    run(Settings(), port_file)
+    run(Settings(), port_file, party_port_file)
 
 
 @app.command()

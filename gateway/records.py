@@ -22,6 +22,7 @@ from kernel.ids import (
     DekId,
     EntryId,
     JobId,
+    PartyId,
     PopulationId,
     PrincipalId,
     ReleaseId,
@@ -45,7 +46,10 @@ class PersonRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetRecord:
-    """A dataset's public face and its schema; governance facts live in the policy snapshot."""
+    """A dataset's public face and its schema; governance facts live in the policy snapshot.
+
+    `site` is the party with which the rows stay; absent where they are sealed here.
+    """
 
     id: DatasetId
     tenant: TenantId
@@ -56,6 +60,7 @@ class DatasetRecord:
     schema: Mapping[str, Any]
     unit: Mapping[str, Any]
     current_version: VersionId | None = None
+    site: PartyId | None = None
     row_version: int = 1
     created_at: datetime
 
@@ -104,6 +109,7 @@ class JobState(StrEnum):
     """Where a job stands, as far as anybody may see."""
 
     AWAITING_APPROVAL = "awaiting-approval"
+    COLLECTING = "collecting"
     QUEUED = "queued"
     RUNNING = "running"
     FINISHED = "finished"

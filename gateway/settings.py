@@ -46,6 +46,11 @@ class Settings(BaseSettings):
     """Certificate chain (PEM); empty means a leaf of the gateway's own local CA, for loopback only."""
     tls_key: Path | None = None
 
+    party_host: str = "127.0.0.1"
+    party_port: int | None = Field(default=None, ge=0, le=65535)
+    """Port of the second listener, for the agents of sites and key holders; empty: there is none. It demands a client
+    certificate of the gateway's own, and shows the same certificate as the first."""
+
     keyring_key_file: Path | None = None
     """Key file that opens the keyring; empty means `home/keyring.key`, made by `privgate-gateway init`."""
     keyring_passphrase_file: Path | None = None
@@ -88,7 +93,12 @@ class Settings(BaseSettings):
     def _check_listener(self) -> None:
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ValueError("set PRIVGATE_TLS_CERTIFICATE and PRIVGATE_TLS_KEY together")
-        if self.tls_certificate is None and not _is_loopback(self.listen_host):
+        outside = not _is_loopback(self.listen_host)
+        if self.tls_certificate is None and self.party_port is not None and not _is_loopback(self.party_host):
+            raise ValueError(
+                "PRIVGATE_PARTY_HOST is reachable from outside: set PRIVGATE_TLS_CERTIFICATE and PRIVGATE_TLS_KEY"
+            )
+        if self.tls_certificate is None and outside:
             raise ValueError(
                 "PRIVGATE_LISTEN_HOST is reachable from outside: set PRIVGATE_TLS_CERTIFICATE and PRIVGATE_TLS_KEY"
             )

@@ -74,7 +74,7 @@ class LocalAuthority:
             return key, x509.load_pem_x509_certificate(self.ca_certificate.read_bytes())
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = self._ca_certificate(key)
-        _write_private(key_file, _pem(key))
+        write_private(key_file, _pem(key))
         self.ca_certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         return key, certificate
 
@@ -84,7 +84,7 @@ class LocalAuthority:
         builder = self._builder(name, name, key.public_key(), CA_DAYS)
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         builder = builder.add_extension(x509.NameConstraints(allowed, None), critical=True)
-        builder = builder.add_extension(_usage(signs_certificates=True), critical=True)
+        builder = builder.add_extension(key_usage(signs_certificates=True), critical=True)
         identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
         return builder.add_extension(identifier, critical=False).sign(key, hashes.SHA256())
 
@@ -100,10 +100,10 @@ class LocalAuthority:
             x509.SubjectAlternativeName([x509.DNSName("localhost"), *addresses]), critical=False
         )
         builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        builder = builder.add_extension(_usage(signs_certificates=False), critical=True)
+        builder = builder.add_extension(key_usage(signs_certificates=False), critical=True)
         authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key())
         leaf = builder.add_extension(authority, critical=False).sign(ca_key, hashes.SHA256())
-        _write_private(key_file, _pem(key))
+        write_private(key_file, _pem(key))
         certificate.write_bytes(leaf.public_bytes(serialization.Encoding.PEM))
 
     def _builder(
@@ -121,7 +121,8 @@ class LocalAuthority:
         )
 
 
-def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+def key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    """What a certificate's key may do: sign certificates, or prove itself in a handshake."""
     return x509.KeyUsage(
         digital_signature=not signs_certificates,
         content_commitment=False,
@@ -141,7 +142,8 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     )
 
 
-def _write_private(path: Path, content: bytes) -> None:
+def write_private(path: Path, content: bytes) -> None:
+    """Write a new file of mode 0600, in place of one of that name."""
     path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "wb") as file:

@@ -20,6 +20,7 @@ from sqlalchemy import Connection, Engine
 
 from audit import log
 from audit.entry import Actor, Entry
+from gateway.collection_records import CollectionRecord, DocumentRecord, JobSiteRecord, PartyRecord
 from gateway.records import (
     ApprovalRecord,
     DatasetRecord,
@@ -30,7 +31,7 @@ from gateway.records import (
     ReportRecord,
     VersionRecord,
 )
-from gateway.storage import tables
+from gateway.storage import collection_tables, tables
 from gateway.storage.engine import begin_reading, begin_writing, is_sqlite_file
 from gateway.storage.sole_writer import SoleWriter
 from gateway.storage.sql.credentials import SqlCredentials
@@ -88,6 +89,10 @@ class Reading:
         self.releases = Rows(connection, tables.release, ReleaseRecord)
         self.reports = Rows(connection, tables.report, ReportRecord)
         self.replays = Rows(connection, tables.idempotency, ReplayRecord)
+        self.parties = Rows(connection, collection_tables.party, PartyRecord)
+        self.collections = Rows(connection, collection_tables.collection, CollectionRecord)
+        self.job_sites = Rows(connection, collection_tables.job_site, JobSiteRecord)
+        self.documents = Rows(connection, collection_tables.job_document, DocumentRecord)
 
 
 class Work(Reading):

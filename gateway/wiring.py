@@ -19,6 +19,7 @@ from sqlalchemy import Engine
 
 from audit.checkpoint import read_unverified
 from audit.sequencer import Sequencer
+from gateway.party_authority import PartyAuthority
 from gateway.policy_cache import PolicyCache
 from gateway.services.collaborators import Collaborators, Limits
 from gateway.services.deciding import Decider
@@ -98,6 +99,7 @@ def build(
         log_signer=log_signer,
         certificate_signer=_signer(keyring, "signing/certificate"),
         report_signer=_signer(keyring, "signing/report"),
+        parties=PartyAuthority(settings.home / "parties", clock),
         software=software_facts(),
         limits=_limits(settings),
     )

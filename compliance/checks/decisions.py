@@ -14,6 +14,7 @@ from policies.replay import Difference, Replayed, replay
 from policies.requests import AccessRequest
 from policies.vocabulary import Action, DatasetState, Reason, Role, Verdict
 from privacy.events.budget import BudgetCapped, BudgetChanged, PopulationCreated
+from privacy.events.collections import PartyDisabled, PartyEnrolled
 from privacy.events.releases import ReleaseRecalled
 
 _Matches = Callable[[Any, AccessRequest], bool]
@@ -120,6 +121,8 @@ _ENACTED: Mapping[type[Event], tuple[Action, _Matches]] = {
     PopulationCreated: (Action.POPULATION_CREATE, _anything),
     BudgetChanged: (Action.BUDGET_CHANGE, lambda e, r: e.population == r.population),
     BudgetCapped: (Action.BUDGET_CHANGE, lambda e, r: e.population == r.population),
+    PartyEnrolled: (Action.PARTY_ENROL, _anything),
+    PartyDisabled: (Action.PARTY_DISABLE, _anything),
     ReleaseRecalled: (Action.RELEASE_RECALL, lambda e, r: e.release == r.release),
 }
 

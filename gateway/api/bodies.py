@@ -19,6 +19,7 @@ Moment = Annotated[
 ]
 Line = Annotated[str, Field(min_length=1, max_length=200)]
 Word = Annotated[str, Field(max_length=20, pattern="^[a-z-]+$")]
+KindName = Annotated[str, Field(max_length=20, pattern=r"^[a-z]+(\.[a-z-]+)?$")]
 Prose = Annotated[str, Field(max_length=4000)]
 
 
@@ -30,6 +31,7 @@ GrantRef = Annotated[str, Field(pattern=r"^grt_[a-z2-7]{26}$", examples=["grt_aa
 CredentialRef = Annotated[str, Field(pattern=r"^tok_[a-z2-7]{26}$", examples=["tok_aaaaaaaaaaaaaaaaaaaaaaaaaa"])]
 JobRef = Annotated[str, Field(pattern=r"^job_[a-z2-7]{26}$", examples=["job_aaaaaaaaaaaaaaaaaaaaaaaaaa"])]
 ReleaseRef = Annotated[str, Field(pattern=r"^rel_[a-z2-7]{26}$", examples=["rel_aaaaaaaaaaaaaaaaaaaaaaaaaa"])]
+PartyRef = Annotated[str, Field(pattern=r"^pty_[a-z2-7]{26}$", examples=["pty_aaaaaaaaaaaaaaaaaaaaaaaaaa"])]
 ReportRef = Annotated[str, Field(pattern=r"^rpt_[a-z2-7]{26}$", examples=["rpt_aaaaaaaaaaaaaaaaaaaaaaaaaa"])]
 RoleName = Annotated[str, Field(max_length=20, pattern="^[a-z]+$", examples=["trainer"])]
 
@@ -70,7 +72,7 @@ class NeededApproval(Body):
     """Jobs of this kind on data of this sensitivity wait for the owner's yes."""
 
     sensitivity: Word
-    job_kind: Word
+    job_kind: KindName
 
 
 class Ceiling(Body):
@@ -152,6 +154,15 @@ class RegisterDataset(Body):
     special_condition: Annotated[str, Field(max_length=64)] | None = None
     basis_until: Moment | None = None
     retention_until: Moment
+    site: PartyRef | None = None
+    """The party with which the rows stay; absent: they are sent here and sealed."""
+
+
+class EnrolParty(Body):
+    """An agent to let in: its identity (docs/formats/he-documents.md) and a request for a TLS certificate, in PEM."""
+
+    identity: dict[str, Any]
+    request: Annotated[str, Field(max_length=4096)]
 
 
 class GrantObligations(Body):
@@ -161,6 +172,7 @@ class GrantObligations(Body):
     approval_required: bool = False
     max_epsilon: Amount | None = None
     auto_release_epsilon: Amount | None = None
+    exact_release: Word | None = None
 
 
 class CreateGrant(Body):
@@ -170,7 +182,7 @@ class CreateGrant(Body):
     dataset: DatasetRef
     purpose: Name
     until: Moment
-    job_kinds: Annotated[list[Word], Field(min_length=1, max_length=8)]
+    job_kinds: Annotated[list[KindName], Field(min_length=1, max_length=16)]
     obligations: GrantObligations = GrantObligations()
 
 

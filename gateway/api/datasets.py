@@ -23,7 +23,7 @@ from gateway.services.owner_facts import sealed_rows
 from gateway.unit_of_work import Reading
 from kernel.clock import format_time, parse_time
 from kernel.errors import InvalidError, TooLargeError
-from kernel.ids import DatasetId, PopulationId, Slug, TenantId, VersionId
+from kernel.ids import DatasetId, PartyId, PopulationId, Slug, TenantId, VersionId
 from policies.datasets import GovernedDataset
 from policies.vocabulary import Action, LegalBasis, Sensitivity
 from privacy.budget.balances import Account
@@ -180,6 +180,7 @@ def _view(governed: GovernedDataset, record: DatasetRecord, account: Account, ho
         table=dict(record.schema),
         unit=dict(record.unit),
         home_size=account.size(home),
+        site=record.site,
         holdout_share=str(population.holdout_share),
         delta=str(population.budget.delta),
         order=population.budget.order,
@@ -218,6 +219,7 @@ def _declared(body: RegisterDataset) -> NewDataset:
         ),
         basis_until=None if body.basis_until is None else parse_time(body.basis_until, "basis_until"),
         retention_until=parse_time(body.retention_until, "retention_until"),
+        site=None if body.site is None else PartyId(body.site),
     )
 
 
@@ -259,4 +261,5 @@ def _version(
 ) -> tuple[VersionRecord, dict[str, int] | None]:
     with on.database.read() as reading:
         record = reading.versions.get(id=version, dataset=dataset, tenant=tenant)
-    return record, sealed_rows(on, record) if record.state is VersionState.SEALED else None
+    sealed_here = record.state is VersionState.SEALED and record.manifest_blob is not None
+    return record, sealed_rows(on, record) if sealed_here else None

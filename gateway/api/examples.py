@@ -21,6 +21,16 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     "enrolPrincipal": {"name": "Ada Researcher", "token_days": 90},
     "assignRole": {"role": "trainer"},
     "issueCredential": {"token_days": 30},
+    "enrolParty": {
+        "identity": {
+            "identity": "A" * 43 + "=",
+            "kind": "site",
+            "name": "north-hospital",
+            "sealing": "A" * 43 + "=",
+            "v": 1,
+        },
+        "request": "-----BEGIN CERTIFICATE REQUEST-----\n...\n-----END CERTIFICATE REQUEST-----\n",
+    },
     "definePurpose": {"purpose": "research/oncology", "within": ["research"]},
     "setPolicy": {
         "approvals": [{"sensitivity": "restricted", "job_kind": "training"}],

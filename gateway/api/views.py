@@ -128,6 +128,7 @@ class DatasetView(View):
     unit: dict[str, Any]
     home_size: int
     holdout_share: str
+    site: str | None
     delta: str
     order: int
     """With the public size and the unit: all that a plan knows of the people, so that anybody can make the same one.
@@ -156,6 +157,20 @@ class GrantView(View):
     job_kinds: list[str]
     obligations: dict[str, Any]
     state: str
+
+
+class PartyView(View):
+    """An agent that takes part in jobs on data that stays elsewhere. Compare the fingerprint over a second channel."""
+
+    party: str
+    kind: str
+    name: str
+    owner: str
+    fingerprint: str
+    identity: dict[str, Any]
+    disabled: bool
+    certificate: str | None = None
+    """On enrolment alone: the certificate of the party's connections, in PEM."""
 
 
 class QuoteView(View):

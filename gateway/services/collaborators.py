@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from audit.published import TileStore
+from gateway.party_authority import PartyAuthority
 from gateway.services.deciding import Decider
 from gateway.storage.sql.log import SqlIntegration
 from gateway.unit_of_work import Database
@@ -35,6 +36,7 @@ class Collaborators:
     Attributes:
         integration, tiles: The log as its readers see it.
         origin: The log's name.
+        parties: Issues the certificates of sites and key holders.
         log_signer, certificate_signer, report_signer: Keys of their own: one statement never passes for another.
     """
 
@@ -50,5 +52,6 @@ class Collaborators:
     log_signer: Signer
     certificate_signer: Signer
     report_signer: Signer
+    parties: PartyAuthority
     software: SoftwareFacts
     limits: Limits

@@ -16,18 +16,21 @@ from typing import BinaryIO, cast
 
 from gateway.records import DatasetRecord, TaskKind, TaskRecord, TaskState, VersionRecord, VersionState
 from gateway.services.collaborators import Collaborators
+from gateway.services.collections.parties import acting_party
 from gateway.services.deciding import Caller
 from gateway.services.idempotency import Alongside, nothing_else
 from gateway.services.populations import holder_of
+from gateway.unit_of_work import Work
 from kernel.checks import text
 from kernel.clock import require_ahead
-from kernel.errors import InvalidError, PrivgateError, TooLargeError
-from kernel.ids import DatasetId, DekId, PopulationId, Slug, TaskId, VersionId
+from kernel.errors import ConflictError, InvalidError, PrivgateError, TooLargeError
+from kernel.ids import DatasetId, DekId, PartyId, PopulationId, Slug, TaskId, VersionId
 from policies.decisions import Deny
 from policies.events import DatasetMoved, DatasetRegistered
 from policies.vocabulary import Action, DatasetState, LegalBasis, Sensitivity
 from privacy.budget.populations import Population
 from privacy.events.sealing import DekCreated, KeyPurpose, SchemaDeclared, VersionStaged
+from privacy.homomorphic.documents.parties import PartyKind
 from privacy.ingest.formats import UploadFormat
 from privacy.schema import ColumnKind, TableSchema
 from privacy.sealing.chunked import BlobKind, ChunkedWriter, blob_context
@@ -56,6 +59,7 @@ class NewDataset:
     special_condition: LegalBasis | None
     basis_until: datetime | None
     retention_until: datetime
+    site: PartyId | None = None
 
 
 def register_dataset(
@@ -74,6 +78,7 @@ def register_dataset(
             work.commit("register-denied")
             return denial
         check_unit(declared.schema, declared.unit, population)
+        _check_site(on, work, caller, declared)
         record = _record(on, caller, declared, work.now)
         work.datasets.insert(record)
         on.decider.enact(work, lambda epoch: _registered(epoch, record, declared), answer.actor)
@@ -84,6 +89,7 @@ def register_dataset(
                 schema=declared.schema.digest,
                 unit_kind=declared.unit.kind,
                 rows_per_unit=declared.unit.rows_per_unit,
+                site=declared.site,
             ),
             actor=answer.actor,
         )
@@ -95,9 +101,11 @@ def register_dataset(
 def may_upload(on: Collaborators, caller: Caller, dataset: DatasetId) -> Deny | None:
     """Decide about an upload before its first byte is read."""
     with on.database.work(caller.tenant) as work:
-        work.datasets.get(id=dataset, tenant=caller.tenant)
+        record = work.datasets.get(id=dataset, tenant=caller.tenant)
         answer = on.decider.decide_in(work, caller, Action.DATASET_UPLOAD, dataset=dataset)
         work.commit("upload-decided")
+    if answer.denial is None and record.site is not None:
+        raise ConflictError("the rows of this dataset stay with their site, which attests them", field="dataset")
     return answer.denial
 
 
@@ -182,6 +190,20 @@ def check_unit(schema: TableSchema, unit: PrivacyUnit, population: Population) -
             raise InvalidError("the unit's column must be declared as an identifier", field="unit")
 
 
+def _check_site(on: Collaborators, work: Work, caller: Caller, declared: NewDataset) -> None:
+    """Whether rows are sealed here or stay with a site is one answer for a whole population, by its owner's own site.
+
+    Nobody could tell units that meet in both.
+    """
+    others = {record.site for record in work.datasets.all(population=declared.population)}
+    if others - {declared.site}:
+        raise ConflictError("the population has datasets that are kept elsewhere: use another population", field="site")
+    if declared.site is not None:
+        party = acting_party(on, work, caller.tenant, declared.site, PartyKind.SITE)
+        if party.owner != caller.principal:
+            raise InvalidError("`site` must be a site of yours", field="site")
+
+
 def _queue_sealing(
     on: Collaborators, caller: Caller, dataset: DatasetId, form: UploadFormat, path: BlobPath, dek: DekRecord
 ) -> VersionRecord:
@@ -238,6 +260,7 @@ def _record(on: Collaborators, caller: Caller, declared: NewDataset, now: dateti
         description=declared.description,
         schema=declared.schema.to_json(),
         unit=declared.unit.to_json(),
+        site=declared.site,
         created_at=now,
     )
 

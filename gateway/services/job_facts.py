@@ -98,6 +98,8 @@ def sealed_version(reading: Reading, dataset: DatasetRecord) -> tuple[VersionRec
     if dataset.current_version is None:
         raise ConflictError("the dataset has no sealed rows yet: its owner must upload them", field="dataset")
     version = reading.versions.get(id=dataset.current_version)
+    if dataset.site is not None:
+        raise ConflictError("these rows stay with their site: ask for a job of a kind `he.`", field="dataset")
     if version.manifest_digest is None:
         raise ConflictError("the dataset's version is not sealed", field="dataset")
     return version, version.manifest_digest

@@ -124,6 +124,8 @@ dataset = Table(
     Column("schema", Text, nullable=False),
     Column("unit", Text, nullable=False),
     Column("current_version", Id),
+    # The party with which the rows stay; empty where they are sealed here.
+    Column("site", Id),
     Column("row_version", Integer, nullable=False, default=1),
     Column("created_at", When, nullable=False),
     Index("ix_dataset_tenant_id", "tenant", "id"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from kernel.events import Event
 from privacy.events.budget import BUDGET_EVENTS
 from privacy.events.choices import CHOICE_EVENTS
+from privacy.events.collections import COLLECTION_EVENTS
 from privacy.events.incidents import INCIDENT_EVENTS
 from privacy.events.jobs import JOB_EVENTS
 from privacy.events.releases import RELEASE_EVENTS
@@ -20,4 +21,5 @@ EVENTS: tuple[type[Event], ...] = (
     *JOB_EVENTS,
     *INCIDENT_EVENTS,
     *RELEASE_EVENTS,
+    *COLLECTION_EVENTS,
 )

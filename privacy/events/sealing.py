@@ -11,13 +11,16 @@ from typing import ClassVar
 
 from kernel.canonical import Digest
 from kernel.events import Event
-from kernel.ids import DatasetId, DekId, JobId, PopulationId, ReleaseId, Slug, VersionId
+from kernel.ids import DatasetId, DekId, JobId, PartyId, PopulationId, ReleaseId, Slug, VersionId
 from privacy.units import UnitKind
 
 
 @dataclass(frozen=True, kw_only=True)
 class SchemaDeclared(Event):
-    """An owner declared what a dataset's rows look like, who is protected, and from which population they come."""
+    """An owner declared what a dataset's rows look like, who is protected, and from which population they come.
+
+    `site` is the party with which the rows stay; absent where they are sealed here.
+    """
 
     TYPE: ClassVar[str] = "schema:declared"
     dataset: DatasetId
@@ -25,6 +28,7 @@ class SchemaDeclared(Event):
     schema: Digest
     unit_kind: UnitKind
     rows_per_unit: int
+    site: PartyId | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

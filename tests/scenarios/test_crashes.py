@@ -51,6 +51,7 @@ EXEMPT = {
     "gateway/initialise.py:write_token": "before there is a gateway; `init` is run again",
     "gateway/unit_of_work.py:writing": "integration and journal: the sequencer has points of its own around it",
     "gateway/sequencer_loop.py:_lead": "asks for the leader's lock; changes nothing",
+    "gateway/party_authority.py:_make": "made again at the next start; nobody has pinned it before it lies there whole",
     "gateway/serve.py:_announce": "the port file: of this process alone",
 }
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.services.people import found_tenant
+from privacy.homomorphic.documents.parties import PartyKind
 from tests.support.api import (
     House,
     Person,
@@ -28,6 +29,7 @@ from tests.support.api import (
     rows_csv,
     worker_of,
 )
+from tests.support.parties import Agent, enrolled
 
 FOLDER = Path(__file__).parents[1] / "scenarios" / "authorization"
 CAST = list(csv.DictReader((FOLDER / "cast.csv").open()))
@@ -120,6 +122,7 @@ def _govern(made: House) -> None:
     population = done(owner.post("/v1/populations", population_body(epsilon="20")), 201)["population"]
     made.ids = {"population": population, "version": "ver_" + "a" * 26, "report": "rpt_" + "a" * 26}
     made.ids["dataset"] = done(owner.post("/v1/datasets", dataset_body(population)), 201)["dataset"]
+    made.ids["party"] = str(enrolled(made, "owner", "site", PartyKind.SITE).party)
     for member in CAST:
         if member["grant"] != "none":
             until = {"until": "2020-01-01T00:00:00Z"} if member["grant"] == "expired" else {}
@@ -256,6 +259,9 @@ _REQUESTS: Mapping[str, _Make] = {
     "followJob": _plain("GET", "/v1/jobs/{job}/events"),
     "cancelJob": _plain("POST", "/v1/jobs/{parked}/cancel"),
     "answerApproval": _approval,
+    "enrolParty": lambda made, _, __: Request("POST", "/v1/parties", Agent.made("a-new-site", PartyKind.SITE).body),
+    "listParties": _plain("GET", "/v1/parties"),
+    "disableParty": _plain("DELETE", "/v1/parties/{party}"),
     "listReleases": _plain("GET", "/v1/releases"),
     "readRelease": _plain("GET", "/v1/releases/{release}"),
     "checkRelease": _plain("POST", "/v1/releases/{release}/check", {"verdict": "release"}),

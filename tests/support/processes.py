@@ -77,7 +77,7 @@ class Home:
     def api(self) -> Iterator[subprocess.Popen[bytes]]:
         """Serve, and wait until the port is announced."""
         with self.process("serve", "--port-file", str(self.port_file)) as process:
-            self._await("serve", process, self.port_file.exists)
+            self.await_("serve", process, self.port_file.exists)
             yield process
 
     @contextmanager
@@ -85,7 +85,7 @@ class Home:
         """Work, and wait until it takes tasks."""
         started = self.log("worker").count('"working"')
         with self.process("worker") as process:
-            self._await("worker", process, lambda: self.log("worker").count('"working"') > started)
+            self.await_("worker", process, lambda: self.log("worker").count('"working"') > started)
             yield process
 
     def log(self, name: str) -> str:
@@ -93,7 +93,8 @@ class Home:
         path = self.folder / f"{name}.log"
         return path.read_text(encoding="utf-8") if path.exists() else ""
 
-    def _await(self, name: str, process: subprocess.Popen[bytes], ready: Callable[[], bool]) -> None:
+    def await_(self, name: str, process: subprocess.Popen[bytes], ready: Callable[[], bool]) -> None:
+        """Wait until something about a process is so; fail if it ends before."""
         until = time.monotonic() + START_SECONDS
         while not ready():
             assert process.poll() is None, self.log(name)

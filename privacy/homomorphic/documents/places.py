@@ -20,6 +20,7 @@ from privacy.homomorphic.documents.signed import DocumentKind
 
 ROOT = "/parties/v1"
 WORK = f"{ROOT}/work"
+DATASETS = f"{ROOT}/datasets"
 _OF_A_JOB = frozenset({DocumentKind.ORDER, DocumentKind.KEY, DocumentKind.FINAL})
 _OF_A_ROUND = frozenset({DocumentKind.ROUND, DocumentKind.RESULT})
 
@@ -44,6 +45,8 @@ class Place:
         whole(0, MOST_ROUNDS, number=self.number)
         numbered = self.kind in _OF_A_ROUND or self.kind is DocumentKind.UPLOAD
         owned = self.kind in (DocumentKind.UPLOAD, DocumentKind.REFUSAL)
+        if self.kind is DocumentKind.ATTESTATION:
+            raise InvalidError("an attestation lies in no job", field="place")
         if numbered != (self.number > 0) or owned != (self.party is not None):
             raise InvalidError("a document of a round has a number, an upload and a refusal a party", field="place")
 

@@ -31,7 +31,7 @@ _LENGTH_BYTES = 4
 
 
 class DocumentKind(StrEnum):
-    """What lies in a job."""
+    """What lies in a job, and what a site says of its rows before any."""
 
     ORDER = "order"
     KEY = "key"
@@ -40,6 +40,7 @@ class DocumentKind(StrEnum):
     RESULT = "result"
     FINAL = "final"
     REFUSAL = "refusal"
+    ATTESTATION = "attestation"
 
 
 class Document(ABC):

@@ -1,0 +1,108 @@
+"""What the gateway stores about parties and the jobs they take part in, as frozen rows.
+
+The rules of `gateway.records` hold here as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from kernel.canonical import Digest
+from kernel.ids import DatasetId, JobId, PartyId, PopulationId, PrincipalId, Slug, TenantId, VersionId
+from privacy.homomorphic.documents.parties import Identity, Member
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartyRecord:
+    """An enrolled agent.
+
+    Attributes:
+        owner: Who enrolled it, and for whom it acts.
+        identity: Its public keys and name, as others pin them.
+        fingerprint: The identity's.
+        certificate: SHA-256 of its TLS certificate: how a connection is known to be its own.
+        disabled: It may do nothing any more, for good.
+    """
+
+    id: PartyId
+    tenant: TenantId
+    owner: PrincipalId
+    name: Slug
+    identity: Mapping[str, Any]
+    fingerprint: Digest
+    certificate: Digest
+    disabled: bool = False
+    created_at: datetime
+
+    @property
+    def who(self) -> Identity:
+        """Its identity."""
+        return Identity.from_json(self.identity)
+
+    @property
+    def member(self) -> Member:
+        """The party as orders name it."""
+        return Member(party=self.id, who=self.who)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectionRecord:
+    """How far a job over many sites has come.
+
+    Attributes:
+        key_holder: Who makes its key and decrypts.
+        round: The round that is open, or was last; 0 before the first.
+        deadline: Until when the next document must have come; absent unless the job is collecting.
+    """
+
+    job: JobId
+    tenant: TenantId
+    key_holder: PartyId
+    round: int = 0
+    deadline: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSiteRecord:
+    """One site's part in a job.
+
+    Attributes:
+        number: Its place in the job, from 0.
+        version, manifest: What the site attested and the job is to read; set when the job is admitted.
+        decision_leaf: Leaf hash of the decision that admitted the job for this dataset.
+    """
+
+    job: JobId
+    number: int
+    party: PartyId
+    dataset: DatasetId
+    population: PopulationId
+    version: VersionId | None = None
+    manifest: Digest | None = None
+    decision_leaf: Digest | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentRecord:
+    """A document of a job, as it came.
+
+    Attributes:
+        kind, number, party: Its place; `number` is 0 and `party` empty where it has none.
+        digest: By which later documents name it.
+        received: SHA-256 of what came.
+        content, blob: The bytes, or where they lie.
+    """
+
+    job: JobId
+    kind: str
+    number: int
+    party: str
+    tenant: TenantId
+    digest: Digest
+    received: Digest
+    content: bytes | None = None
+    blob: str | None = None
+    created_at: datetime
