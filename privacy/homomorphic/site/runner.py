@@ -1,0 +1,78 @@
+"""The child at a site: file, sums, ciphertexts. One round, then it ends. Child only.
+
+Rules
+-----
+1. The key in use is public: whoever reads this process's memory afterwards finds rows that the site has anyway.
+2. Whether there are enough persons is looked at before anything is encrypted (RULES 39).
+3. A value raises nothing; the file as a whole is read or refused.
+
+Form: docs/formats/he-child.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernel import canonical
+from kernel.errors import InvalidError
+from kernel.ids import Slug
+from privacy.homomorphic.glm.plan import ExactGlm
+from privacy.homomorphic.glm.steps import asked_point
+from privacy.homomorphic.glm.sums import cases_of, site_sums
+from privacy.homomorphic.packing import pack
+from privacy.homomorphic.runner import LARGEST_KEY
+from privacy.homomorphic.site.assignment import LIMIT, ROLE, Answer, SiteAssignment
+from privacy.homomorphic.site.rows import Table, read_table
+from privacy.homomorphic.tenseal_backend.encrypt import encrypt
+from privacy.ingest.findings import RefusedError
+from privacy.sandbox.frames import Channel
+from privacy.training.dialogue import expect
+from privacy.training.rows import RowEncoder
+
+Numbers = tuple[list[int], NDArray[np.bool_]]
+"""A site's numbers, and which rows are in them."""
+
+
+def main(channel: Channel, request: Mapping[str, Any]) -> None:
+    """Compute and encrypt one site's numbers over the pipe.
+
+    Args:
+        channel: The pipe; assignment and public key are its next frames.
+        request: The first frame's header, which named the role.
+
+    Raises:
+        PrivgateError: The assignment or the key is wrong.
+    """
+    if dict(request) != {"role": ROLE}:
+        raise InvalidError("this child was started for another role", field="role")
+    assignment = SiteAssignment.from_bytes(expect(channel, "assignment", LIMIT))
+    key = expect(channel, "key", LARGEST_KEY)
+    try:
+        table = read_table(Path(assignment.file), assignment.format, assignment.schema, assignment.unit)
+    except RefusedError as refused:
+        problems = [problem.to_json() for problem in refused.problems]
+        channel.send({"m": Answer.REFUSED.value}, canonical.encode({"more": refused.more, "problems": problems}))
+        return
+    if table.most_rows_of_a_unit > assignment.unit.rows_per_unit:
+        channel.send({"m": Answer.CROWDED.value})
+        return
+    numbers, alive = _KINDS[assignment.kind](assignment, table)
+    if table.persons(alive) < assignment.least_persons:
+        channel.send({"m": Answer.FEW.value})
+        return
+    body = encrypt(assignment.layout, key, pack(assignment.layout, numbers))
+    channel.send({"m": Answer.UPLOAD.value}, body)
+
+
+def _glm(assignment: SiteAssignment, table: Table) -> Numbers:
+    plan = ExactGlm.from_json(assignment.plan)
+    rows = RowEncoder(plan.features, plan.schema).encode(table.rows)
+    return site_sums(plan, asked_point(plan, assignment.state), cases_of(plan, rows)), rows.alive
+
+
+_KINDS: Mapping[Slug, Callable[[SiteAssignment, Table], Numbers]] = {Slug("he.glm"): _glm}

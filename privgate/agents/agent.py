@@ -1,0 +1,142 @@
+"""What sites and key holders have in common: one poll after the other, one job after the other, refusing in one way.
+
+Rules
+-----
+1. A refusal is entered in the log first, then said to the gateway in one word; it is for good.
+2. A gateway that cannot be reached, or answers with nonsense, costs a poll. It is never a reason to do something twice.
+3. Trouble in one job does not stop the others.
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+from kernel.canonical import Digest
+from kernel.clock import Clock
+from kernel.errors import ConflictError, PrivgateError, TooLargeError, UnavailableError
+from kernel.ids import JobId
+from privacy.homomorphic.documents.endings import Refusal
+from privacy.homomorphic.documents.order import Order
+from privacy.homomorphic.documents.places import Place
+from privacy.homomorphic.documents.signed import DocumentKind
+from privgate.agents.channel import Channel
+from privgate.agents.deeds import Deed, JobHistory
+from privgate.agents.home import Home
+from privgate.agents.orders import accepted
+from privgate.agents.papers import Papers
+from privgate.agents.refusing import RefusalError, Why
+
+Told = Callable[[str], None]
+"""Where sentences for the agent's own people go."""
+_NO_ORDER = Digest.of(b"no order was accepted")
+
+
+class Agent(ABC):
+    """One party at work.
+
+    Args:
+        home: Opened.
+        channel: To the gateway.
+        clock: For deadlines.
+        tell: Sentences for its people.
+    """
+
+    def __init__(self, home: Home, channel: Channel, clock: Clock, tell: Told) -> None:
+        self._home, self._channel, self._clock, self._tell = home, channel, clock, tell
+        self._posted: set[Place] = set()
+        self._shown: frozenset[JobId] = frozenset()
+
+    def poll(self) -> bool:
+        """Go through all work once; whether the gateway could be reached."""
+        try:
+            jobs = self._channel.work()
+        except (UnavailableError, TooLargeError) as error:
+            self._tell(error.message)
+            return False
+        self._shown = frozenset(jobs)
+        reached = [self._one(job) for job in jobs]
+        return all(reached)
+
+    def run(self, stop: threading.Event, seconds: float) -> None:
+        """Poll until told to stop."""
+        while not stop.is_set():
+            self.poll()
+            stop.wait(seconds)
+
+    @abstractmethod
+    def _advance(self, order: Order, papers: Papers) -> None:
+        """Do what can be done in a job; raise `RefusalError` if it must not go on."""
+
+    @abstractmethod
+    def _ended(self, papers: Papers) -> None:
+        """Clean up after a job that has ended."""
+
+    def _one(self, job: JobId) -> bool:
+        known = self._history(job)
+        if known.ended:
+            return self._say_refusal(job) if known.why is not None else True
+        try:
+            order = self._order(job)
+            if order is not None:
+                self._advance(order, self._home.papers_of(job))
+        except RefusalError as refusal:
+            self._refuse(job, refusal)
+            return self._say_refusal(job)
+        except (UnavailableError, TooLargeError) as error:
+            self._tell(f"{job}: {error.message}")
+            return False
+        return True
+
+    def _order(self, job: JobId) -> Order | None:
+        """The order that was accepted, now or before; the gateway has to show that one each time."""
+        shown = self._channel.fetch(Place(job, DocumentKind.ORDER))
+        papers, known = self._home.papers_of(job), self._history(job)
+        kept = papers.get("order")
+        if shown is None:
+            return None
+        if known.order is not None and shown != kept:
+            raise RefusalError(Why.ANOTHER_ORDER)
+        order = accepted(self._home, shown)
+        if order.job != job or (known.order is not None and known.order != order.digest):
+            raise RefusalError(Why.ANOTHER_ORDER, "`job`")
+        if known.order is None:
+            # Not yet accepted: what a killed agent left behind counts for nothing.
+            papers.put("order", shown)
+            self._home.log.append(Deed.ORDER_ACCEPTED, job, what=order.digest)
+        return order
+
+    def _history(self, job: JobId) -> JobHistory:
+        return self._home.log.history.of(job)
+
+    def _post(self, place: Place, data: bytes) -> None:
+        """Leave a document at its place, once in the life of this process."""
+        if place in self._posted:
+            return
+        try:
+            self._channel.post(place, data)
+        except ConflictError:
+            raise RefusalError(Why.GATEWAY, f"`{place.kind}`") from None
+        self._posted.add(place)
+
+    def _refuse(self, job: JobId, refusal: RefusalError) -> None:
+        self._tell(f"{job}: refused: {refusal.message}")
+        if not self._history(job).ended:
+            self._home.log.append(Deed.REFUSED, job, why=refusal.why)
+        self._ended(self._home.papers_of(job))
+
+    def _say_refusal(self, job: JobId) -> bool:
+        party = self._home.enrolment.party
+        place = Place(job, DocumentKind.REFUSAL, party=party)
+        said = Refusal(job=job, order=self._history(job).order or _NO_ORDER, party=party)
+        if place not in self._posted:
+            try:
+                self._channel.post(place, said.signed(self._home.signer))
+            except ConflictError:
+                self._tell(f"{job}: the gateway does not take the refusal: the job has ended there")
+            except PrivgateError as error:
+                self._tell(f"{job}: {error.message}")
+                return False
+            self._posted.add(place)
+        return True

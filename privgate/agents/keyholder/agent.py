@@ -1,0 +1,282 @@
+"""The key holder at work: key, round, uploads, one decryption, result, and again, until the course ends.
+
+Rules
+-----
+1. Every upload is fetched, verified against the pinned identity of its site and kept, before any is added (RULES 34).
+2. Which uploads are added is kept and entered in the log before the decryption begins. Killed at any point, the agent
+   goes on with exactly these; whatever the gateway then shows in their place is not looked at.
+3. If a site does not answer in time, nothing is decrypted in that round, unless the order says that so many may be
+   missing.
+4. When a job has ended its secret key is destroyed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+from kernel import canonical
+from kernel.canonical import Digest, digest_of
+from kernel.clock import Clock
+from kernel.errors import CorruptError, PrivgateError
+from kernel.ids import JobId, PartyId
+from privacy.homomorphic.confined import Confined, FailedTaskError
+from privacy.homomorphic.documents.endings import Final
+from privacy.homomorphic.documents.key import JobKey
+from privacy.homomorphic.documents.order import Order
+from privacy.homomorphic.documents.places import Place
+from privacy.homomorphic.documents.rounds import Added, LogHead, Round, RoundResult
+from privacy.homomorphic.documents.signed import DocumentKind, Parcel
+from privacy.homomorphic.envelope import Expected, open_upload
+from privgate.agents.agent import Agent, Told
+from privgate.agents.channel import Channel
+from privgate.agents.courses import Course, Ended, course_of
+from privgate.agents.deeds import Deed
+from privgate.agents.home import Home
+from privgate.agents.orders import profile_for
+from privgate.agents.papers import Papers
+from privgate.agents.refusing import RefusalError, Why
+
+ADDED_TAG = "party-added/v1"
+_SECRET, _KEY, _FINAL = "secret", "key", "final"
+_ADDED_LIMIT = 2**20
+
+
+class KeyHolder(Agent):
+    """Holds the keys of the jobs it is ordered for.
+
+    Args:
+        home, channel, clock, tell: As of every agent.
+        confined: Where keys are made and sums decrypted.
+    """
+
+    def __init__(
+        self, home: Home, channel: Channel, clock: Clock, tell: Told, confined: Confined | None = None
+    ) -> None:
+        super().__init__(home, channel, clock, tell)
+        self._confined = confined or Confined()
+
+    def poll(self) -> bool:
+        """Go through all work; then let go of jobs that the gateway no longer shows, once their round is over."""
+        reached = super().poll()
+        if reached:
+            for job in self._home.log.history.going():
+                if job not in self._shown and self._is_over(job):
+                    self._refuse(job, RefusalError(Why.DEADLINE))
+        return reached
+
+    def _is_over(self, job: JobId) -> bool:
+        kept, opened = self._home.papers_of(job).get("order"), self._history(job).opened
+        if kept is None or not opened:
+            return False
+        order = Order.opened(kept, self._home.gateway.certificate_keys)
+        return self._clock.now() >= opened[len(opened)][1] + timedelta(seconds=order.round_seconds)
+
+    def _advance(self, order: Order, papers: Papers) -> None:
+        course = course_of(order)
+        key = self._key(order, papers)
+        self._post(Place(order.job, DocumentKind.KEY), key.to_bytes())
+        previous = JobKey.opened(key.document, [self._home.who.identity]).digest
+        for number in range(1, order.rounds_at_most + 1):
+            opened = self._round(order, papers, course, number, previous)
+            result = self._result(order, papers, course, key, opened)
+            if result is None:
+                return
+            self._post(Place(order.job, DocumentKind.RESULT, number), result.signed(self._home.signer))
+            previous = result.digest
+            if papers.get("artefact") is not None:
+                self._finish(order, papers, result)
+                return
+        raise RefusalError(Why.RULES, "`rounds_at_most`")
+
+    def _key(self, order: Order, papers: Papers) -> Parcel:
+        """The job's key: made once."""
+        kept = papers.get(_KEY)
+        if kept is None:
+            public, secret = self._confined.make_keys(profile_for(order))
+            # Written anew until the public half is kept: nothing is encrypted under a key that nobody has seen.
+            papers.put(_SECRET, self._home.vault.seal(secret.reveal(), kind=_SECRET, job=order.job))
+            secret.wipe()
+            kept = Parcel(JobKey.of(order, public).signed(self._home.signer), public).to_bytes()
+            papers.keep(_KEY, kept)
+        parcel = Parcel.from_bytes(kept)
+        if self._history(order.job).key is None:
+            self._home.log.append(Deed.KEY_MADE, order.job, what=Digest.of(parcel.attachment))
+        return parcel
+
+    def _round(self, order: Order, papers: Papers, course: Course, number: int, previous: Digest) -> Round:
+        """Open a round, or read back the one that was opened."""
+        name = f"round-{number}"
+        kept = papers.get(name)
+        if kept is None:
+            state = course.asked(self._memory(order, papers, course, number))
+            made = Round(job=order.job, order=order.digest, number=number, previous=previous, state=state)
+            kept = made.signed(self._home.signer)
+            papers.keep(name, kept)
+        opened = Round.opened(kept, [self._home.who.identity])
+        if number not in self._history(order.job).opened:
+            self._home.log.append(Deed.ROUND_OPENED, order.job, number=number, what=opened.digest)
+        self._post(Place(order.job, DocumentKind.ROUND, number), kept)
+        return opened
+
+    def _result(self, order: Order, papers: Papers, course: Course, key: Parcel, opened: Round) -> RoundResult | None:
+        """What the round's decryption gave; nothing while uploads are awaited."""
+        kept = papers.get(f"result-{opened.number}")
+        if kept is not None:
+            return RoundResult.opened(kept, [self._home.who.identity])
+        uploads = self._uploads(order, papers, course, key, opened)
+        return None if uploads is None else self._decrypted(order, papers, course, opened, uploads)
+
+    def _uploads(
+        self, order: Order, papers: Papers, course: Course, key: Parcel, opened: Round
+    ) -> Mapping[PartyId, tuple[Digest, bytes]] | None:
+        """The set of uploads that is added, fixed before anything is decrypted: digest and ciphertexts of each."""
+        number, fixed = opened.number, papers.get(f"added-{opened.number}")
+        if fixed is None:
+            present = [site for site in order.parties if self._fetched(order, papers, course, key, opened, site)]
+            if len(present) < len(order.sites) and not self._may_go_without(order, number, len(present)):
+                return None
+        else:
+            present = [PartyId(site) for site in canonical.decode(fixed, limit=_ADDED_LIMIT)]
+        found = {}
+        for site in present:
+            data = papers.get(_upload_name(number, site))
+            if data is None:
+                raise RefusalError(Why.UPLOAD, "a paper is gone")
+            found[site] = self._judged(order, course, key, opened, site, data)
+        if fixed is None:
+            papers.put(f"added-{number}", canonical.encode(present))
+        return found
+
+    def _fetched(self, order: Order, papers: Papers, course: Course, key: Parcel, opened: Round, site: PartyId) -> bool:
+        """Whether a site's upload is here; what comes is judged before it is kept."""
+        name = _upload_name(opened.number, site)
+        if papers.get(name) is not None:
+            return True
+        data = self._channel.fetch(Place(order.job, DocumentKind.UPLOAD, opened.number, site))
+        if data is None:
+            return False
+        self._judged(order, course, key, opened, site, data)
+        papers.keep(name, data)
+        return True
+
+    def _judged(
+        self, order: Order, course: Course, key: Parcel, opened: Round, site: PartyId, data: bytes
+    ) -> tuple[Digest, bytes]:
+        member = order.site(site)
+        if member is None:
+            raise RefusalError(Why.UPLOAD, "of nobody in the order")
+        expected = expected_upload(order, course, key.attachment, opened, site)
+        try:
+            upload, body = open_upload(expected, data, member.who.identity, self._home.sealing)
+        except PrivgateError as error:
+            raise RefusalError(Why.UPLOAD, error.message) from None
+        return upload.digest, body
+
+    def _may_go_without(self, order: Order, number: int, present: int) -> bool:
+        """Whether the round is over and enough sites have answered; refuses if it is over and they have not."""
+        _, since = self._history(order.job).opened[number]
+        if self._clock.now() < since + timedelta(seconds=order.round_seconds):
+            return False
+        if present < len(order.sites) - order.dropouts:
+            raise RefusalError(Why.DEADLINE)
+        return True
+
+    def _decrypted(
+        self,
+        order: Order,
+        papers: Papers,
+        course: Course,
+        opened: Round,
+        uploads: Mapping[PartyId, tuple[Digest, bytes]],
+    ) -> RoundResult:
+        number = opened.number
+        added = tuple(Added(site=site, upload=digest) for site, (digest, _) in uploads.items())
+        self._home.log.append(Deed.DECRYPTING, order.job, number=number, what=digest_of_added(added))
+        sealed = papers.get(_SECRET)
+        if sealed is None:
+            raise RefusalError(Why.KEY, "it was destroyed")
+        memory = self._memory(order, papers, course, number)
+        with self._home.vault.open(sealed, kind=_SECRET, job=order.job) as secret:
+            try:
+                sums = self._confined.decrypt(course.layout, secret, [body for _, body in uploads.values()])
+                following = course.advance(memory, sums, len(added))
+            except (FailedTaskError, CorruptError):
+                raise RefusalError(Why.RESULT) from None
+        head = self._home.log.append(Deed.DECRYPTED, order.job, number=number, learned=course.layout.values)
+        if isinstance(following, Ended):
+            papers.put("artefact", self._home.vault.seal(following.artefact, kind="artefact", job=order.job))
+        else:
+            self._remember(order, papers, number + 1, following.memory)
+        return self._keep_result(order, papers, opened, added, head, course.layout.values)
+
+    def _keep_result(
+        self, order: Order, papers: Papers, opened: Round, added: tuple[Added, ...], head: LogHead, learned: int
+    ) -> RoundResult:
+        result = RoundResult(
+            job=order.job,
+            order=order.digest,
+            number=opened.number,
+            round=opened.digest,
+            added=added,
+            learned=learned,
+            decryptions=self._history(order.job).decryptions,
+            log=head,
+        )
+        papers.keep(f"result-{opened.number}", result.signed(self._home.signer))
+        return result
+
+    def _finish(self, order: Order, papers: Papers, last: RoundResult) -> None:
+        sealed = papers.get("artefact") or b""
+        artefact = self._home.vault.open(sealed, kind="artefact", job=order.job).reveal()
+        final = Final(
+            job=order.job,
+            order=order.digest,
+            previous=last.digest,
+            rounds=last.number,
+            decryptions=last.decryptions,
+            sites=last.sites,
+            artefact=Digest.of(artefact),
+        )
+        parcel = Parcel(final.signed(self._home.signer), artefact).to_bytes()
+        self._post(Place(order.job, DocumentKind.FINAL), parcel)
+        self._home.log.append(Deed.FINISHED, order.job, what=final.digest)
+        self._ended(papers)
+
+    def _ended(self, papers: Papers) -> None:
+        papers.drop(_SECRET)
+
+    def _memory(self, order: Order, papers: Papers, course: Course, number: int) -> bytes:
+        if number == 1:
+            return course.first()
+        sealed = papers.get(f"memory-{number}")
+        if sealed is None:
+            raise RefusalError(Why.CHAIN, "a paper is gone")
+        return self._home.vault.open(sealed, kind="memory", job=order.job, round=str(number)).reveal()
+
+    def _remember(self, order: Order, papers: Papers, number: int, memory: bytes) -> None:
+        sealed = self._home.vault.seal(memory, kind="memory", job=order.job, round=str(number))
+        papers.put(f"memory-{number}", sealed)
+
+
+def expected_upload(order: Order, course: Course, public_key: bytes, opened: Round, site: PartyId) -> Expected:
+    """What a site's upload has to be."""
+    return Expected(
+        job=order.job,
+        order=order.digest,
+        round=opened.digest,
+        number=opened.number,
+        key=Digest.of(public_key),
+        participants=order.participants,
+        site=site,
+        layout=course.layout,
+    )
+
+
+def digest_of_added(added: tuple[Added, ...]) -> Digest:
+    """What the log says is added."""
+    return digest_of(ADDED_TAG, [one.to_json() for one in added])
+
+
+def _upload_name(number: int, site: PartyId) -> str:
+    return f"upload-{number}-{site}"

@@ -1,0 +1,102 @@
+"""What an agent's own people allow, whatever a gateway orders.
+
+Rules
+-----
+1. An exact result is allowed only where the rules say so: the default is noised results alone (RULES 20).
+2. A site believes that the other sites are real because their identities are pinned here as well, or, by a rule of its
+   own, because the key holder pinned them.
+
+Format: docs/formats/party-home.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from kernel import canonical
+from kernel.checks import whole
+from kernel.errors import InvalidError
+from kernel.ids import Slug
+from privacy.homomorphic.documents.order import LEAST_SITES, MOST_ROUNDS, MOST_SITES, Order, Outcome
+from privacy.jobs.strict import members_of, one_of
+from privgate.agents.refusing import RefusalError, Why
+
+KINDS = tuple(Slug(kind) for kind in ("he.aggregate", "he.glm", "he.statistics"))
+LIMIT = 16 * 1024
+
+
+class Partners(StrEnum):
+    """Whose word that the other sites are who they are a site takes."""
+
+    PINNED = "pinned"
+    KEY_HOLDER = "key-holder"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """The rules of one agent.
+
+    Attributes:
+        kinds: Which kinds of job it takes part in.
+        outcomes: Exact results, noised ones, or both.
+        least_sites: With fewer sites it does not take part.
+        rounds_at_most: Nor in a job with more rounds.
+        partners: How a site believes in the other sites.
+    """
+
+    kinds: tuple[Slug, ...] = KINDS
+    outcomes: tuple[Outcome, ...] = (Outcome.NOISED,)
+    least_sites: int = LEAST_SITES
+    rounds_at_most: int = 20
+    partners: Partners = Partners.PINNED
+
+    def __post_init__(self) -> None:
+        whole(LEAST_SITES, MOST_SITES, least_sites=self.least_sites)
+        whole(1, MOST_ROUNDS, rounds_at_most=self.rounds_at_most)
+        if not set(self.kinds) <= set(KINDS):
+            raise InvalidError("`kinds` are some of " + ", ".join(KINDS), field="kinds")
+
+    def require(self, order: Order) -> None:
+        """Return if the rules allow the order; raise `RefusalError` otherwise."""
+        broken = {
+            "kinds": order.kind not in self.kinds,
+            "outcomes": order.outcome not in self.outcomes,
+            "least_sites": len(order.sites) - order.dropouts < self.least_sites,
+            "rounds_at_most": order.rounds_at_most > self.rounds_at_most,
+        }
+        for rule, is_broken in broken.items():
+            if is_broken:
+                raise RefusalError(Why.RULES, f"`{rule}`")
+
+    def to_bytes(self) -> bytes:
+        """Write the file."""
+        return canonical.encode(
+            {
+                "kinds": list(self.kinds),
+                "least_sites": self.least_sites,
+                "outcomes": [outcome.value for outcome in self.outcomes],
+                "partners": self.partners.value,
+                "rounds_at_most": self.rounds_at_most,
+                "v": 1,
+            }
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Rules:
+        """Read the file; raise `InvalidError` otherwise."""
+        needed = ("kinds", "least_sites", "outcomes", "partners", "rounds_at_most", "v")
+        members: Mapping[str, Any] = members_of(canonical.decode(data, limit=LIMIT), "rules", needed)
+        whole(1, 1, v=members["v"])
+        for name in ("kinds", "outcomes"):
+            if not isinstance(members[name], list) or len(members[name]) > len(KINDS):
+                raise InvalidError(f"`{name}` must be a short list", field=name)
+        return cls(
+            kinds=tuple(Slug(kind) for kind in members["kinds"]),
+            outcomes=tuple(one_of(Outcome, outcome, "outcomes") for outcome in members["outcomes"]),
+            least_sites=members["least_sites"],
+            rounds_at_most=members["rounds_at_most"],
+            partners=one_of(Partners, members["partners"], "partners"),
+        )

@@ -1,0 +1,1 @@
+"""A site: computes on its own rows, encrypts for the key holder it pinned, and answers each round once."""

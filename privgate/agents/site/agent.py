@@ -1,0 +1,193 @@
+"""A site at work: order, key, and for each round that follows from the one before, one upload.
+
+Rules
+-----
+1. The key is taken once, from the pinned key holder, over the very order that is held (RULES 33).
+2. A round is answered only if it names, as the one before, a result of the key holder's that adds exactly the uploads
+   of the order's sites and this site's own by its digest: no round is left out, repeated or reordered, and no sum was
+   decrypted that is another than the order says.
+3. One upload for a round. It is kept before it is entered, entered before it is sent; an agent that was killed sends
+   the same again and never a second one, whose noise would be drawn anew.
+4. Refusing for too few persons comes before encrypting, and looks like any other refusal (RULES 39).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from kernel.canonical import Digest
+from kernel.clock import Clock
+from kernel.errors import CorruptError, PrivgateError
+from kernel.signing import Envelope
+from privacy.homomorphic.documents.endings import Final
+from privacy.homomorphic.documents.key import JobKey
+from privacy.homomorphic.documents.order import Order
+from privacy.homomorphic.documents.places import Place
+from privacy.homomorphic.documents.rounds import Round, RoundResult
+from privacy.homomorphic.documents.signed import Document, DocumentKind, Parcel
+from privacy.homomorphic.envelope import Expected, Upload, make_upload, read_upload
+from privacy.homomorphic.validator import require_public_key
+from privgate.agents.agent import Agent, Told
+from privgate.agents.channel import Channel
+from privgate.agents.courses import Course, course_of
+from privgate.agents.deeds import Deed
+from privgate.agents.home import Home
+from privgate.agents.keyholder.agent import expected_upload
+from privgate.agents.orders import own_place, profile_for
+from privgate.agents.papers import Papers
+from privgate.agents.refusing import RefusalError, Why
+from privgate.agents.site.computing import Computing
+from privgate.agents.site.datasets import SiteDatasets
+
+D = TypeVar("D", bound=Document)
+_KEY = "key"
+
+
+class Site(Agent):
+    """Takes part in jobs with its own data.
+
+    Args:
+        home, channel, clock, tell: As of every agent.
+        datasets: What it has.
+        computing: Where sums are made and encrypted.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        channel: Channel,
+        clock: Clock,
+        tell: Told,
+        datasets: SiteDatasets,
+        computing: Computing | None = None,
+    ) -> None:
+        super().__init__(home, channel, clock, tell)
+        self._datasets, self._computing = datasets, computing or Computing()
+
+    def _advance(self, order: Order, papers: Papers) -> None:
+        self._datasets.for_order(order, own_place(self._home, order))
+        course = course_of(order)
+        key = self._key(order, papers)
+        if key is None:
+            return
+        previous = JobKey.opened(key.document, [order.key_holder.who.identity]).digest
+        for number in range(1, order.rounds_at_most + 1):
+            asked = self._round(order, papers, number, previous)
+            if asked is None:
+                self._final(order, papers, number - 1, previous)
+                return
+            upload = self._answered(order, papers, course, key.attachment, asked)
+            result = self._result(order, papers, asked, upload)
+            if result is None:
+                return
+            previous = result.digest
+        self._final(order, papers, order.rounds_at_most, previous)
+
+    def _ended(self, papers: Papers) -> None:
+        """A site has nothing to clean up: it keeps what it answered."""
+
+    def _key(self, order: Order, papers: Papers) -> Parcel | None:
+        """The job's key: taken once."""
+        known = self._history(order.job).key
+        data = papers.get(_KEY) if known is not None else self._channel.fetch(Place(order.job, DocumentKind.KEY))
+        if data is None:
+            return None
+        parcel = Parcel.from_bytes(data)
+        document = _signed(JobKey, parcel.document, order, Why.KEY)
+        if not document.is_of(order):
+            raise RefusalError(Why.KEY, "it is for another order")
+        try:
+            public = parcel.attached(document.public_key)
+            require_public_key(profile_for(order), public)
+        except CorruptError as error:
+            raise RefusalError(Why.KEY, error.message) from None
+        if known is None:
+            papers.put(_KEY, data)
+            self._home.log.append(Deed.KEY_ACCEPTED, order.job, what=document.public_key)
+        elif known != document.public_key:
+            raise RefusalError(Why.KEY, "another one was accepted")
+        return parcel
+
+    def _round(self, order: Order, papers: Papers, number: int, previous: Digest) -> Round | None:
+        """A round that follows; nothing while it is awaited."""
+        data = self._paper(papers, f"round-{number}", Place(order.job, DocumentKind.ROUND, number))
+        if data is None:
+            return None
+        asked = _signed(Round, data, order, Why.CHAIN)
+        if (asked.job, asked.order, asked.number, asked.previous) != (order.job, order.digest, number, previous):
+            raise RefusalError(Why.CHAIN, f"round {number}")
+        papers.keep(f"round-{number}", data)
+        return asked
+
+    def _answered(self, order: Order, papers: Papers, course: Course, public_key: bytes, asked: Round) -> Upload:
+        """Make, enter and send the upload of a round, as far as that was not done."""
+        own, number = own_place(self._home, order), asked.number
+        expected = expected_upload(order, course, public_key, asked, own.party)
+        data = papers.get(f"upload-{number}")
+        if data is None:
+            if number in self._history(order.job).answered:
+                raise RefusalError(Why.UPLOAD, "a paper is gone")
+            data = self._made(order, course, asked, expected, public_key)
+            papers.keep(f"upload-{number}", data)
+        upload = read_upload(expected, data, self._home.who.identity)
+        if number not in self._history(order.job).answered:
+            self._home.log.append(Deed.ANSWERED, order.job, number=number, what=upload.digest)
+        if papers.get(f"result-{number}") is None:
+            self._post(Place(order.job, DocumentKind.UPLOAD, number, own.party), data)
+        return upload
+
+    def _made(self, order: Order, course: Course, asked: Round, expected: Expected, public_key: bytes) -> bytes:
+        own = own_place(self._home, order)
+        dataset = self._datasets.for_order(order, own)
+        body = self._computing.ciphertexts(order, own, dataset, course.layout, asked.state, public_key)
+        return make_upload(expected, body, self._home.signer, order.key_holder.who.sealing)
+
+    def _result(self, order: Order, papers: Papers, asked: Round, upload: Upload) -> RoundResult | None:
+        """What came of a round that was answered; nothing while it is awaited."""
+        name = f"result-{asked.number}"
+        data = self._paper(papers, name, Place(order.job, DocumentKind.RESULT, asked.number))
+        if data is None:
+            return None
+        result = _signed(RoundResult, data, order, Why.CHAIN)
+        named = (result.job, result.order, result.number, result.round)
+        if named != (order.job, order.digest, asked.number, asked.digest):
+            raise RefusalError(Why.CHAIN, f"result {asked.number}")
+        added = {one.site: one.upload for one in result.added}
+        if not _is_whole(order, result.sites) or added.get(upload.site) != upload.digest:
+            raise RefusalError(Why.LEFT_OUT, f"round {asked.number}")
+        papers.keep(name, data)
+        return result
+
+    def _final(self, order: Order, papers: Papers, rounds: int, previous: Digest) -> None:
+        """Note how the job ended, if it has."""
+        if not rounds:
+            return
+        data = self._channel.fetch(Place(order.job, DocumentKind.FINAL))
+        if data is None:
+            return
+        final = _signed(Final, Parcel.from_bytes(data).document, order, Why.CHAIN)
+        named = (final.job, final.order, final.previous, final.rounds)
+        if named != (order.job, order.digest, previous, rounds) or not _is_whole(order, final.sites):
+            raise RefusalError(Why.CHAIN, "the final")
+        papers.put("final", data)
+        self._home.log.append(Deed.FINISHED, order.job, what=final.digest)
+
+    def _paper(self, papers: Papers, name: str, place: Place) -> bytes | None:
+        kept = papers.get(name)
+        return self._channel.fetch(place) if kept is None else kept
+
+
+def _is_whole(order: Order, sites: Sequence[str]) -> bool:
+    """Whether these are the order's sites in their order, fewer by at most as many as may be missing."""
+    given = [site for site in order.parties if site in sites]
+    return given == list(sites) and len(given) >= len(order.sites) - order.dropouts
+
+
+def _signed(kind: type[D], data: bytes, order: Order, why: Why) -> D:
+    """Read a document that the order's key holder signed; that one is pinned."""
+    try:
+        Envelope.from_bytes(data)
+        return kind.opened(data, [order.key_holder.who.identity])
+    except PrivgateError:
+        raise RefusalError(why, f"`{kind.KIND}` is not the key holder's") from None

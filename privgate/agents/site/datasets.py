@@ -1,0 +1,128 @@
+"""What a site has: for each dataset that the gateway knows by number, a file on its own disk and how it is declared.
+
+Rules
+-----
+1. The gateway never learns where the file is; an order names the dataset.
+2. The columns of an order's plan must be declared here exactly as there: bounds, categories and fills follow from one
+   declaration, or the sums of two sites would mean different things.
+
+Format: docs/formats/party-home.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from kernel import canonical
+from kernel.checks import whole
+from kernel.errors import InvalidError, NotFoundError, PrivgateError
+from kernel.ids import DatasetId, PopulationId
+from privacy.homomorphic.documents.order import Order
+from privacy.homomorphic.documents.parties import LEAST_PERSONS, MOST_PERSONS, SiteMember
+from privacy.ingest.formats import UploadFormat
+from privacy.jobs.strict import members_of, text_of
+from privacy.schema import TableSchema
+from privacy.units import PrivacyUnit
+from privgate.agents.papers import Papers
+from privgate.agents.refusing import RefusalError, Why
+
+_LIMIT: Final = 8 * 2**20
+_MEMBERS: Final = ("dataset", "file", "format", "least_persons", "population", "schema", "unit", "v")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteDataset:
+    """One dataset.
+
+    Attributes:
+        dataset, population: The gateway's numbers for it and for whose budget it is.
+        file: Where the rows are.
+        format, schema, unit: How it is declared.
+        least_persons: With fewer persons this site takes no part, whatever an order says.
+    """
+
+    dataset: DatasetId
+    population: PopulationId
+    file: Path
+    format: UploadFormat
+    schema: TableSchema
+    unit: PrivacyUnit
+    least_persons: int = LEAST_PERSONS
+
+    def __post_init__(self) -> None:
+        whole(LEAST_PERSONS, MOST_PERSONS, least_persons=self.least_persons)
+        if not self.file.is_absolute():
+            raise InvalidError("`file` must be an absolute path", field="file")
+
+    def to_bytes(self) -> bytes:
+        """Write the file."""
+        return canonical.encode(
+            {
+                "dataset": self.dataset,
+                "file": str(self.file),
+                "format": self.format.to_json(),
+                "least_persons": self.least_persons,
+                "population": self.population,
+                "schema": self.schema.to_json(),
+                "unit": self.unit.to_json(),
+                "v": 1,
+            }
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> SiteDataset:
+        """Read the file; raise `InvalidError` otherwise."""
+        members: Mapping[str, Any] = members_of(canonical.decode(data, limit=_LIMIT), "dataset", _MEMBERS)
+        whole(1, 1, v=members["v"])
+        return cls(
+            dataset=DatasetId(members["dataset"]),
+            population=PopulationId(members["population"]),
+            file=Path(text_of(members["file"], "file")),
+            format=UploadFormat.from_json(members["format"]),
+            schema=TableSchema.from_json(members["schema"]),
+            unit=PrivacyUnit.from_json(members["unit"]),
+            least_persons=members["least_persons"],
+        )
+
+
+class SiteDatasets:
+    """All datasets of one site.
+
+    Args:
+        home: The agent's home.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self._papers = Papers(home / "datasets")
+
+    def declare(self, dataset: SiteDataset) -> None:
+        """Add one, or declare it anew."""
+        self._papers.put(f"{dataset.dataset}.json", dataset.to_bytes())
+
+    def get(self, dataset: DatasetId) -> SiteDataset:
+        """One of them; raise `NotFoundError` if it was not declared."""
+        data = self._papers.get(f"{dataset}.json")
+        if data is None:
+            raise NotFoundError(f"`{dataset}` is not declared here: run `privgate site dataset`", field="dataset")
+        return SiteDataset.from_bytes(data)
+
+    def for_order(self, order: Order, own: SiteMember) -> SiteDataset:
+        """The dataset that an order asks for.
+
+        Raises:
+            RefusalError: There is none, it is of another population, or the order's columns are declared otherwise.
+        """
+        try:
+            found = self.get(own.dataset)
+            columns = TableSchema.from_json(order.plan["schema"]).columns
+            differs = [column.name for column in columns if found.schema.column(column.name) != column]
+        except (PrivgateError, KeyError, TypeError):
+            raise RefusalError(Why.DATA, "the dataset, or a column of the plan, is not declared here") from None
+        if found.population != own.population:
+            raise RefusalError(Why.DATA, "`population`")
+        if differs:
+            raise RefusalError(Why.DATA, f"column `{differs[0]}` is declared otherwise here")
+        return found
