@@ -75,29 +75,29 @@ _INFER_LINEAR = Profile(
     scale_bits=30,
     depth=1,
     most_summands=1024,
-    expected_error="0.0001",
+    expected_error="0.00001",
 )
 _INFER_SQUARE = Profile(
     name=Slug("ckks-8192-square"),
     scheme=Scheme.CKKS,
     mode=Mode.SEEDED,
     degree=8192,
-    coefficient_primes=(70368743587841, 1073479681, 1073643521, 1073692673, 70368743669761),
+    coefficient_primes=(70368743669761, 1073479681, 1073643521, 1073692673, 1152921504606830593),
     scale_bits=30,
     depth=3,
     most_summands=1024,
-    expected_error="0.001",
+    expected_error="0.0001",
 )
 _BLIND = Profile(
     name=Slug("ckks-8192-blind"),
     scheme=Scheme.CKKS,
     mode=Mode.SEEDED,
     degree=8192,
-    coefficient_primes=(70368743587841, 1073430529, 1073479681, 1073643521, 1073692673, 70368743669761),
+    coefficient_primes=(17592186028033, 1073430529, 1073479681, 1073643521, 1073692673, 18014398508400641),
     scale_bits=30,
     depth=4,
     most_summands=1024,
-    expected_error="0.001",
+    expected_error="0.0001",
 )
 
 PROFILES: Mapping[Slug, Profile] = MappingProxyType(

@@ -19,7 +19,7 @@ from kernel.errors import CorruptError
 from privacy.homomorphic.layout import Layout
 from privacy.homomorphic.profiles import Profile
 from privacy.homomorphic.registry import PROFILES
-from privacy.homomorphic.wire import Form, ciphertext_form, public_key_form, secret_key_form
+from privacy.homomorphic.wire import Form, ciphertext_form, evaluation_forms, public_key_form, secret_key_form
 
 _SENTENCE = "not the ciphertexts that this layout and profile describe"
 
@@ -46,6 +46,20 @@ def require_secret_key(profile: Profile, body: bytes) -> None:
     forms = [secret_key_form(profile, instance) for instance in range(profile.instances)]
     if not all(form.matches(piece) for form, piece in pieces(forms, body)):
         raise CorruptError("not a secret key of this profile")
+
+
+def require_vectors(profile: Profile, body: bytes, count: int) -> None:
+    """Return if `body` may be so many fresh CKKS ciphertexts; raise `CorruptError` otherwise."""
+    forms = [ciphertext_form(profile, 0, fresh=True)] * count
+    if not all(form.matches(piece) and _masked(form, piece) for form, piece in pieces(forms, body)):
+        raise CorruptError(_SENTENCE)
+
+
+def require_evaluation_keys(profile: Profile, body: bytes, rotations: tuple[int, ...], *, products: bool) -> None:
+    """Return if `body` may be these evaluation keys; raise `CorruptError` otherwise."""
+    forms = list(evaluation_forms(profile, rotations, products=products))
+    if not all(form.matches(piece) for form, piece in pieces(forms, body)):
+        raise CorruptError("not the evaluation keys that were announced")
 
 
 def holds_secret_key(body: bytes) -> bool:

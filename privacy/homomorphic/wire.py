@@ -72,13 +72,14 @@ def ciphertext_form(profile: Profile, instance: int, *, fresh: bool) -> Form:
     """
     primes = profile.data_primes
     seeded = fresh and profile.mode is Mode.SEEDED
-    return _polynomials(profile, instance, primes, ntt=profile.scheme is Scheme.CKKS, seeded=seeded)
+    ntt, scale = profile.scheme is Scheme.CKKS, 2.0**profile.scale_bits
+    return _polynomials(profile, instance, primes, ntt=ntt, seeded=seeded, scale=scale)
 
 
 @cache
 def public_key_form(profile: Profile, instance: int) -> Form:
     """What a public key looks like: a ciphertext over all primes, in the transformed domain."""
-    return _polynomials(profile, instance, profile.coefficient_primes, ntt=True, seeded=False, scaled=False)
+    return _polynomials(profile, instance, profile.coefficient_primes, ntt=True, seeded=False, scale=1.0)
 
 
 @cache
@@ -90,6 +91,46 @@ def secret_key_form(profile: Profile, instance: int) -> Form:
     return Form(_header(_HEADER + len(middle) + _array_size(words)) + middle + _array_head(words), words)
 
 
+def result_form(profile: Profile, level: int, scale: float) -> Form:
+    """What a CKKS ciphertext looks like after products.
+
+    Args:
+        profile: The parameters.
+        level: How many of the primes a fresh one has are left.
+        scale: Its scale, which follows from what was computed.
+    """
+    primes = profile.data_primes[:level]
+    return _polynomials(profile, 0, primes, ntt=True, seeded=False, scale=scale)
+
+
+@cache
+def evaluation_forms(profile: Profile, rotations: tuple[int, ...], *, products: bool) -> tuple[Form, ...]:
+    """What evaluation keys look like, one after the other.
+
+    Args:
+        profile: The parameters.
+        rotations: By how many slots can be rotated; each its own key.
+        products: Whether products can be made short again.
+    """
+    elements = {(pow(3, steps, 2 * profile.degree) - 1) // 2 for steps in rotations}
+    sets = ([{0}] if products else []) + ([elements] if rotations else [])
+    return tuple(form for places in sets for form in _switching(profile, places, places != {0}))
+
+
+def _switching(profile: Profile, places: set[int], many: bool) -> list[Form]:
+    one = _polynomials(profile, 0, profile.coefficient_primes, ntt=True, seeded=True, scale=1.0)
+    each, total = len(profile.data_primes), profile.degree if many else 1
+    size = _HEADER + 32 + _WORD + _WORD * total + len(places) * each * one.size
+    pending = _header(size) + parms_id(profile, 0, profile.coefficient_primes) + struct.pack("<Q", total)
+    forms = []
+    for place in range(total):
+        pending += struct.pack("<Q", each if place in places else 0)
+        for _ in range(each if place in places else 0):
+            forms.append(Form(pending + one.prefix, one.words, one.suffix, one.seed))
+            pending = b""
+    return [*forms, Form(pending, 0)] if pending else forms
+
+
 def parms_id(profile: Profile, instance: int, primes: tuple[int, ...]) -> bytes:
     """SEAL's name for parameters: BLAKE2b-256 of scheme, degree, primes and plain modulus as 64-bit words."""
     plain = profile.plain_primes[instance] if profile.plain_primes else 0
@@ -98,9 +139,8 @@ def parms_id(profile: Profile, instance: int, primes: tuple[int, ...]) -> bytes:
 
 
 def _polynomials(
-    profile: Profile, instance: int, primes: tuple[int, ...], *, ntt: bool, seeded: bool, scaled: bool = True
+    profile: Profile, instance: int, primes: tuple[int, ...], *, ntt: bool, seeded: bool, scale: float
 ) -> Form:
-    scale = 2.0**profile.scale_bits if scaled else 1.0
     middle = parms_id(profile, instance, primes) + struct.pack("<?QQQdQ", ntt, 2, profile.degree, len(primes), scale, 1)
     words = profile.degree * len(primes) * (1 if seeded else 2)
     suffix = _header(_HEADER + 1 + _SEED) + bytes([_PRNG]) if seeded else b""

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import zstandard
 
 from kernel.errors import CorruptError, UnavailableError
+from privacy.homomorphic.validator import pieces
 from privacy.homomorphic.wire import Form
 from privacy.sandbox import scratch
 
@@ -24,16 +25,17 @@ _ZSTANDARD = 2
 T = TypeVar("T")
 
 
-def save(saved: Any, form: Form) -> bytes:
-    """The uncompressed bytes of a SEAL object."""
+def save(saved: Any, *forms: Form) -> bytes:
+    """The uncompressed bytes of a SEAL object: of one form, or of several one after the other."""
     saved.save(scratch.path())
     packed = scratch.take()
     if packed[5] != _ZSTANDARD:
         raise _other_build()
+    size = sum(form.size for form in forms)
     reader = zstandard.ZstdDecompressor().stream_reader(packed[_HEADER:])
-    body = reader.read(form.size)
-    data = form.prefix[:_HEADER] + body
-    if not form.matches(data):
+    # One byte more than is wanted: what is longer is found out.
+    data = forms[0].prefix[:_HEADER] + reader.read(size - _HEADER + 1)
+    if len(data) != size or not all(form.matches(piece) for form, piece in pieces(list(forms), data)):
         raise _other_build()
     return data
 

@@ -19,6 +19,7 @@ from privacy.homomorphic.packing import pack, unpack
 from privacy.homomorphic.profiles import MARGIN, MOST_COEFFICIENT_BITS, Profile, Scheme, margin
 from privacy.homomorphic.quantising import Grid
 from privacy.homomorphic.registry import PROFILES, profile_by_digest, profile_of
+from privacy.homomorphic.tenseal_backend import approximate
 from privacy.homomorphic.tenseal_backend.contexts import context
 from privacy.homomorphic.wire import ciphertext_bytes
 from tests.support.homomorphic import SUMMING, encrypting_key, keys_of
@@ -103,6 +104,41 @@ def test_a_profile_never_changes() -> None:
     pinned = json.loads((VECTORS / "profiles.json").read_text(encoding="utf-8"))
     assert {name: str(profile.digest) for name, profile in PROFILES.items()} == pinned
     assert profile_by_digest(Digest(pinned["bfv-2048-seeded"])).name == "bfv-2048-seeded"
+
+
+@pytest.mark.parametrize("name", ["ckks-4096-linear", "ckks-8192-square", "ckks-8192-blind"])
+def test_the_expected_error_holds_at_full_depth(name: str) -> None:
+    """Squared as often as the profile allows, on numbers up to 1: within the error, rounding included.
+
+    Rotated as well, where a profile is for that: `linear` is for one ciphertext a feature, which needs none.
+    """
+    profile, source = profile_of(name), np.random.default_rng(3)
+    keys = approximate.make_own_keys(profile, (2,), products=True)
+    given = approximate.load_evaluation_keys(profile, keys.evaluation, (2,), products=True)
+    numbers = source.uniform(-1, 1, profile.slots)
+    (one,) = approximate.load_vectors(profile, approximate.encrypt_vectors(profile, keys.secret, [numbers.tolist()]), 1)
+    evaluator = seal.Evaluator(context(profile))
+    for _ in range(profile.depth):
+        evaluator.square_inplace(one)
+        evaluator.relinearize_inplace(one, given.products)
+        evaluator.rescale_to_next_inplace(one)
+        numbers = numbers**2
+    if profile.depth > 1:
+        evaluator.rotate_vector_inplace(one, 2, given.rotations)
+        numbers = np.roll(numbers, -2)
+    level = len(profile.data_primes) - profile.depth
+    body, scale = approximate.save_results(profile, [one]), one.scale
+    (found,) = approximate.read_results(profile, keys.secret, body, count=1, level=level, scale=scale)
+    assert np.abs(np.array(found) - numbers).max() < float(profile.expected_error)
+    for wrong in ({"level": level + 1}, {"scale": scale * 2}, {"count": 2}):
+        with pytest.raises(CorruptError):
+            approximate.read_results(
+                profile, keys.secret, body, **({"count": 1, "level": level, "scale": scale} | wrong)
+            )
+    with pytest.raises(CorruptError):
+        approximate.load_evaluation_keys(profile, keys.evaluation, (4,), products=True)
+    with pytest.raises(CorruptError):
+        approximate.load_evaluation_keys(profile, keys.evaluation, products=True)
 
 
 def test_unknown_profiles_are_refused() -> None:
