@@ -5,6 +5,8 @@ Rules
 1. The file is whole: from its plan and its sums anybody computes every answer again. It is written in one way.
 2. Exact answers are stated without intervals; noised ones with those of the noise that the sites really added.
 3. A covariance is that of the rows counted, divided by their number less one, in the columns' own units.
+
+Form: docs/formats/he-statistics.md.
 """
 
 from __future__ import annotations
