@@ -72,8 +72,9 @@ class SynthesisSpec(HeadedSpec):
             raise InvalidError(
                 f"a table has {LEAST_COLUMNS} to {MOST_COLUMNS} columns beside `around`", field="columns"
             )
-        sizes = sorted((pair.size.cells for pair in self.pairs.values()), reverse=True)
-        released = sum(axis.cells for axis in self.columns) * self.slices + sum(sizes[: len(self.columns) - 1])
+        cells = [axis.cells for axis in self.columns]
+        sizes = sorted((self.slices * a * b for a, b in itertools.combinations(cells, 2)), reverse=True)
+        released = sum(cells) * self.slices + sum(sizes[: len(cells) - 1])
         if sizes[0] > MOST_CELLS or sum(sizes) > MOST_CELLS_COUNTED or released > MOST_CELLS_RELEASED:
             raise TooLargeError("so many cells cannot be counted in pairs: use fewer bins or columns", field="bins")
 

@@ -24,6 +24,9 @@ ROUNDS = 40
 _EXPECTED: Final = math.sqrt(2 / math.pi)
 """The mean size of Gaussian noise over its deviation."""
 
+_SPREAD: Final = math.sqrt(1 - 2 / math.pi)
+"""The deviation of the size of Gaussian noise over its own deviation."""
+
 Shares: TypeAlias = list[float]
 
 
@@ -43,11 +46,11 @@ def shares_of(found: Sequence[tuple[Sequence[int], float]]) -> Shares:
 
 
 def strength(noisy: Sequence[int], deviation: float, first: Shares, second: Shares) -> float:
-    """How far a pair is from independent, in rows, beyond what its noise alone would show."""
+    """How far a pair is from independent, in rows, beyond what its noise alone would show but for one time in forty."""
     total = max(sum(noisy), 1)
     products = (a * b * total for a, b in itertools.product(first, second))
     apart = math.fsum(abs(count - product) for count, product in zip(noisy, products, strict=True))
-    return apart - expected_noise(deviation, len(noisy))
+    return apart - expected_noise(deviation, len(noisy)) - 2 * _SPREAD * deviation * math.sqrt(len(noisy))
 
 
 def expected_noise(deviation: float, cells: int) -> float:

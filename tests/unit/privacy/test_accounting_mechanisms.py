@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from kernel.canonical import decode, encode
 from kernel.errors import InvalidError
 from kernel.events import Parameter
-from privacy.accounting.mechanisms import Gaussian, MechanismUse, PoissonSampledGaussian, PrivateSelection, PureDp
+from privacy.accounting.mechanisms import (
+    Gaussian,
+    MechanismUse,
+    PoissonSampledGaussian,
+    PrivateSelection,
+    PureDp,
+    ZeroConcentrated,
+    has_loss_distribution,
+)
 from privacy.accounting.tries import MOST_TRIES, Tries
 
 STEP = {"mechanism": "poisson-sampled-gaussian", "sampling_rate": "0.01", "noise_multiplier": "1.1", "steps": 1000}
@@ -24,6 +32,7 @@ single = st.one_of(
     st.builds(PoissonSampledGaussian, sampling_rate=rates, noise_multiplier=decimals, steps=times),
     st.builds(Gaussian, noise_multiplier=decimals, count=times),
     st.builds(PureDp, epsilon=decimals, count=times),
+    st.builds(ZeroConcentrated, rho=st.decimals(0, 200, places=6).filter(bool).map(Parameter), count=times),
 )
 tries = st.builds(
     Tries,
@@ -88,6 +97,19 @@ def test_a_missing_figure_is_refused() -> None:
     for name in STEP:
         with pytest.raises(InvalidError):
             MechanismUse.from_fields({key: value for key, value in STEP.items() if key != name})
+
+
+@pytest.mark.parametrize("rho", ["0", "-0.1", "200.000001", "NaN", 0.5])
+def test_a_rho_out_of_range_is_refused(rho: Any) -> None:
+    """What costs nothing is no mechanism, and no Gaussian that may be costs more."""
+    with pytest.raises(InvalidError):
+        MechanismUse.from_fields({"mechanism": "zcdp", "rho": rho, "count": 1})
+
+
+@given(uses)
+def test_what_is_known_by_bounds_alone_has_no_loss_distribution(use: MechanismUse) -> None:
+    """So that no epsilon by such distributions is stated of it."""
+    assert has_loss_distribution(use) != isinstance(use, PrivateSelection | ZeroConcentrated)
 
 
 def test_floats_never_become_parameters() -> None:

@@ -17,7 +17,14 @@ from kernel.errors import InvalidError
 from kernel.events import Parameter
 from privacy.accounting import odds as module
 from privacy.accounting.calibration import calibrate, sampled_gaussian
-from privacy.accounting.mechanisms import Gaussian, MechanismUse, PoissonSampledGaussian, PrivateSelection, PureDp
+from privacy.accounting.mechanisms import (
+    Gaussian,
+    MechanismUse,
+    PoissonSampledGaussian,
+    PrivateSelection,
+    PureDp,
+    ZeroConcentrated,
+)
 from privacy.accounting.odds import budget_odds, odds, sentence
 from privacy.accounting.price import divergence
 from privacy.accounting.rdp import best_order, capacity
@@ -158,6 +165,14 @@ def test_more_runs_and_less_noise_never_lower_the_odds() -> None:
         assert line[0] >= 51
         assert line[-1] > line[0]
     assert odds(steps("0.3", "3", 10**6)) == 100
+
+
+@pytest.mark.parametrize("sigma", ["2", "8", "50"])
+def test_zcdp_tells_no_less_than_a_gaussian_of_its_rho(sigma: str) -> None:
+    """Which is one of the mechanisms that it may be; the bound is the Gaussian's own."""
+    rho = Parameter((1 / (2 * Decimal(sigma) ** 2)).quantize(Decimal("1e-12")))
+    gaussian = odds(Gaussian(noise_multiplier=Parameter(sigma), count=1), tries=FINE)
+    assert odds(ZeroConcentrated(rho=rho, count=1), tries=FINE) == gaussian
 
 
 def test_uses_of_several_kinds_add_up() -> None:

@@ -11,7 +11,7 @@ from kernel.amounts import Delta
 from kernel.errors import UnavailableError
 from kernel.events import Parameter
 from privacy.accounting import google
-from privacy.accounting.mechanisms import Gaussian, MechanismUse, PoissonSampledGaussian, PureDp
+from privacy.accounting.mechanisms import Gaussian, MechanismUse, PoissonSampledGaussian, PureDp, ZeroConcentrated
 from privacy.accounting.price import divergence
 from privacy.accounting.rdp import job_epsilon
 
@@ -77,6 +77,14 @@ def test_the_second_accountant_agrees_before_a_certificate(uses: tuple[Mechanism
     assert agreement.rdp.number == pytest.approx(divergence(*uses, order=8), rel=Decimal("1e-8"))
     assert (agreement.library, agreement.order, agreement.delta) == ("dp-accounting", 8, DELTA)
     assert google.Agreement.from_fields(agreement.to_fields()) == agreement
+
+
+def test_of_zcdp_the_second_accountant_confirms_the_divergence_alone() -> None:
+    """It has no distribution of losses that a library could bound, so that no epsilon by one is stated."""
+    uses = (ZeroConcentrated(rho=Parameter("0.0173"), count=1), Gaussian(noise_multiplier=Parameter("7"), count=2))
+    agreement = google.agree(uses, order=8, delta=DELTA)
+    assert agreement.rdp.number == pytest.approx(Decimal(8) * Decimal("0.0173") + Decimal(8) / 49, rel=Decimal("1e-12"))
+    assert agreement.pld_epsilon is None
 
 
 def test_without_agreement_nothing_is_signed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from kernel.amounts import Rdp
 from kernel.errors import InvalidError
 from kernel.events import Parameter
-from privacy.accounting.mechanisms import Gaussian, MechanismUse, PoissonSampledGaussian, PureDp
+from privacy.accounting.mechanisms import Gaussian, MechanismUse, PoissonSampledGaussian, PureDp, ZeroConcentrated
 from privacy.accounting.price import HIGHEST_ORDER, SLACK, divergence, price
 
 FORMAT = Path(__file__).parents[3] / "docs" / "formats" / "mechanism-use.md"
@@ -48,6 +48,8 @@ def exactly(use: MechanismUse, order: int) -> mpmath.mpf:
         return use.times * mpmath.log(moment) / (a - 1)
     if isinstance(use, Gaussian):
         return use.times * a / (2 * mpmath.mpf(str(use.noise_multiplier)) ** 2)
+    if isinstance(use, ZeroConcentrated):
+        return use.times * a * mpmath.mpf(str(use.rho))
     assert isinstance(use, PureDp)
     e = mpmath.mpf(str(use.epsilon))
     # Randomised response: it says the truth with probability e^eps / (1 + e^eps).
@@ -75,6 +77,8 @@ EXTREMES = [
     Gaussian(noise_multiplier=Parameter("1000000"), count=1),
     PureDp(epsilon=Parameter("0.000000001"), count=10**6),
     PureDp(epsilon=Parameter("1000"), count=3),
+    ZeroConcentrated(rho=Parameter("0.000000000000001"), count=10**9),
+    ZeroConcentrated(rho=Parameter("200"), count=3),
 ]
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from kernel.amounts import Delta, Epsilon, Rdp
 from kernel.errors import InvalidError
 from kernel.events import Parameter
-from privacy.accounting.mechanisms import Gaussian, MechanismUse, PoissonSampledGaussian, PureDp
+from privacy.accounting.mechanisms import Gaussian, MechanismUse, PoissonSampledGaussian, PureDp, ZeroConcentrated
 from privacy.accounting.price import HIGHEST_ORDER, LEAST_ORDER, price
 from privacy.accounting.rdp import best_order, capacity, epsilon_at, epsilon_from_rdp, exact_epsilon, job_epsilon
 
@@ -118,6 +118,7 @@ JOBS: list[tuple[MechanismUse, ...]] = [
     (PoissonSampledGaussian(sampling_rate=Parameter("0.5"), noise_multiplier=Parameter("0.3"), steps=10),),
     (Gaussian(noise_multiplier=Parameter("100"), count=1), PureDp(epsilon=Parameter("0.05"), count=3)),
     (PureDp(epsilon=Parameter("2"), count=1),),
+    (ZeroConcentrated(rho=Parameter("0.0173"), count=1),),
 ]
 
 
