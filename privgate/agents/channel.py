@@ -21,8 +21,8 @@ import httpx2
 
 from kernel import canonical
 from kernel.errors import ConflictError, InvalidError, PrivgateError, TooLargeError, UnavailableError
-from kernel.ids import JobId
-from privacy.homomorphic.documents.places import WORK, Place
+from kernel.ids import DatasetId, JobId
+from privacy.homomorphic.documents.places import DATASETS, WORK, Place
 from privacy.homomorphic.documents.signed import PARCEL_LIMIT
 from privacy.sealing.secret import SecretBytes
 
@@ -103,9 +103,16 @@ class HttpsChannel:
 
     def post(self, place: Place, data: bytes) -> None:
         """Leave a document at its place."""
+        self._put(place.path, data)
+
+    def attest(self, dataset: DatasetId, data: bytes) -> None:
+        """Say which rows a dataset has."""
+        self._put(f"{DATASETS}/{dataset}/attestation", data)
+
+    def _put(self, path: str, data: bytes) -> None:
         headers = {"Content-Type": "application/octet-stream"}
         try:
-            status = self._client.put(place.path, content=data, headers=headers).status_code
+            status = self._client.put(path, content=data, headers=headers).status_code
         except httpx2.TransportError:
             raise _unreachable() from None
         if status == 409:

@@ -42,7 +42,7 @@ from privgate.agents.rules import Rules
 
 _LIMIT: Final = 256 * 1024
 _GATEWAY, _IDENTITY, _PARTY, _RULES = "gateway.trust", "identity.json", "party.json", "rules.json"
-_SECRETS: Final = ("identity", "sealing", "tls")
+_SECRETS: Final = ("identity", "sealing", "commitment", "tls")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +128,7 @@ class Home:
         papers = Papers(path)
         file, vault = vaults.new_vault(unlock, entropy)
         seed, sealing = SecretBytes.random(32, entropy), new_sealing_key(entropy)
+        commitment = SecretBytes.random(32, entropy)
         who = Identity(
             name=name,
             kind=kind,
@@ -135,7 +136,7 @@ class Home:
             sealing=sealing_key_of(sealing),
         )
         papers.put(vaults.NAME, file)
-        for secret, value in zip(_SECRETS, (seed, sealing, new_tls_key()), strict=True):
+        for secret, value in zip(_SECRETS, (seed, sealing, commitment, new_tls_key()), strict=True):
             papers.put(f"{secret}.sealed", vault.seal(value.reveal(), kind=secret))
         papers.put(_RULES, Rules().to_bytes())
         papers.put(_IDENTITY, who.to_bytes())
@@ -156,6 +157,11 @@ class Home:
     def sealing(self) -> SecretBytes:
         """The private half of its sealing key."""
         return self._secret("sealing")
+
+    @property
+    def commitment_key(self) -> SecretBytes:
+        """The key of what it says about its rows."""
+        return self._secret("commitment")
 
     @property
     def rules(self) -> Rules:

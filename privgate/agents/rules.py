@@ -100,3 +100,11 @@ class Rules:
             rounds_at_most=members["rounds_at_most"],
             partners=one_of(Partners, members["partners"], "partners"),
         )
+
+
+def changed(rules: Rules, **given: Any) -> Rules:
+    """The rules with what was given in place of what was there; raise `InvalidError` for what cannot be."""
+    body = canonical.decode(rules.to_bytes(), limit=LIMIT)
+    return Rules.from_bytes(
+        canonical.encode(body | {name: value for name, value in given.items() if value is not None})
+    )

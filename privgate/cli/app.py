@@ -14,6 +14,7 @@ from privgate.cli import (
     evaluations,
     grants,
     jobs,
+    keyholder,
     login,
     people,
     policy,
@@ -22,6 +23,7 @@ from privgate.cli import (
     rehearse,
     releases,
     reports,
+    site,
     statistics,
     synthesis,
     verify,
@@ -82,3 +84,5 @@ app.add_typer(audit.app, name="audit")
 app.add_typer(reports.app, name="report")
 app.add_typer(people.app, name="people")
 app.add_typer(policy.app, name="policy")
+app.add_typer(site.app, name="site")
+app.add_typer(keyholder.app, name="keyholder")

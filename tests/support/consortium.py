@@ -53,6 +53,7 @@ from privgate.agents.home import Enrolment, Home
 from privgate.agents.keyholder.agent import KeyHolder
 from privgate.agents.rules import Rules
 from privgate.agents.site.agent import Site
+from privgate.agents.site.attesting import commitment
 from privgate.agents.site.computing import Computing
 from privgate.agents.site.datasets import SiteDataset, SiteDatasets
 
@@ -114,7 +115,7 @@ class Party:
 
 
 class Carrier:
-    """The gateway of one job, as far as agents see it: documents at places, written once. Honest; tests derive others."""
+    """The gateway of one job as agents see it: documents at places, written once. Honest; tests derive others."""
 
     def __init__(self, order: bytes, job: JobId) -> None:
         self.job, self.ended = job, False
@@ -217,17 +218,24 @@ class Consortium:
         file = self.folder / f"hospital-{number}.csv"
         lines = [f"{age},{dose},{str(ill).lower()}" for age, dose, ill in rows]
         file.write_text("\n".join(["age,dose,ill", *lines]) + "\n", encoding="utf-8")
-        SiteDatasets(party.path).declare(
-            SiteDataset(
-                dataset=party.dataset,
-                population=party.population,
-                file=file,
-                format=UploadFormat.of("csv"),
-                schema=SCHEMA,
-                unit=UNIT,
-            )
+        declared = SiteDataset(
+            dataset=party.dataset,
+            population=party.population,
+            file=file,
+            format=UploadFormat.of("csv"),
+            schema=SCHEMA,
+            unit=UNIT,
         )
+        SiteDatasets(party.path).declare(declared)
+        self.attest(party)
         return party
+
+    def attest(self, party: Party) -> None:
+        """A site takes note of its file as it is."""
+        assert party.dataset is not None
+        known = SiteDatasets(party.path)
+        with party.home(self.clock) as home:
+            known.note_rows(party.dataset, commitment(known.get(party.dataset), home.commitment_key))
 
     def trust_everybody(self) -> None:
         note = NoteKey(ORIGIN, Ed25519Signer(os.urandom(32)).public_key, KeyKind.ED25519)

@@ -88,6 +88,14 @@ class Document(ABC):
         payload = open_envelope(Envelope.from_bytes(data), cls.TYPE, trusted)
         return cls.from_json(canonical.decode(payload, limit=DOCUMENT_LIMIT, canonical=True))
 
+    @classmethod
+    def read(cls, data: bytes) -> Self:
+        """Read an envelope whose signature was verified when it was kept; raise `InvalidError` or `CorruptError`."""
+        envelope = Envelope.from_bytes(data)
+        if envelope.payload_type != cls.TYPE:
+            raise CorruptError("the envelope holds another kind of statement")
+        return cls.from_json(canonical.decode(envelope.payload, limit=DOCUMENT_LIMIT, canonical=True))
+
 
 @dataclass(frozen=True, slots=True)
 class Parcel:

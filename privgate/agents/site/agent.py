@@ -37,6 +37,7 @@ from privgate.agents.keyholder.agent import expected_upload
 from privgate.agents.orders import own_place, profile_for
 from privgate.agents.papers import Papers
 from privgate.agents.refusing import RefusalError, Why
+from privgate.agents.site.attesting import commitment
 from privgate.agents.site.computing import Computing
 from privgate.agents.site.datasets import SiteDatasets
 
@@ -140,6 +141,8 @@ class Site(Agent):
     def _made(self, order: Order, course: Course, asked: Round, expected: Expected, public_key: bytes) -> bytes:
         own = own_place(self._home, order)
         dataset = self._datasets.for_order(order, own)
+        if commitment(dataset, self._home.commitment_key) != self._datasets.noted_rows(own.dataset):
+            raise RefusalError(Why.DATA, "the file is not the one that was attested")
         body = self._computing.ciphertexts(order, own, dataset, course.layout, asked.state, public_key)
         return make_upload(expected, body, self._home.signer, order.key_holder.who.sealing)
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from kernel import canonical
+from kernel.canonical import Digest
 from kernel.checks import whole
 from kernel.errors import InvalidError, NotFoundError, PrivgateError
 from kernel.ids import DatasetId, PopulationId
@@ -108,6 +109,15 @@ class SiteDatasets:
         if data is None:
             raise NotFoundError(f"`{dataset}` is not declared here: run `privgate site dataset`", field="dataset")
         return SiteDataset.from_bytes(data)
+
+    def note_rows(self, dataset: DatasetId, rows: Digest) -> None:
+        """Keep what was attested."""
+        self._papers.put(f"{dataset}.rows", rows.encode("ascii"))
+
+    def noted_rows(self, dataset: DatasetId) -> Digest | None:
+        """What was attested, or nothing."""
+        data = self._papers.get(f"{dataset}.rows")
+        return None if data is None else Digest(data.decode("ascii", "replace"))
 
     def for_order(self, order: Order, own: SiteMember) -> SiteDataset:
         """The dataset that an order asks for.
