@@ -30,20 +30,31 @@ MOST_PROBLEMS = 100
 _BOOLEANS = frozenset({"true", "false", "yes", "no"})
 
 
-def draft(path: Path, *, delimiter: str = ",") -> dict[str, Any]:
-    """A declaration for a CSV file with everything that only its owner can know left as `?`."""
+def draft(path: Path, *, delimiter: str = ",", unit_column: str | None = None) -> dict[str, Any]:
+    """A declaration for a CSV file with everything that only its owner can know left as `?`.
+
+    Args:
+        path: The file.
+        delimiter: What stands between its fields.
+        unit_column: The column that says whose row it is; without it each row is taken for somebody else's.
+    """
     with _opened(path) as file:
         records = csv.reader(file, delimiter=delimiter)
         names = [name.strip() for name in next(records, [])]
         sample = list(islice(records, SAMPLE_ROWS))
     if not any(names):
         raise InvalidError("the file has no header line", field=path.name)
-    columns = [_drafted(name, [row[i] for row in sample if i < len(row)]) for i, name in enumerate(names)]
+    if unit_column is not None and unit_column not in names:
+        raise InvalidError("the file has no column of that name", field="unit_column")
+    columns = [
+        _drafted(name, [row[i] for row in sample if i < len(row)], whose=name == unit_column)
+        for i, name in enumerate(names)
+    ]
     return {
         "title": UNKNOWN,
         "description": "",
         "population": UNKNOWN,
-        "unit": {"kind": "record", "noun": UNKNOWN},
+        "unit": _drafted_unit(unit_column),
         "sensitivity": UNKNOWN,
         "purposes": [UNKNOWN],
         "legal_basis": UNKNOWN,
@@ -97,8 +108,14 @@ def _require_known(left: Sequence[str]) -> None:
         )
 
 
-def _drafted(name: str, values: Sequence[str]) -> dict[str, Any]:
-    kind = _kind_of({value.strip() for value in values} - {""})
+def _drafted_unit(column: str | None) -> dict[str, Any]:
+    if column is None:
+        return {"kind": "record", "noun": UNKNOWN}
+    return {"kind": "column", "column": column, "noun": UNKNOWN, "rows_per_unit": UNKNOWN}
+
+
+def _drafted(name: str, values: Sequence[str], *, whose: bool) -> dict[str, Any]:
+    kind = ColumnKind.IDENTIFIER if whose else _kind_of({value.strip() for value in values} - {""})
     body: dict[str, Any] = {"name": name, "kind": kind.value}
     if kind is ColumnKind.NUMERIC:
         body |= {"low": UNKNOWN, "high": UNKNOWN}

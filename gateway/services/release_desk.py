@@ -83,6 +83,14 @@ def recall_release(on: Collaborators, caller: Caller, release: ReleaseId) -> Rel
     return after
 
 
+_CLOSED = {
+    ReleaseState.HELD: "this release is held: its door-keeper, the data's owner or a checker, has not let it go yet",
+    ReleaseState.REFUSED: "this release was refused by its door-keeper, and will not be handed out",
+    ReleaseState.RECALLED: "this release was recalled, and is handed out no more",
+}
+"""Why a release is not handed out. There is no field to mend: somebody else has to act, or nobody can."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fetched:
     """A part of a release, on its way out."""
@@ -113,7 +121,7 @@ def fetch(on: Collaborators, caller: Caller, release: ReleaseId, part: FetchedPa
     if isinstance(answer.decision, Deny):
         return answer.decision
     if record.state != ReleaseState.RELEASED.value:
-        raise ConflictError(f"this release is {record.state}: its door-keeper has not let it go", field="release")
+        raise ConflictError(_CLOSED[ReleaseState(record.state)])
     if receipt is None:
         raise UnavailableError("the log has not published this release's entry yet; try again in a moment")
     return Fetched(record, _content(on, record, part, receipt, wrapped))

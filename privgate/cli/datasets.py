@@ -24,11 +24,15 @@ def draft(
     file: File,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the declaration there.")] = None,
     delimiter: Delimiter = ",",
+    unit_column: Annotated[
+        str | None, typer.Option(help="The column that says whose row it is, if a person may have several rows.")
+    ] = None,
 ) -> None:
     """Draft a declaration from a CSV file's header. Bounds and categories stay `?`: computed ones give rows away."""
     from privgate import declaring
 
-    written = json.dumps(declaring.draft(file, delimiter=delimiter), indent=2, ensure_ascii=out is None)
+    drafted = declaring.draft(file, delimiter=delimiter, unit_column=unit_column)
+    written = json.dumps(drafted, indent=2, ensure_ascii=out is None)
     if out is None:
         say(written)
     else:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from privgate.cli.options import DEFAULT, Key, Machine, Profile, commands, gateway
+from privgate.cli.quotes import Home
 from privgate.cli.screen import dump, note, show, table
 
 app = commands("Ask for priced figures of a released model, and read them.")
@@ -38,6 +39,7 @@ def ask(
     bins: Annotated[int | None, typer.Option(help="Cells of the histogram of scores: 2 to 64.")] = None,
     least_group: Annotated[int | None, typer.Option(help="Groups of fewer noisy rows are not shown.")] = None,
     error_bound: ErrorBound = None,
+    home: Home = False,
     quote: Annotated[bool, typer.Option("--quote", help="Only say what it would cost; nothing is held.")] = False,
     follow: Annotated[bool, typer.Option("--follow", help="Follow the job until it ends.")] = False,
     key: Key = None,
@@ -54,6 +56,7 @@ def ask(
         "bins": bins,
         "least_group": least_group,
         "error_bound": error_bound,
+        "home": home,
     }
     with gateway(profile) as connected:
         of = dataset or connected.releases[release].dataset

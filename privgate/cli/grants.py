@@ -20,7 +20,10 @@ def create(
     until: Annotated[str, typer.Option(help="2027-06-30, or with a time 2027-06-30T12:00:00Z.")],
     kind: Annotated[
         list[str] | None,
-        typer.Option(help="training, tuning, evaluation, statistics, glm; training and evaluation by default."),
+        typer.Option(
+            help="A kind of job: training, tuning, evaluation, statistics, synthesis, glm, he.statistics, he.glm or "
+            "he.aggregate; may be repeated. By default training and evaluation."
+        ),
     ] = None,
     share: Annotated[str, typer.Option(help="The part of the budget that may be held and spent.")] = "1",
     approval: Annotated[bool, typer.Option("--approval", help="Every job waits for the owner's yes.")] = False,

@@ -23,30 +23,15 @@ Follow = Annotated[bool, typer.Option("--follow", help="Follow the job until it 
 
 
 @app.command()
+@quotes.from_flags
 def submit(
-    spec: quotes.Spec = None,
-    dataset: quotes.Dataset = None,
-    purpose: quotes.Purpose = None,
-    epsilon: quotes.Epsilon = None,
-    label: quotes.Label = None,
-    model: quotes.Model = None,
-    recipe: quotes.Recipe = None,
-    release: quotes.ReleaseOption = None,
-    search: quotes.Search = None,
-    tries: quotes.Tries = None,
-    family: quotes.Family = None,
-    outcome: quotes.Outcome = None,
-    predictor: quotes.Predictor = None,
+    request: dict[str, Any],
     follow: Follow = False,
     key: Key = None,
     profile: Profile = DEFAULT,
     machine: Machine = False,
 ) -> None:
     """Request a job: it is queued with its reservation, waits for an approval, or is refused with what would fit."""
-    request = quotes.written_request(
-        spec, dataset, purpose, epsilon, label=label, model=model, recipe=recipe, release=release, search=search,
-        tries=tries, family=family, outcome=outcome, predictor=predictor,
-    )  # fmt: skip
     with gateway(profile) as connected:
         job = connected.submit(request, key=key)
         note(f"Requested {job.job}.")

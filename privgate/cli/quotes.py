@@ -1,8 +1,16 @@
-"""`quote`, and how a job is written: as a file, or with flags."""
+"""`quote`, and how a job is written: as a file, or with flags.
+
+Rules
+-----
+1. The flags of a request stand here once, as the parameters of `written_request`; a command that takes them says
+   `@from_flags`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import functools
+import inspect
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +25,9 @@ Spec = Annotated[
 Dataset = Annotated[str | None, typer.Option(help="dst_...")]
 Purpose = Annotated[str | None, typer.Option(help="Why; a grant must cover it.")]
 Epsilon = Annotated[str | None, typer.Option(help="Of this job alone.")]
+Home = Annotated[
+    bool, typer.Option("--home", help="Only people who were new in the version's home block; only they are charged.")
+]
 Label = Annotated[str | None, typer.Option(help="The column to predict (training).")]
 Model = Annotated[
     str | None, typer.Option(help="A template, or a file: a model or graph (.json, .yaml), .pt2, .onnx (training).")
@@ -27,6 +38,9 @@ Search = Annotated[
     typer.Option(help="Tune: --search clip=0.3,1 or --search learning_rate=0.1..10:5, may be repeated."),
 ]
 Tries = Annotated[int | None, typer.Option(min=1, help="Tune: the most tries there may be.")]
+ScoreEpsilon = Annotated[
+    str | None, typer.Option(help="Tune: what the scores that choose between tries cost people held out.")
+]
 Family = Annotated[str | None, typer.Option(help="GLM: linear, logistic or poisson, with standard errors.")]
 Outcome = Annotated[str | None, typer.Option(help="GLM: the column to explain.")]
 Predictor = Annotated[list[str] | None, typer.Option(help="GLM: a column that explains it, may be repeated.")]
@@ -38,35 +52,22 @@ def attach(app: typer.Typer) -> None:
     app.command()(quote)
 
 
-def quote(
+def written_request(
     spec: Spec = None,
     dataset: Dataset = None,
     purpose: Purpose = None,
     epsilon: Epsilon = None,
+    home: Home = False,
     label: Label = None,
     model: Model = None,
     recipe: Recipe = None,
     release: ReleaseOption = None,
     search: Search = None,
     tries: Tries = None,
+    score_epsilon: ScoreEpsilon = None,
     family: Family = None,
     outcome: Outcome = None,
     predictor: Predictor = None,
-    profile: Profile = DEFAULT,
-    machine: Machine = False,
-) -> None:
-    """What a job would cost, whether it fits, and the largest of its shape that would. Nothing is held."""
-    request = written_request(
-        spec, dataset, purpose, epsilon, label=label, model=model, recipe=recipe, release=release, search=search,
-        tries=tries, family=family, outcome=outcome, predictor=predictor,
-    )  # fmt: skip
-    with gateway(profile) as connected:
-        quoted = connected.quote_request(request)
-        show(quoted, machine=machine)
-
-
-def written_request(
-    spec: Path | None, dataset: str | None, purpose: str | None, epsilon: str | None, **choices: Any
 ) -> dict[str, Any]:
     """The request of a file, or of flags; what flags say replaces what the file says."""
     from kernel.errors import InvalidError
@@ -75,28 +76,46 @@ def written_request(
 
     common = {"dataset": dataset, "purpose": purpose, "epsilon": epsilon}
     if spec is not None:
-        if any(value for value in choices.values()):
-            raise InvalidError("beside --spec only --dataset, --purpose and --epsilon are taken", field="spec")
-        return read_request(spec) | {name: value for name, value in common.items() if value is not None}
+        if any((label, model, recipe, release, search, tries, score_epsilon, family, outcome, predictor)):
+            raise InvalidError("beside --spec only --dataset, --purpose, --epsilon and --home are taken", field="spec")
+        said = {name: value for name, value in common.items() if value is not None}
+        return read_request(spec) | said | ({"rows": "home"} if home else {})
     missing = [f"--{name}" for name, value in common.items() if value is None]
     if dataset is None or purpose is None or epsilon is None:
         raise InvalidError(f"give --spec FILE, or also {', '.join(missing)}", field=missing[0].lstrip("-"))
-    if choices.get("release") is not None:
-        return evaluation_request(choices["release"], dataset, purpose=purpose, epsilon=epsilon)
-    if choices.get("family") is not None:
-        explained: dict[str, Any] = {"outcome": choices["outcome"] or "", "predictors": choices["predictor"] or []}
-        return glm_request(dataset, purpose=purpose, epsilon=epsilon, family=choices["family"], **explained)
-    training = {
-        "purpose": purpose,
-        "epsilon": epsilon,
-        "label": choices["label"],
-        "model": _model(choices["model"]),
-        "recipe": _recipe(choices["recipe"] or []) or None,
-    }
-    search, tries = choices.get("search"), choices.get("tries")
-    if search or tries is not None:
-        return tuning_request(dataset, search=_search(search) if search else None, tries=tries, **training)
+    always: dict[str, Any] = {"purpose": purpose, "epsilon": epsilon, "home": home}
+    if release is not None:
+        return evaluation_request(release, dataset, **always)
+    if family is not None:
+        return glm_request(dataset, family=family, outcome=outcome or "", predictors=predictor or [], **always)
+    training = always | {"label": label, "model": _model(model), "recipe": _recipe(recipe or []) or None}
+    if search or tries is not None or score_epsilon is not None:
+        searched = _search(search) if search else None
+        return tuning_request(dataset, search=searched, tries=tries, score_epsilon=score_epsilon, **training)
     return training_request(dataset, **training)
+
+
+def from_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """A command whose first argument, `request`, is what the flags of `written_request` say."""
+    flags = inspect.signature(written_request, eval_str=True).parameters
+    own = [each for name, each in inspect.signature(command, eval_str=True).parameters.items() if name != "request"]
+
+    @functools.wraps(command)
+    def asked(**given: Any) -> None:
+        command(request=written_request(**{name: given.pop(name) for name in flags}), **given)
+
+    # This is what Typer makes the options of; keyword-only, so that their order is free.
+    taken = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (*flags.values(), *own)]
+    asked.__signature__ = inspect.Signature(taken)  # type: ignore[attr-defined]  # functions may have one: PEP 362
+    return asked
+
+
+@from_flags
+def quote(request: dict[str, Any], profile: Profile = DEFAULT, machine: Machine = False) -> None:
+    """What a job would cost, whether it fits, and the largest of its shape that would. Nothing is held."""
+    with gateway(profile) as connected:
+        quoted = connected.quote_request(request)
+        show(quoted, machine=machine)
 
 
 def _search(pairs: list[str]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -33,20 +33,9 @@ def attach(app: typer.Typer) -> None:
     app.command()(rehearse)
 
 
+@quotes.from_flags
 def rehearse(
-    spec: quotes.Spec = None,
-    dataset: quotes.Dataset = None,
-    purpose: quotes.Purpose = None,
-    epsilon: quotes.Epsilon = None,
-    label: quotes.Label = None,
-    model: quotes.Model = None,
-    recipe: quotes.Recipe = None,
-    release: quotes.ReleaseOption = None,
-    search: quotes.Search = None,
-    tries: quotes.Tries = None,
-    family: quotes.Family = None,
-    outcome: quotes.Outcome = None,
-    predictor: quotes.Predictor = None,
+    request: dict[str, Any],
     rows: Rows = None,
     test: Test = None,
     steps: Steps = None,
@@ -56,10 +45,6 @@ def rehearse(
     machine: Machine = False,
 ) -> None:
     """Try a job out here: the gateway's plan, shapes and refusals, on dummy or own rows. Nothing is spent."""
-    request = quotes.written_request(
-        spec, dataset, purpose, epsilon, label=label, model=model, recipe=recipe, release=release, search=search,
-        tries=tries, family=family, outcome=outcome, predictor=predictor,
-    )  # fmt: skip
     with gateway(profile) as connected:
         found = connected.rehearse_request(
             request,

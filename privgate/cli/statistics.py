@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from privgate.cli.options import DEFAULT, Key, Machine, Profile, commands, gateway
+from privgate.cli.quotes import Home
 from privgate.cli.screen import dump, note, say, show, table
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def ask(
     purpose: Annotated[str, typer.Option(help="Why; a grant must cover it.")],
     epsilon: Annotated[str, typer.Option(help="Of all queries together; they share it by their weights.")],
     block: Annotated[str, typer.Option(help="Whose rows: train or holdout.")] = "train",
+    home: Home = False,
     quote: Annotated[bool, typer.Option("--quote", help="Only say what it would cost; nothing is held.")] = False,
     follow: Annotated[bool, typer.Option("--follow", help="Follow the job until it ends.")] = False,
     key: Key = None,
@@ -41,13 +43,13 @@ def ask(
     from privgate.statistics import expected_noise, read_query
 
     queries = [read_query(sentence) for sentence in query]
-    request = statistics_request(dataset, purpose=purpose, epsilon=epsilon, queries=queries, block=block)
+    request = statistics_request(dataset, purpose=purpose, epsilon=epsilon, queries=queries, block=block, home=home)
     with gateway(profile) as connected:
         if quote:
             quoted = connected.quote_request(request)
             show(quoted, machine=machine)
             if not machine:
-                facts = connected.datasets[dataset].facts()
+                facts = connected.datasets[dataset].facts(home_alone=home)
                 table(["query", "noise reaches, at 95 %, plus or minus"], expected_noise(quoted, facts))
             return
         job = connected.submit(request, key=key)

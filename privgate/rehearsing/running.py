@@ -91,7 +91,7 @@ def run(
         unit: Who is protected.
         units: The rows, by unit.
         steps: How many steps to run; at most the plan's.
-        on_progress: Called with the steps done and those to do, before each tenth.
+        on_progress: Called with the steps done and those to do, before each tenth and at the end.
 
     Raises:
         InvalidError: The engine does not compute what it must on this model: the gateway would end the job.
@@ -115,6 +115,7 @@ def run(
         begun = time.perf_counter()
         state = run_plan(short, performance, engine, units, dialogue, state, witness)
         seconds = time.perf_counter() - begun
+        dialogue.tell()
         weights = pack_weights(model.graph, released_weights(short, model.graph, state))
         unpack_weights(model.graph, weights)
         found = judge(witness.report(rehearsed), Claims.of(short), short.uses())
@@ -199,10 +200,14 @@ class _Nobody:
 
     def may_start(self, upto: int) -> bool:
         """Nothing private is read: yes."""
-        if self.on_progress is not None:
-            self.on_progress(self.done, self.plan.recipe.steps)
+        self.tell()
         self.done = upto
         return True
+
+    def tell(self) -> None:
+        """Say how far it is."""
+        if self.on_progress is not None:
+            self.on_progress(self.done, self.plan.recipe.steps)
 
     def save(self, state: RunState) -> None:
         """Seal a savepoint as a child does, and hold it to what a parent takes."""

@@ -82,7 +82,7 @@ def try_training(
         test: Rows to judge the model on; by default a fifth of the units is kept back.
         steps: How many steps to run.
         seed: Of dummy rows.
-        on_progress: Called before each tenth of the steps.
+        on_progress: Called before each tenth of the steps, and at the end.
     """
     encoder = RowEncoder(spec.features, schema)
     given = list(_dummies(schema, unit, encoder.needs, seed)) if rows is None else rows

@@ -84,7 +84,7 @@ class TrainerVerbs(Session):
             test: Of a training: own rows to judge the model on; by default a fifth of the units is kept back.
             steps: Of a training: run only so many of the plan's steps.
             seed: Of dummy rows.
-            on_progress: Of a training: called with the steps done and the steps to do, before each tenth and at the end.
+            on_progress: Of a training: called with the steps done and to do, before each tenth and at the end.
             choices: As for `quote`.
 
         Raises:

@@ -134,7 +134,15 @@ class Population(View):
     def lines(self) -> list[tuple[str, object]]:
         """The population as one would say it."""
         said = "-" if self.odds is None else f"at most {self.odds} times in 100, once all of it is spent"
-        return [(name, said if name == "odds" else value) for name, value in super(Population, self).lines()]
+        told: list[tuple[str, object]] = []
+        for name, value in super(Population, self).lines():
+            if name == "blocks":
+                told += [
+                    (f"block {block.block}", f"{block.charged} charged, {block.held} held") for block in self.blocks
+                ]
+            else:
+                told.append((name, said if name == "odds" else value))
+        return told
 
     @property
     def in_odds(self) -> str:

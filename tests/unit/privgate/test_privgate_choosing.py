@@ -82,6 +82,7 @@ def test_a_person_is_shown_the_odds_and_asked_for_the_reason(
     for shown in chosen.shown:
         assert any(line.strip().startswith(f"{shown} ") for line in asked), shown
     assert "at most N times in 100; 50 is a coin" in " ".join(asked)
+    assert "The quote of one job has odds of its own" in " ".join(asked)
     assert told.told == {}
 
 

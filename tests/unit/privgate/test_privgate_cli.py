@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -13,7 +15,7 @@ import typer
 from typer.testing import CliRunner
 
 from kernel.errors import InvalidError
-from policies.vocabulary import LegalBasis, Sensitivity
+from policies.vocabulary import JobKind, LegalBasis, Sensitivity
 from privacy.ingest.formats import Rule
 from privgate.cli.app import app
 from privgate.cli.documents import read_document
@@ -311,6 +313,53 @@ def test_flags_beside_a_file_replace_what_it_says_or_are_refused(tmp_path: Path)
     assert written_request(spec, None, None, "1", **none)["epsilon"] == "1"
     with pytest.raises(InvalidError):
         written_request(spec, None, None, None, **(none | {"label": "x"}))
+
+
+def test_commands_that_take_a_request_take_the_same_flags() -> None:
+    """They are told once; what a file may say beside them is the same everywhere."""
+    taken = {
+        name.split()[-1]: {flag for parameter in command.params for flag in parameter.opts}
+        for name, command in commands()
+    }
+    flags = {"--" + name.replace("_", "-") for name in inspect.signature(written_request).parameters}
+    for name in ("quote", "rehearse", "submit"):
+        assert flags <= taken[name], name
+    assert "--home" in taken["ask"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "kind"),
+    [
+        ({"label": "ill"}, "training"),
+        ({"label": "ill", "tries": 3, "score_epsilon": "0.5"}, "tuning"),
+        ({"release": "rel_a"}, "evaluation"),
+        ({"family": "linear", "outcome": "age", "predictor": ["dose"]}, "glm"),
+    ],
+)
+def test_a_job_of_any_kind_may_see_the_people_at_home_alone(flags: dict[str, Any], kind: str, tmp_path: Path) -> None:
+    """`--home` is `rows: home`, with flags and beside a file."""
+    said = {"dataset": "dst_a", "purpose": "research", "epsilon": "1"} | flags
+    home, all_rows = written_request(**said, home=True), written_request(**said)
+    assert (home["kind"], home["rows"]) == (kind, "home")
+    assert {name: value for name, value in home.items() if name != "rows"} == all_rows
+    assert all_rows.get("score_epsilon") == flags.get("score_epsilon")
+    spec = tmp_path / "job.json"
+    spec.write_text(json.dumps(all_rows))
+    assert written_request(spec, home=True) == home
+
+
+def test_the_manual_names_every_kind_of_job_that_a_grant_may_be_for() -> None:
+    """In the option's own words, which the manual repeats."""
+    for said in (manual_of("grants create"), run("grants", "create", "--help")[1]):
+        told = " ".join(said.split())
+        assert "may be repeated" in told
+        for kind in JobKind:
+            assert re.search(rf"[ ,]{re.escape(kind.value)}[ ,;]", told), kind
+
+
+def manual_of(command: str) -> str:
+    """A command's section."""
+    return MANUAL.read_text(encoding="utf-8").partition(f"#### `privgate {command}`")[2].partition("####")[0]
 
 
 def test_the_manual_names_every_command_option_and_exit_code() -> None:

@@ -44,6 +44,18 @@ def test_a_draft_names_columns_and_guesses_kinds(tmp_path: Path) -> None:
     ]
 
 
+def test_a_draft_names_whose_rows_they_are(tmp_path: Path) -> None:
+    """By the column that the owner names; how many rows a person may have is his to say."""
+    path = file(tmp_path, TABLE)
+    assert draft(path)["unit"] == {"kind": "record", "noun": "?"}
+    drafted = draft(path, unit_column="note")
+    assert drafted["unit"] == {"kind": "column", "column": "note", "noun": "?", "rows_per_unit": "?"}
+    assert {"name": "note", "kind": "identifier"} in drafted["schema"]["columns"]
+    with pytest.raises(InvalidError) as error:
+        draft(path, unit_column="nobody")
+    assert error.value.field == "unit_column"
+
+
 def test_a_draft_holds_nothing_that_was_computed_from_rows(tmp_path: Path) -> None:
     """No value of the file, and no bound: two files of the same kinds give the same draft."""
     written = json.dumps(draft(file(tmp_path, TABLE)))

@@ -105,7 +105,7 @@ def test_a_shortened_run_is_the_same_plan_with_fewer_steps(dummy: Rehearsal) -> 
     seen: list[tuple[int, int]] = []
     short = rehearse(card(), request(), steps=3, on_progress=lambda done, of: seen.append((done, of)))
     assert (short.steps, short.steps_run, short.plan_digest) == (12, 3, dummy.plan_digest)
-    assert seen == [(0, 3), (1, 3), (2, 3)]
+    assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
     assert dict(short.lines())["steps"] == "3 of 12 were run"
     assert rehearse(card(), request(), steps=99).steps_run == 12
 
@@ -270,7 +270,7 @@ def test_torch_is_left_as_it_was() -> None:
     try:
         seen = []
         rehearse(card(), request(), steps=1, on_progress=lambda *_: seen.append(torch.get_num_threads()))
-        assert (seen, torch.get_num_threads()) == ([1], 2)
+        assert (set(seen), torch.get_num_threads()) == ({1}, 2)
         assert float(torch.tensor([2.0**-1074], dtype=torch.float64).mul(1.0)) > 0
     finally:
         torch.set_num_threads(threads)

@@ -114,6 +114,8 @@ def test_a_population_holds_its_blocks() -> None:
     found = Population.read(POPULATION)
     assert [block.block for block in found.blocks] == ["train"]
     assert found.to_json()["blocks"] == POPULATION["blocks"]
+    (block,) = found.blocks
+    assert ("block train", f"{block.charged} charged, {block.held} held") in found.lines()
 
 
 def test_a_quote_joins_figures_and_request() -> None:
