@@ -36,12 +36,14 @@ def attach(app: typer.Typer, kind: str, make: Make) -> None:
         kind: `site` or `keyholder`.
         make: How an agent of that kind is made.
     """
-    _attach_identity(app, kind)
-    _attach_gateway(app, make)
-    _attach_log(app, kind)
+    _attach_init(app, kind)
+    for command in (identity, trust, enrol, rules):
+        app.command()(command)
+    _attach_run(app, make)
+    app.command()(log)
 
 
-def _attach_identity(app: typer.Typer, kind: str) -> None:
+def _attach_init(app: typer.Typer, kind: str) -> None:
     @app.command()
     def init(
         name: Annotated[str, typer.Argument(help="What others call it: a short name.", metavar="NAME")],
@@ -66,107 +68,8 @@ def _attach_identity(app: typer.Typer, kind: str) -> None:
         note(f"Made {home}. Give its identity to the others by a way that the gateway's operator does not control.")
         say(made.fingerprint)
 
-    @app.command()
-    def identity(
-        home: Place,
-        out: Annotated[Path | None, typer.Option("--out", "-o", help="Write `identity.json` there.")] = None,
-        machine: Machine = False,
-    ) -> None:
-        """Show who the agent is: what others pin, and the fingerprint that people compare."""
-        from privgate.agents.home import identity_of
 
-        who = identity_of(home)
-        if out is not None:
-            with out.open("xb") as file:
-                file.write(who.to_bytes())
-            note(f"Wrote {out}.")
-        if machine:
-            dump(who.to_json() | {"fingerprint": who.fingerprint})
-        else:
-            card(who.kind.value, [("name", who.name), ("fingerprint", who.fingerprint)])
-
-    @app.command()
-    def trust(
-        files: Annotated[
-            list[Path], typer.Argument(help="Identities, or the gateway's trust file.", metavar="FILE...")
-        ],
-        home: Place,
-        fingerprint: Annotated[
-            str | None, typer.Option(help="What the other person read out: the one file must have it.")
-        ] = None,
-        key_file: KeyFile = None,
-        passphrase_file: PassphraseFile = None,
-    ) -> None:
-        """Pin identities, or the gateway's trust file. What is pinned is believed, so compare it first."""
-        from audit.trust import TrustFile
-        from kernel.errors import InvalidError
-        from privacy.homomorphic.documents.parties import Identity
-        from privgate.cli.documents import read_document
-
-        if fingerprint is not None and len(files) != 1:
-            raise InvalidError("a fingerprint is of one file", field="fingerprint")
-        with opened(home, key_file, passphrase_file) as agent:
-            for file in files:
-                if "origin" in read_document(file):
-                    agent.trust_gateway(TrustFile.from_bytes(file.read_bytes()))
-                    note(f"Pinned the gateway of {file}.")
-                    continue
-                who = Identity.from_bytes(file.read_bytes())
-                if fingerprint is not None and who.fingerprint != fingerprint:
-                    raise InvalidError("this identity has another fingerprint: do not trust it", field="fingerprint")
-                agent.trust(who)
-                note(f"Pinned the {who.kind} `{who.name}`: {who.fingerprint}.")
-
-
-def _attach_gateway(app: typer.Typer, make: Make) -> None:
-    @app.command()
-    def enrol(
-        url: Annotated[str, typer.Argument(help="Where the gateway listens for parties, https://...", metavar="URL")],
-        home: Place,
-        key_file: KeyFile = None,
-        passphrase_file: PassphraseFile = None,
-        profile: Profile = DEFAULT,
-    ) -> None:
-        """Enrol the agent at a gateway, as its owner who is signed in; keep its number and certificate."""
-        from privgate.agents.enrolling import enrol as ask
-
-        with opened(home, key_file, passphrase_file) as agent:
-            say(ask(agent, url, profile))
-
-    @app.command()
-    def rules(
-        home: Place,
-        outcome: Annotated[
-            list[str] | None, typer.Option(help="exact or noised; twice for both.", show_default=False)
-        ] = None,
-        kinds: Annotated[
-            list[str] | None, typer.Option("--kind", help="A kind of job; again for more.", show_default=False)
-        ] = None,
-        least_sites: Annotated[int | None, typer.Option(help="Not with fewer sites.", show_default=False)] = None,
-        rounds_at_most: Annotated[int | None, typer.Option(help="Not with more rounds.", show_default=False)] = None,
-        partners: Annotated[
-            str | None,
-            typer.Option(help="pinned, or key-holder: whose word for the other sites counts.", show_default=False),
-        ] = None,
-        key_file: KeyFile = None,
-        passphrase_file: PassphraseFile = None,
-    ) -> None:
-        """Show what this agent takes part in, or set it. At first: results with noise alone."""
-        from kernel import canonical
-        from privgate.agents.rules import changed
-
-        with opened(home, key_file, passphrase_file) as agent:
-            found = changed(
-                agent.rules,
-                outcomes=outcome,
-                kinds=kinds,
-                least_sites=least_sites,
-                rounds_at_most=rounds_at_most,
-                partners=partners,
-            )
-            agent.allow(found)
-            dump(canonical.decode(found.to_bytes(), limit=2**16))
-
+def _attach_run(app: typer.Typer, make: Make) -> None:
     @app.command()
     def run(
         home: Place,
@@ -182,36 +85,131 @@ def _attach_gateway(app: typer.Typer, make: Make) -> None:
             _work(make(agent, channel, note), once=once, every=every)
 
 
-def _attach_log(app: typer.Typer, kind: str) -> None:
-    @app.command()
-    def log(
-        home: Place,
-        verify: Annotated[bool, typer.Option("--verify", help="Judge all of it; say only what it comes to.")] = False,
-        machine: Machine = False,
-    ) -> None:
-        """Show what the agent did, entry by entry; a log that does not verify is not shown."""
-        from privgate.agents.home import identity_of
-        from privgate.agents.log import NAME, entries
-        from privgate.agents.verifying import verify_home
+def identity(
+    home: Place,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write `identity.json` there.")] = None,
+    machine: Machine = False,
+) -> None:
+    """Show who the agent is: what others pin, and the fingerprint that people compare."""
+    from privgate.agents.home import identity_of
 
-        found = verify_home(home)
-        counts: dict[str, Any] = {"size": found.size, "head": found.head, "results": found.results}
-        counts |= found.history.counts()
-        if verify:
-            if machine:
-                dump({"verified": True, **counts})
-            else:
-                card(f"the log of this {kind} verifies", counts.items())
-            return
-        who = identity_of(home)
-        data = (home / NAME).read_bytes() if found.size else b""
-        lines = [entry.to_json() for entry in entries(data, who.identity, who.fingerprint)]
+    who = identity_of(home)
+    if out is not None:
+        with out.open("xb") as file:
+            file.write(who.to_bytes())
+        note(f"Wrote {out}.")
+    if machine:
+        dump(who.to_json() | {"fingerprint": who.fingerprint})
+    else:
+        card(who.kind.value, [("name", who.name), ("fingerprint", who.fingerprint)])
+
+
+def trust(
+    files: Annotated[list[Path], typer.Argument(help="Identities, or the gateway's trust file.", metavar="FILE...")],
+    home: Place,
+    fingerprint: Annotated[
+        str | None, typer.Option(help="What the other person read out: the one file must have it.")
+    ] = None,
+    key_file: KeyFile = None,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Pin identities, or the gateway's trust file. What is pinned is believed, so compare it first."""
+    from audit.trust import TrustFile
+    from kernel.errors import InvalidError
+    from privacy.homomorphic.documents.parties import Identity
+    from privgate.cli.documents import read_document
+
+    if fingerprint is not None and len(files) != 1:
+        raise InvalidError("a fingerprint is of one file", field="fingerprint")
+    with opened(home, key_file, passphrase_file) as agent:
+        for file in files:
+            if "origin" in read_document(file):
+                agent.trust_gateway(TrustFile.from_bytes(file.read_bytes()))
+                note(f"Pinned the gateway of {file}.")
+                continue
+            who = Identity.from_bytes(file.read_bytes())
+            if fingerprint is not None and who.fingerprint != fingerprint:
+                raise InvalidError("this identity has another fingerprint: do not trust it", field="fingerprint")
+            agent.trust(who)
+            note(f"Pinned the {who.kind} `{who.name}`: {who.fingerprint}.")
+
+
+def enrol(
+    url: Annotated[str, typer.Argument(help="Where the gateway listens for parties, https://...", metavar="URL")],
+    home: Place,
+    key_file: KeyFile = None,
+    passphrase_file: PassphraseFile = None,
+    profile: Profile = DEFAULT,
+) -> None:
+    """Enrol the agent at a gateway, as its owner who is signed in; keep its number and certificate."""
+    from privgate.agents.enrolling import enrol as ask
+
+    with opened(home, key_file, passphrase_file) as agent:
+        say(ask(agent, url, profile))
+
+
+def rules(
+    home: Place,
+    outcome: Annotated[
+        list[str] | None, typer.Option(help="exact or noised; twice for both.", show_default=False)
+    ] = None,
+    kinds: Annotated[
+        list[str] | None, typer.Option("--kind", help="A kind of job; again for more.", show_default=False)
+    ] = None,
+    least_sites: Annotated[int | None, typer.Option(help="Not with fewer sites.", show_default=False)] = None,
+    rounds_at_most: Annotated[int | None, typer.Option(help="Not with more rounds.", show_default=False)] = None,
+    partners: Annotated[
+        str | None,
+        typer.Option(help="pinned, or key-holder: whose word for the other sites counts.", show_default=False),
+    ] = None,
+    key_file: KeyFile = None,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Show what this agent takes part in, or set it. At first: results with noise alone."""
+    from kernel import canonical
+    from privgate.agents.rules import changed
+
+    with opened(home, key_file, passphrase_file) as agent:
+        found = changed(
+            agent.rules,
+            outcomes=outcome,
+            kinds=kinds,
+            least_sites=least_sites,
+            rounds_at_most=rounds_at_most,
+            partners=partners,
+        )
+        agent.allow(found)
+        dump(canonical.decode(found.to_bytes(), limit=2**16))
+
+
+def log(
+    home: Place,
+    verify: Annotated[bool, typer.Option("--verify", help="Judge all of it; say only what it comes to.")] = False,
+    machine: Machine = False,
+) -> None:
+    """Show what the agent did, entry by entry; a log that does not verify is not shown."""
+    from privgate.agents.home import identity_of
+    from privgate.agents.log import NAME, entries
+    from privgate.agents.verifying import verify_home
+
+    found = verify_home(home)
+    counts: dict[str, Any] = {"size": found.size, "head": found.head, "results": found.results}
+    counts |= found.history.counts()
+    if verify:
         if machine:
-            dump(lines)
+            dump({"verified": True, **counts})
         else:
-            for line in lines:
-                number = f" {line['number']}" if "number" in line else ""
-                say(f"{line['at']}  {line['job']}  {line['deed']}{number}  {line.get('why', line.get('what', ''))}")
+            card(f"the log of this {found.who.kind} verifies", counts.items())
+        return
+    who = identity_of(home)
+    data = (home / NAME).read_bytes() if found.size else b""
+    lines = [entry.to_json() for entry in entries(data, who.identity, who.fingerprint)]
+    if machine:
+        dump(lines)
+    else:
+        for line in lines:
+            number = f" {line['number']}" if "number" in line else ""
+            say(f"{line['at']}  {line['job']}  {line['deed']}{number}  {line.get('why', line.get('what', ''))}")
 
 
 def opened(home: Path, key_file: Path | None, passphrase_file: Path | None) -> Home:

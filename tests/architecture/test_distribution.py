@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -60,7 +61,8 @@ def test_the_wheel_holds_our_packages_and_no_test(wheel: zipfile.ZipFile) -> Non
     """`tests` would be a top-level name in every environment it is installed into."""
     tops = {name.partition("/")[0] for name in wheel.namelist()}
     assert {top for top in tops if not top.endswith(".dist-info")} == set(PACKAGES)
-    assert [name for name in wheel.namelist() if "test" in name.rpartition("/")[2].partition(".")[0]] == []
+    names = re.compile(r"(?:.*/)?(?:test_[^/]*|[^/]*_test|tests?|conftest)(?:/.*|\.[^/]*)")
+    assert [name for name in wheel.namelist() if names.fullmatch(name)] == []
 
 
 def test_the_wheel_holds_what_the_program_reads_at_run_time(wheel: zipfile.ZipFile) -> None:

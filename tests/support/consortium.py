@@ -289,9 +289,9 @@ class Consortium:
             least_persons=least_persons,
         )
 
-    def carrier(self, kind: Callable[..., Carrier] = Carrier, **changed: Any) -> Any:
+    def carrier(self, made: Callable[..., Carrier] = Carrier, **changed: Any) -> Any:
         """A gateway that carries the order."""
-        return kind(self.order(**changed).signed(self.signer), self.job)
+        return made(self.order(**changed).signed(self.signer), self.job)
 
     def agent(self, party: Party, home: Home, carrier: Carrier, confined: Confined | None = None) -> Agent:
         """The agent of a party, in its opened home."""

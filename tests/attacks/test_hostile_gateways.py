@@ -1,0 +1,359 @@
+"""A gateway that lies to the parties of a homomorphic job: each lie is found by site or key holder (RULES 33, 34).
+
+Everything here is real but the gateway: homes, keys, signatures, ciphertexts. Nothing is decrypted that should not be.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kernel.canonical import Digest
+from kernel.errors import ConflictError
+from kernel.ids import DatasetId, JobId, PartyId, PopulationId, Slug
+from kernel.signing import Ed25519Signer
+from privacy.homomorphic.documents.key import JobKey
+from privacy.homomorphic.documents.order import Outcome
+from privacy.homomorphic.documents.parties import Identity, Member, PartyKind, SiteMember
+from privacy.homomorphic.documents.places import Place
+from privacy.homomorphic.documents.rounds import Round, RoundResult
+from privacy.homomorphic.documents.signed import DocumentKind, Parcel
+from privacy.homomorphic.sealed import new_sealing_key, sealing_key_of
+from privacy.homomorphic.tenseal_backend.keys import make_keys
+from privgate.agents.deeds import Deed
+from privgate.agents.rules import Partners, Rules
+from tests.support.consortium import PROFILE, Carrier, Consortium, Unconfined, rows_of
+
+
+@pytest.fixture
+def consortium(tmp_path: Path) -> Consortium:
+    """Three hospitals and a key holder."""
+    return Consortium(tmp_path)
+
+
+class Lying(Carrier):
+    """A gateway that shows some documents otherwise than they were left."""
+
+    def __init__(self, order: bytes, job: JobId) -> None:
+        super().__init__(order, job)
+        self.lie: Callable[[PartyId, Place, bytes | None], bytes | None] = lambda _who, _place, data: data
+
+    def fetch(self, who: PartyId, place: Place) -> bytes | None:
+        return self.lie(who, place, super().fetch(who, place))
+
+
+def played(of: Consortium, lie: Callable[[PartyId, Place, bytes | None], bytes | None]) -> tuple[Lying, Unconfined]:
+    """Play a whole job under a lie."""
+    carrier: Lying = of.carrier(Lying)
+    carrier.lie = lie
+    confined = Unconfined()
+    assert of.play(carrier, confined=confined) is None
+    return carrier, confined
+
+
+def test_an_honest_gateway_is_refused_by_nobody(consortium: Consortium) -> None:
+    """So that the tests below refuse because of the lie."""
+    carrier: Lying = consortium.carrier(Lying)
+    assert consortium.play(carrier) is not None
+    assert consortium.refused(carrier) == set()
+
+
+@pytest.mark.parametrize("signed", [True, False], ids=["signed-by-the-gateway", "beside-the-real-document"])
+def test_a_swapped_public_key_is_refused_by_every_site(consortium: Consortium, signed: bool) -> None:
+    """A key of the gateway's own would let it read every upload."""
+    own, impostor = make_keys(PROFILE), Ed25519Signer(os.urandom(32))
+
+    def lie(_: PartyId, place: Place, data: bytes | None) -> bytes | None:
+        if place.kind is not DocumentKind.KEY or data is None:
+            return data
+        document = (
+            JobKey.of(consortium.order(), own.public).signed(impostor) if signed else Parcel.from_bytes(data).document
+        )
+        return Parcel(document, own.public).to_bytes()
+
+    carrier, confined = played(consortium, lie)
+    assert consortium.refused(carrier) == {site.who.name for site in consortium.sites}
+    assert {consortium.why(site) for site in consortium.sites} == {"key"}
+    assert not [place for place in carrier.kept if place.kind is DocumentKind.UPLOAD]
+    assert confined.decrypted == []
+
+
+def test_a_key_of_another_job_of_the_same_key_holder_is_refused(consortium: Consortium) -> None:
+    """The key holder's signature is over one order; an old key is not good for a new one."""
+    earlier = replace(consortium.order(), job=JobId.new(os.urandom))
+    with consortium.holder.home(consortium.clock) as home:
+        public = make_keys(PROFILE).public
+        old = Parcel(JobKey.of(earlier, public).signed(home.signer), public).to_bytes()
+    _, confined = played(consortium, lambda _, place, data: old if place.kind is DocumentKind.KEY else data)
+    assert {consortium.why(site) for site in consortium.sites} == {"key"}
+    assert confined.decrypted == []
+
+
+@pytest.mark.parametrize("how", ["copied", "two-copies"])
+def test_one_sites_upload_in_place_of_anothers_is_refused(consortium: Consortium, how: str) -> None:
+    """The sum of three times one site is that site's own numbers."""
+    first, *others = consortium.sites
+    replaced = {site.party for site in (others if how == "two-copies" else others[:1])}
+
+    def lie(_: PartyId, place: Place, data: bytes | None) -> bytes | None:
+        if place.kind is DocumentKind.UPLOAD and place.party in replaced:
+            return carrier_of[0].kept.get(replace(place, party=first.party))
+        return data
+
+    carrier_of: list[Lying] = [consortium.carrier(Lying)]
+    carrier_of[0].lie = lie
+    confined = Unconfined()
+    assert consortium.play(carrier_of[0], confined=confined) is None
+    assert consortium.why(consortium.holder) == "upload"
+    assert confined.decrypted == []
+
+
+def test_an_upload_of_another_round_is_refused(consortium: Consortium) -> None:
+    """A replay: the first round's upload, valid then, in the second."""
+    site = consortium.sites[1].party
+
+    def lie(_: PartyId, place: Place, data: bytes | None) -> bytes | None:
+        if place.kind is DocumentKind.UPLOAD and place.party == site and place.number == 2 and data is not None:
+            return carrier.kept[replace(place, number=1)]
+        return data
+
+    carrier: Lying = consortium.carrier(Lying)
+    carrier.lie = lie
+    confined = Unconfined()
+    assert consortium.play(carrier, confined=confined) is None
+    assert consortium.why(consortium.holder) == "upload"
+    assert len(confined.decrypted) == 1
+
+
+def test_a_site_that_is_kept_away_ends_the_round_without_a_decryption(consortium: Consortium) -> None:
+    """The sum of fewer is nearer to a single site's numbers; an exact model allows none to be missing."""
+    away = consortium.sites[2].party
+    carrier: Lying = consortium.carrier(Lying)
+    carrier.lie = lambda _, place, data: None if place.kind is DocumentKind.UPLOAD and place.party == away else data
+    confined = Unconfined()
+    assert consortium.play(carrier, confined=confined) is None
+    assert consortium.why(consortium.holder) is None
+    consortium.clock.advance(601)
+    consortium.turn(consortium.holder, carrier, confined=confined)
+    assert consortium.why(consortium.holder) == "deadline"
+    assert confined.decrypted == []
+
+
+def test_a_job_that_the_gateway_hides_ends_by_its_deadline_and_its_key_is_gone(consortium: Consortium) -> None:
+    """A secret key does not wait for ever for another set of uploads."""
+    carrier: Lying = consortium.carrier(Lying)
+    consortium.turn(consortium.holder, carrier)
+    carrier.ended = True
+    consortium.clock.advance(601)
+    consortium.turn(consortium.holder, carrier)
+    assert consortium.why(consortium.holder) == "deadline"
+    assert not (consortium.holder.path / "jobs" / consortium.job / "secret").exists()
+
+
+def test_a_second_decryption_over_another_set_is_impossible(consortium: Consortium) -> None:
+    """Not even with the agent's papers taken away between two decryptions: the log remembers which uploads it was."""
+    carrier: Lying = consortium.carrier(Lying)
+    consortium.play(carrier, turns=1)
+    consortium.turn(consortium.holder, carrier)
+    with consortium.holder.home(consortium.clock) as home:
+        begun = home.log.history.of(consortium.job).begun[1]
+        with pytest.raises(ConflictError):
+            home.log.append(Deed.DECRYPTING, consortium.job, number=1, what=Digest.of(b"another set"))
+        assert home.log.history.of(consortium.job).begun[1] == begun
+
+
+def test_uploads_swapped_after_a_decryption_began_are_not_looked_at(consortium: Consortium) -> None:
+    """Killed in the middle, the key holder goes on with the uploads it had written down."""
+    carrier: Lying = consortium.carrier(Lying)
+    for party in consortium.everybody:
+        consortium.turn(party, carrier)
+    confined = Unconfined()
+
+    def die(_: str) -> None:
+        raise KeyboardInterrupt
+
+    confined.decrypt = lambda *_: die("decrypting")  # type: ignore[method-assign,assignment,return-value]  # dies here
+    with pytest.raises(KeyboardInterrupt):
+        consortium.turn(consortium.holder, carrier, confined=confined)
+    carrier.lie = lambda _, place, data: b"another" if place.kind is DocumentKind.UPLOAD else data
+    again = Unconfined()
+    consortium.turn(consortium.holder, carrier, confined=again)
+    assert len(again.decrypted) == 1
+    assert Place(consortium.job, DocumentKind.RESULT, 1) in carrier.kept
+
+
+@pytest.mark.parametrize("how", ["the-first-again", "one-that-skips"])
+def test_rounds_out_of_order_are_refused(consortium: Consortium, how: str) -> None:
+    """A round that was there before, or one that does not name the result before it, even signed by the key holder."""
+    carrier: Lying = consortium.carrier(Lying)
+    consortium.play(carrier, turns=1)
+    consortium.turn(consortium.holder, carrier)
+    first, second = (Place(consortium.job, DocumentKind.ROUND, number) for number in (1, 2))
+    shown = carrier.kept[first]
+    if how == "one-that-skips":
+        with consortium.holder.home(consortium.clock) as home:
+            began = Round.read(carrier.kept[first]).previous
+            shown = replace(Round.read(carrier.kept[second]), previous=began).signed(home.signer)
+    carrier.lie = lambda _, place, data: shown if place == second else data
+    for site in consortium.sites:
+        consortium.turn(site, carrier)
+    assert {consortium.why(site) for site in consortium.sites} == {"chain"}
+    assert not [place for place in carrier.kept if place.kind is DocumentKind.UPLOAD and place.number == 2]
+
+
+def test_a_result_that_adds_something_else_ends_it_for_the_site(consortium: Consortium) -> None:
+    """Even a key holder who signs for other uploads gets no further answer: the site looks for its own."""
+    carrier: Lying = consortium.carrier(Lying)
+    consortium.play(carrier, turns=1)
+    consortium.turn(consortium.holder, carrier)
+    with consortium.holder.home(consortium.clock) as home:
+        place = Place(consortium.job, DocumentKind.RESULT, 1)
+        result = RoundResult.opened(carrier.kept[place], [home.who.identity])
+        one, *rest = result.added
+        forged = replace(result, added=(replace(one, upload=Digest.of(b"another")), *rest)).signed(home.signer)
+    carrier.kept[place] = forged
+    consortium.turn(consortium.sites[0], carrier)
+    consortium.turn(consortium.sites[1], carrier)
+    assert consortium.why(consortium.sites[0]) == "left-out"
+    # The others find that the next round names another result than the one they were shown.
+    assert consortium.why(consortium.sites[1]) == "chain"
+
+
+def test_a_round_made_up_by_the_gateway_is_refused(consortium: Consortium) -> None:
+    """Coefficients that the gateway chose could single out one patient."""
+    impostor = Ed25519Signer(os.urandom(32))
+
+    def lie(_: PartyId, place: Place, data: bytes | None) -> bytes | None:
+        if place.kind is not DocumentKind.ROUND or data is None:
+            return data
+        honest = Round.read(data)
+        return replace(honest, state={"point": [(1.0).hex(), (2.0).hex()]}).signed(impostor)
+
+    _, confined = played(consortium, lie)
+    assert {consortium.why(site) for site in consortium.sites} == {"chain"}
+    assert confined.decrypted == []
+
+
+def test_an_order_that_changes_is_refused(consortium: Consortium) -> None:
+    """The gateway signs whatever it likes; a party acts upon one order for a job."""
+    carrier: Lying = consortium.carrier(Lying)
+    consortium.play(carrier, turns=1)
+    changed = consortium.order(spec={"kind": "he.glm", "more": True}).signed(consortium.signer)
+    carrier.lie = lambda _, place, data: changed if place.kind is DocumentKind.ORDER else data
+    for party in consortium.everybody:
+        consortium.turn(party, carrier)
+    assert {consortium.why(party) for party in consortium.everybody} == {"another-order"}
+
+
+def test_two_orders_for_two_parties_do_not_meet(consortium: Consortium) -> None:
+    """One spec for the key holder, another for the sites: the key is for the key holder's order."""
+    other = consortium.order(spec={"kind": "he.glm", "more": True}).signed(consortium.signer)
+    sites = {site.party for site in consortium.sites}
+    _, confined = played(
+        consortium, lambda who, place, data: other if place.kind is DocumentKind.ORDER and who in sites else data
+    )
+    assert {consortium.why(site) for site in consortium.sites} == {"key"}
+    assert confined.decrypted == []
+
+
+def test_made_up_sites_are_refused(consortium: Consortium) -> None:
+    """Two sites that give zeros, and one that is real: key holder and site both miss the identities."""
+    real = consortium.member(consortium.sites[0])
+    order = replace(consortium.order(), sites=(real, made_up("ghost-1"), made_up("ghost-2")))
+    carrier = Carrier(order.signed(consortium.signer), consortium.job)
+    consortium.turn(consortium.holder, carrier)
+    consortium.turn(consortium.sites[0], carrier)
+    assert consortium.why(consortium.holder) == "unpinned"
+    assert consortium.why(consortium.sites[0]) == "unpinned"
+
+
+def test_a_site_may_leave_the_other_sites_to_the_key_holder(consortium: Consortium) -> None:
+    """By a rule of its own; the key holder then is the one who pinned them, and it still refuses made-up ones."""
+    with consortium.sites[0].home(consortium.clock) as home:
+        home.allow(Rules(outcomes=(Outcome.EXACT,), partners=Partners.KEY_HOLDER))
+        for other in consortium.sites[1:]:
+            home.distrust(PartyKind.SITE, other.who.name)
+    assert consortium.play(consortium.carrier()) is not None
+
+
+def made_up(name: str) -> SiteMember:
+    """A site that nobody ever saw."""
+    who = Identity(
+        name=Slug(name),
+        kind=PartyKind.SITE,
+        identity=Ed25519Signer(os.urandom(32)).public_key,
+        sealing=sealing_key_of(new_sealing_key(os.urandom)),
+    )
+    return SiteMember(
+        member=Member(party=PartyId.new(os.urandom), who=who),
+        dataset=DatasetId.new(os.urandom),
+        population=PopulationId.new(os.urandom),
+        weight=1,
+        least_persons=5,
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"gateway": "another.example/audit"}, "another-order"),
+        ({"profile_digest": Digest.of(b"weak")}, "profile"),
+        ({"profile": Slug("bfv-512-toy")}, "profile"),
+        ({"kind": Slug("he.secrets")}, "rules"),
+        ({"outcome": Outcome.NOISED}, "rules"),
+        ({"rounds_at_most": 500}, "rules"),
+    ],
+)
+def test_an_order_beyond_what_agents_allow_is_refused(
+    consortium: Consortium, changed: dict[str, Any], why: str
+) -> None:
+    """By every party, before there is a key."""
+    carrier: Carrier = consortium.carrier(**changed)
+    for party in consortium.everybody:
+        consortium.turn(party, carrier)
+    assert {consortium.why(party) for party in consortium.everybody} == {why}
+    assert not [place for place in carrier.kept if place.kind is DocumentKind.KEY]
+
+
+def test_an_order_of_another_gateway_key_is_refused(consortium: Consortium) -> None:
+    """Whoever can reach the agents is not who may order."""
+    carrier = Carrier(consortium.order().signed(Ed25519Signer(os.urandom(32))), consortium.job)
+    for party in consortium.everybody:
+        consortium.turn(party, carrier)
+    assert {consortium.why(party) for party in consortium.everybody} == {"another-order"}
+
+
+def test_fewer_persons_than_declared_are_declined_before_anything_is_encrypted(tmp_path: Path) -> None:
+    """And the gateway learns that the site declines, not why (RULES 39)."""
+    of = Consortium(tmp_path, counts=(60, 4, 80))
+    carrier: Carrier = of.carrier()
+    assert of.play(carrier) is None
+    assert of.why(of.sites[1]) == "persons"
+    said = carrier.kept[Place(of.job, DocumentKind.REFUSAL, party=of.sites[1].party)]
+    assert b"persons" not in said
+    assert Place(of.job, DocumentKind.UPLOAD, 1, of.sites[1].party) not in carrier.kept
+
+
+def test_rows_changed_between_rounds_are_declined(consortium: Consortium) -> None:
+    """A result over two files is one of neither; what was attested is what is computed on."""
+    carrier: Carrier = consortium.carrier()
+    consortium.play(carrier, turns=1)
+    rows = [f"{age},{dose},{str(ill).lower()}" for age, dose, ill in rows_of(9, 50)]
+    (consortium.folder / "hospital-1.csv").write_text("\n".join(["age,dose,ill", *rows]) + "\n", encoding="utf-8")
+    consortium.play(carrier)
+    assert consortium.why(consortium.sites[0]) == "data"
+
+
+def test_a_declaration_that_differs_from_the_plan_is_declined(consortium: Consortium) -> None:
+    """Bounds of another site would give the numbers another meaning."""
+    plan = consortium.order().plan
+    columns = [dict(column) for column in plan["schema"]["columns"]]
+    columns[0]["high"] = "100"
+    carrier: Carrier = consortium.carrier(plan={**plan, "schema": {"columns": columns}})
+    consortium.play(carrier)
+    assert {consortium.why(site) for site in consortium.sites} == {"data"}
