@@ -1,4 +1,4 @@
-"""The parent's side of the homomorphic child: four tasks, bytes in and bytes out.
+"""The parent's side of the homomorphic child: five tasks, bytes in and bytes out.
 
 Rules
 -----
@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kernel.errors import CorruptError, PrivgateError
+from privacy.homomorphic.inference import Scored
 from privacy.homomorphic.layout import Layout
 from privacy.homomorphic.numbers import read_numbers, written_numbers
 from privacy.homomorphic.profiles import Profile
@@ -76,6 +77,14 @@ class Confined:
             _give(child, "key", secret.reveal())
             _give_uploads(child, layout, uploads)
             return read_numbers(layout, _result(child, "numbers", 16 * layout.values))
+
+    def infer(self, model: Scored, evaluation: bytes, features: bytes) -> bytes:
+        """Evaluate a model on a client's encrypted rows; the answer is his alone to read."""
+        held = len(features) + 64 * len(evaluation) + model.shape.answer_bytes
+        with self._child("he-infer", {}, held) as child:
+            for name, body in (("model", model.to_bytes()), ("keys", evaluation), ("features", features)):
+                _give(child, name, body)
+            return _result(child, "answer", model.shape.answer_bytes)
 
     def _child(self, role: str, request: Mapping[str, Any], held: int) -> Child:
         megabytes = held // MIB

@@ -1,4 +1,4 @@
-"""The homomorphic child: makes keys, encrypts, adds, decrypts. One task, then it ends. Child only.
+"""The homomorphic child: makes keys, encrypts, adds, decrypts, evaluates. One task, then it ends. Child only.
 
 Rules
 -----
@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from privacy.homomorphic.inference import MODEL_LIMIT, Scored
 from privacy.homomorphic.layout import Layout
 from privacy.homomorphic.numbers import read_numbers, written_numbers
 from privacy.homomorphic.packing import pack, unpack
@@ -21,6 +22,7 @@ from privacy.homomorphic.registry import profile_of
 from privacy.homomorphic.tenseal_backend.aggregate import Sum
 from privacy.homomorphic.tenseal_backend.decrypt import decrypt
 from privacy.homomorphic.tenseal_backend.encrypt import encrypt
+from privacy.homomorphic.tenseal_backend.inference import infer
 from privacy.homomorphic.tenseal_backend.keys import make_keys
 from privacy.sandbox.frames import BODY_LIMIT, Channel, expect
 from privacy.sealing.secret import SecretBytes
@@ -70,6 +72,14 @@ def _decrypt(channel: Channel, request: Mapping[str, Any]) -> None:
     channel.send({"m": "numbers"}, written_numbers(layout, unpack(layout, slots)))
 
 
+def _infer(channel: Channel, request: Mapping[str, Any]) -> None:
+    expect(request, "role")
+    model = Scored.from_bytes(_body(channel, "model", MODEL_LIMIT))
+    evaluation = _body(channel, "keys", LARGEST_KEY)
+    features = _body(channel, "features", model.shape.request_bytes)
+    channel.send({"m": "answer"}, infer(model, evaluation, features))
+
+
 def _sum(channel: Channel, layout: Layout, uploads: int) -> Sum:
     total = Sum(layout)
     for _ in range(uploads):
@@ -88,4 +98,5 @@ _TASKS: Mapping[str, Callable[[Channel, Mapping[str, Any]], None]] = {
     "he-encrypt": _encrypt,
     "he-aggregate": _aggregate,
     "he-decrypt": _decrypt,
+    "he-infer": _infer,
 }
