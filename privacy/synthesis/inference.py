@@ -8,7 +8,7 @@ Rules
 4. No distribution has a negative share, and each adds up to one.
 
 A tree needs no more: the rows that fit the distributions along a tree of pairs best are those drawn along it (Chow and
-Liu 1968), so that no general inference in a graph is needed (docs/adr/0019).
+Liu 1968), so that no general inference in a graph is needed (docs/adr/0020).
 """
 
 from __future__ import annotations
