@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from kernel.canonical import Digest
-from kernel.ids import DatasetId, JobId, PartyId, PopulationId, PrincipalId, Slug, TenantId, VersionId
+from kernel.ids import DatasetId, DecisionId, JobId, PartyId, PopulationId, PrincipalId, Slug, TenantId, VersionId
 from privacy.homomorphic.documents.parties import Identity, Member
 
 
@@ -72,7 +72,7 @@ class JobSiteRecord:
     Attributes:
         number: Its place in the job, from 0.
         version, manifest: What the site attested and the job is to read; set when the job is admitted.
-        decision_leaf: Leaf hash of the decision that admitted the job for this dataset.
+        decision, decision_leaf: Name and leaf hash of the decision that admitted the job for this dataset.
     """
 
     job: JobId
@@ -82,6 +82,7 @@ class JobSiteRecord:
     population: PopulationId
     version: VersionId | None = None
     manifest: Digest | None = None
+    decision: DecisionId | None = None
     decision_leaf: Digest | None = None
 
 

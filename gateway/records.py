@@ -161,7 +161,7 @@ class JobRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalRecord:
-    """A person's answer to one exact request."""
+    """A person's answer to one exact request; `leaf` is the leaf hash of its entry, for orders that cite it."""
 
     id: ApprovalId
     tenant: TenantId
@@ -170,6 +170,7 @@ class ApprovalRecord:
     approver: PrincipalId
     verdict: str
     until: datetime
+    leaf: Digest | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,9 @@ from gateway.api.json_route import LargeJsonRoute
 from gateway.api.views import JobView, QuoteView
 from gateway.records import JobRecord, JobState
 from gateway.services.cancel_job import cancel_job
+from gateway.services.collections.concerning import concerned, of_sites
+from gateway.services.collections.quoting import CollectionQuote
+from gateway.services.collections.requesting import answer_collection, quote_collection, request_collection
 from gateway.services.job_views import VisibleJob, new_lines, visible_job, visible_jobs
 from gateway.services.request_job import Quoted, answer_approval, quote_job, request_job
 from kernel import canonical
@@ -25,6 +28,7 @@ from kernel.clock import format_time
 from kernel.errors import UnauthenticatedError
 from kernel.ids import JobId, TenantId
 from policies.vocabulary import Action, ApprovalVerdict
+from privacy.homomorphic.requests.spec import is_collection
 
 router = APIRouter(prefix="/v1", tags=["jobs"], responses=PROBLEM_RESPONSES, route_class=LargeJsonRoute)
 PAGE = 50
@@ -35,6 +39,9 @@ KEEP_ALIVE_POLLS = 30
 @router.post("/quotes", operation_id="quoteJob", response_model=QuoteView)
 async def post_quote(body: JobRequest, caller: CurrentCaller, state: State) -> JSONResponse:
     """What a job would cost, whether it fits, and the largest one of its shape that would. Nothing is held."""
+    if is_collection(body.spec):
+        asked = granted(await state.writes(quote_collection, state.on, caller, body.spec))
+        return shown(_collection_view(asked))
     quoted = granted(await state.writes(quote_job, state.on, caller, body.spec))
     return shown(_quote_view(quoted))
 
@@ -43,7 +50,8 @@ async def post_quote(body: JobRequest, caller: CurrentCaller, state: State) -> J
 async def post_job(body: JobRequest, caller: CurrentCaller, state: State, key: Key) -> JSONResponse:
     """Request a job. It is queued with its reservation, parked for approval, or refused with what would fit."""
     request = {"route": "requestJob", "body": canonical.digest_of("job-body/v1", body.spec)}
-    return await once(state, caller, key, request, 202, job_view, request_job, state.on, caller, body.spec)
+    ask = request_collection if is_collection(body.spec) else request_job
+    return await once(state, caller, key, request, 202, job_view, ask, state.on, caller, body.spec)
 
 
 @router.get("/jobs", operation_id="listJobs", response_model=list[JobView])
@@ -83,14 +91,15 @@ async def follow_job(
     last: Annotated[int, Header(alias="Last-Event-ID", ge=0, le=10**9)] = 0,
 ) -> StreamingResponse:
     """Follow a job's progress as server-sent events; resume with Last-Event-ID. Lines appear at fixed ticks only."""
-    record = (await _decided(job, reader, state)).record
+    found = await _decided(job, reader, state)
+    record = found.record
 
     async def still_may() -> bool:
         try:
             await get_caller(request)
         except UnauthenticatedError:
             return False
-        return await reader.still_may(Action.JOB_READ, **_facts(record))
+        return await reader.still_may(Action.JOB_READ, **_facts(found, reader))
 
     return StreamingResponse(
         _lines(state, reader.caller.tenant, record.id, last, still_may),
@@ -108,8 +117,15 @@ async def post_cancel(job: JobRef, caller: CurrentCaller, state: State) -> JSONR
 
 @router.post("/jobs/{job}/approval", operation_id="answerApproval", response_model=JobView)
 async def post_approval(job: JobRef, body: AnswerApproval, caller: CurrentCaller, state: State) -> JSONResponse:
-    """Say yes or no to a job that waits for its owner; the answer binds the digest of the exact request."""
+    """Say yes or no to a job that waits for its owner; the answer binds the digest of the exact request.
+
+    An exact result of several sites waits for the owner of each dataset, and for another person beside each of them.
+    """
     verdict, digest = ApprovalVerdict(body.verdict), Digest(body.request_digest)
+    found = await state.reads(visible_job, state.on, caller.tenant, JobId(job))
+    if of_sites(found.record.kind):
+        answered = granted(await state.writes(answer_collection, state.on, caller, JobId(job), verdict, digest))
+        return shown(job_view(answered))
     graph = None if body.graph is None else Digest(body.graph)
     record = granted(await state.writes(answer_approval, state.on, caller, JobId(job), verdict, digest, graph))
     return shown(job_view(record))
@@ -117,12 +133,14 @@ async def post_approval(job: JobRef, body: AnswerApproval, caller: CurrentCaller
 
 async def _decided(job: str, reader: CurrentReader, state: State) -> VisibleJob:
     found = await state.reads(visible_job, state.on, reader.caller.tenant, JobId(job))
-    await reader.decide(Action.JOB_READ, **_facts(found.record))
+    await reader.decide(Action.JOB_READ, **_facts(found, reader))
     return found
 
 
-def _facts(record: JobRecord) -> dict[str, Any]:
-    return {"dataset": record.dataset, "requester": record.principal, "job": record.id}
+def _facts(found: VisibleJob, reader: CurrentReader) -> dict[str, Any]:
+    snapshot = reader.state.on.decider.snapshot(reader.caller.tenant)
+    dataset = concerned(snapshot, found.datasets, reader.principal)
+    return {"dataset": dataset, "requester": found.record.principal, "job": found.record.id}
 
 
 async def _lines(
@@ -174,6 +192,7 @@ def _visible_view(job: VisibleJob) -> JobView:
         release=record.release if job.state is JobState.FINISHED else None,
         principal=record.principal,
         model=_model_view(record),
+        datasets=[str(dataset) for dataset in job.datasets] if len(job.datasets) > 1 else None,
     )
 
 
@@ -185,6 +204,10 @@ def _model_view(record: JobRecord) -> dict[str, Any] | None:
     return {"graph": plan["graph"], "size": plan["size"], "engine": plan["engine"]} | {
         "clipping": plan["recipe"]["clipping"]
     }
+
+
+def _collection_view(asked: CollectionQuote) -> QuoteView:
+    return QuoteView(quote=asked.fields, spec=asked.spec.to_json(), request_digest=asked.request_digest)
 
 
 def _quote_view(quoted: Quoted) -> QuoteView:

@@ -14,7 +14,7 @@ from gateway.api.json_route import JsonRoute
 from gateway.api.views import ReleaseView
 from gateway.records import ReleaseRecord
 from gateway.services import release_desk
-from gateway.services.release_views import visible_release, visible_releases
+from gateway.services.release_views import facts_of, visible_release, visible_releases
 from kernel.errors import NotFoundError
 from kernel.ids import ReleaseId
 from policies.vocabulary import Action
@@ -52,9 +52,8 @@ async def list_releases(
 async def read_release(release: ReleaseRef, reader: CurrentReader, state: State) -> JSONResponse:
     """A release and where it stands."""
     record = await state.reads(visible_release, state.on, reader.caller.tenant, ReleaseId(release))
-    await reader.decide(
-        Action.RELEASE_READ, dataset=record.dataset, requester=record.principal, release=record.id, job=record.job
-    )
+    snapshot = state.on.decider.snapshot(reader.caller.tenant)
+    await reader.decide(Action.RELEASE_READ, **await state.reads(facts_of, state.on, reader.caller, snapshot, record))
     return shown(release_view(record), ETag=f'"{record.row_version}"')
 
 

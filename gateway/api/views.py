@@ -197,6 +197,8 @@ class JobView(View):
     principal: str
     model: dict[str, Any] | None = None
     """Of a training or tuning: digest and size of the model graph, the engine and the kind of clipping."""
+    datasets: list[str] | None = None
+    """Of a job on data of several sites: all of its datasets; `dataset` is the first, and `epsilon` is `exact`."""
     request: dict[str, Any] | None = None
     """The request in its final form, for whoever reads this one job: an owner approves what stands here."""
 

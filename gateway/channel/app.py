@@ -13,9 +13,9 @@ from fastapi import FastAPI
 from gateway.api import problems
 from gateway.api.edge import Edge
 from gateway.api.state import ApiState
-from gateway.channel import datasets
+from gateway.channel import datasets, documents
 
-ROUTERS = (datasets,)
+ROUTERS = (documents, datasets)
 
 
 def create_channel(state: ApiState) -> FastAPI:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from gateway.records import JobRecord, JobState, TaskState
 from gateway.services.collaborators import Collaborators
+from gateway.services.collections.concerning import concerned, datasets_of, of_sites
+from gateway.services.collections.ending import end_collection
 from gateway.services.deciding import Answer, Caller
 from gateway.unit_of_work import Work
 from kernel.errors import ConflictError
@@ -28,14 +30,21 @@ def cancel_job(on: Collaborators, caller: Caller, job: JobId) -> JobRecord | Den
         standing = work.ledger.lock(found.population, principal=found.principal, job=job)
         task = work.tasks.hold(job)
         record = work.jobs.get(lock=True, id=job)
+        snapshot = on.decider.at_head(work, work.policy.hold(caller.tenant))
+        dataset = concerned(snapshot, datasets_of(work, record), caller.principal)
         answer = on.decider.decide_in(
-            work, caller, Action.JOB_CANCEL, dataset=record.dataset, requester=record.principal, job=job
+            work, caller, Action.JOB_CANCEL, dataset=dataset, requester=record.principal, job=job
         )
         if isinstance(answer.decision, Deny):
             work.commit("cancel-denied")
             return answer.decision
         if record.state.ended:
             raise ConflictError("this job has ended", field="job")
+        if of_sites(record.kind):
+            end_collection(work, record, JobState.CANCELLED, JobEnd.CANCELLED)
+            after = work.jobs.get(id=job)
+            work.commit("cancel-collection")
+            return after
         leased = task is not None and task.state is TaskState.LEASED
         if leased or record.attempts:
             # Its worker, or the one that takes it up for another attempt, charges what was started and ends it.

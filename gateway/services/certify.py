@@ -28,7 +28,7 @@ from privacy.jobs.plan import Plan
 from privacy.jobs.planning import trained_plan
 from privacy.release import certificate as c
 from privacy.release.check import alone_at, unamplified, uses_by_block
-from privacy.release.settlement import Settlement
+from privacy.release.settlement import Charge
 from privacy.selftest.report import SelfTest
 from privacy.units import PrivacyUnit
 
@@ -64,7 +64,7 @@ class CertificateFacts:
 
 
 def certify(
-    on: Collaborators, work: Work, settlement: Settlement, facts: CertificateFacts
+    on: Collaborators, work: Work, settlement: Charge, facts: CertificateFacts
 ) -> tuple[c.PrivacyCertificate, bytes]:
     """Return the certificate and its signed envelope."""
     artifact_name = kind_named(facts.job.kind).artifact
@@ -72,7 +72,7 @@ def certify(
     return certificate, certificate.sign(on.certificate_signer).to_bytes()
 
 
-def _predicate(on: Collaborators, work: Work, settlement: Settlement, facts: CertificateFacts) -> c.Predicate:
+def _predicate(on: Collaborators, work: Work, settlement: Charge, facts: CertificateFacts) -> c.Predicate:
     job, account = facts.job, facts.account
     population, budget = account.population, account.population.budget
     mechanisms = tuple(

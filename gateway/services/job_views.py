@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from sqlalchemy import select
 
 from gateway.records import JobRecord, JobState, ProgressRecord
 from gateway.services.collaborators import Collaborators
+from gateway.services.collections.concerning import EXACT, datasets_of
 from gateway.services.deciding import Caller
+from gateway.storage.collection_tables import job_site
 from gateway.storage.tables import job as job_table
-from kernel.ids import JobId, TenantId
+from kernel.ids import DatasetId, JobId, TenantId
 from policies.snapshot import PolicySnapshot
 from policies.vocabulary import Role
 
@@ -20,6 +24,7 @@ class VisibleJob:
     record: JobRecord
     state: JobState
     percent: int
+    datasets: tuple[DatasetId, ...] = ()
 
 
 def visible_job(on: Collaborators, tenant: TenantId, job: JobId) -> VisibleJob:
@@ -27,21 +32,25 @@ def visible_job(on: Collaborators, tenant: TenantId, job: JobId) -> VisibleJob:
     now = on.clock.now()
     with on.database.read() as reading:
         record = reading.jobs.get(id=job, tenant=tenant)
-        return shown_now(record, reading.progress.visible(job, 0, now))
+        found = shown_now(record, reading.progress.visible(job, 0, now))
+        return replace(found, datasets=datasets_of(reading, record))
 
 
 def visible_jobs(
     on: Collaborators, caller: Caller, snapshot: PolicySnapshot, after: str | None, limit: int
 ) -> list[VisibleJob]:
-    """A page of jobs: a trainer's own, those on an owner's datasets, all for an auditor."""
+    """A page of jobs: a trainer's own, those on an owner's datasets, a checker's exact ones, all for an auditor."""
     now = on.clock.now()
     roles = snapshot.principals[caller.principal].roles
     owned = [d.id for d in snapshot.datasets.values() if d.owner == caller.principal]
-    mine = (job_table.c.principal == caller.principal) | job_table.c.dataset.in_(owned)
-    conditions = () if Role.AUDITOR in roles else (mine,)
+    of_sites = select(job_site.c.job).where(job_site.c.dataset.in_(owned))
+    mine = (job_table.c.principal == caller.principal) | job_table.c.dataset.in_(owned) | job_table.c.id.in_(of_sites)
+    seen = mine | (job_table.c.epsilon == EXACT) if Role.CHECKER in roles else mine
+    conditions = () if Role.AUDITOR in roles else (seen,)
     with on.database.read() as reading:
         records = reading.jobs.page(*conditions, after=after, limit=limit, without=("spec",), tenant=caller.tenant)
-        return [shown_now(record, reading.progress.visible(record.id, 0, now)) for record in records]
+        shown = [shown_now(record, reading.progress.visible(record.id, 0, now)) for record in records]
+        return [replace(one, datasets=datasets_of(reading, one.record)) for one in shown]
 
 
 def new_lines(on: Collaborators, job: JobId, after: int) -> list[ProgressRecord]:

@@ -17,6 +17,7 @@ from audit.published import PublishedLog
 from audit.receipt import LeafOpening, write_receipt
 from gateway.records import ReleaseRecord
 from gateway.services.collaborators import Collaborators
+from gateway.services.collections.concerning import concerned, datasets_of, of_sites
 from gateway.services.deciding import Answer, Caller
 from gateway.unit_of_work import Work
 from kernel.amounts import Epsilon
@@ -46,7 +47,7 @@ def check_release(on: Collaborators, caller: Caller, release: ReleaseId, verdict
     """A person lets a held release go, or refuses it."""
     with on.database.work(caller.tenant) as work:
         record = work.releases.get(lock=True, id=release, tenant=caller.tenant)
-        answer = on.decider.decide_in(work, caller, Action.RELEASE_CHECK, **_facts(record))
+        answer = on.decider.decide_in(work, caller, Action.RELEASE_CHECK, **_asked(on, work, caller, record))
         if isinstance(answer.decision, Deny):
             work.commit("check-denied")
             return answer.decision
@@ -72,7 +73,7 @@ def recall_release(on: Collaborators, caller: Caller, release: ReleaseId) -> Rel
     """Close a published release's download; what was disclosed stays disclosed, and the log says both."""
     with on.database.work(caller.tenant) as work:
         record = work.releases.get(lock=True, id=release, tenant=caller.tenant)
-        answer = on.decider.decide_in(work, caller, Action.RELEASE_RECALL, **_facts(record))
+        answer = on.decider.decide_in(work, caller, Action.RELEASE_RECALL, **_asked(on, work, caller, record))
         if isinstance(answer.decision, Deny):
             work.commit("recall-denied")
             return answer.decision
@@ -111,7 +112,7 @@ def fetch(on: Collaborators, caller: Caller, release: ReleaseId, part: FetchedPa
     receipt = None if record.published_entry is None else receipt_of(on, record.published_entry)
     with on.database.work(caller.tenant) as work:
         record = work.releases.get(lock=True, id=release)  # a recall that committed first wins
-        answer = on.decider.decide_in(work, caller, Action.RELEASE_FETCH, **_facts(record))
+        answer = on.decider.decide_in(work, caller, Action.RELEASE_FETCH, **_asked(on, work, caller, record))
         ready = record.state == ReleaseState.RELEASED.value and receipt is not None
         if isinstance(answer.decision, Allow) and ready:
             fetched = ReleaseFetched(release=release, part=part, decision=answer.decision.decision)
@@ -182,6 +183,15 @@ def _change(work: Work, record: ReleaseRecord, state: ReleaseState, **changes: o
 
 def _facts(record: ReleaseRecord) -> dict[str, Any]:
     return {"dataset": record.dataset, "requester": record.principal, "release": record.id, "job": record.job}
+
+
+def _asked(on: Collaborators, work: Work, caller: Caller, record: ReleaseRecord) -> dict[str, Any]:
+    """The facts of a question; about a result of several sites an owner asks as the owner of its own dataset."""
+    if not of_sites(record.kind):
+        return _facts(record)
+    snapshot = on.decider.at_head(work, work.policy.hold(work.tenant))
+    datasets = datasets_of(work, work.jobs.get(id=record.job))
+    return _facts(record) | {"dataset": concerned(snapshot, datasets, caller.principal)}
 
 
 def _grant_of(work: Work, record: ReleaseRecord) -> Any:

@@ -19,12 +19,13 @@ from enum import Enum, auto
 from gateway.records import JobRecord, JobState, ReleaseRecord, TaskRecord, VersionRecord
 from gateway.services.certify import CertificateFacts, SecondOpinion, certify
 from gateway.services.collaborators import Collaborators
+from gateway.services.holding import hold_release, seal_artifact
 from gateway.services.use_rights import may_still_run
 from gateway.unit_of_work import Work
 from kernel.amounts import Share
 from kernel.canonical import Digest
 from kernel.errors import ConflictError
-from kernel.ids import DekId, JobId, ReleaseId, Slug
+from kernel.ids import DekId, JobId, ReleaseId
 from privacy.accounting.mechanisms import MechanismUse
 from privacy.budget import ledger
 from privacy.budget.balances import Standing
@@ -32,18 +33,12 @@ from privacy.budget.ledger import Change
 from privacy.budget.reservations import Reservation, ReservationState
 from privacy.events.incidents import IncidentOpened
 from privacy.events.jobs import JobEnd, JobEnded, JobStarted, TrainerHalted
-from privacy.events.releases import ReleaseHeld
-from privacy.events.sealing import DekCreated, KeyPurpose
 from privacy.jobs.outcome import Outcome
 from privacy.jobs.plan import Plan, read_plan
-from privacy.release.desk import ReleaseState
 from privacy.release.settlement import Charge
-from privacy.sealing.chunked import BlobKind, blob_context, encrypt_bytes
-from privacy.sealing.deks import Label, new_dek, subkey
-from privacy.sealing.lifecycle import DekRecord, open_dek, wrap_dek
+from privacy.sealing.lifecycle import open_dek
 from privacy.sealing.secret import SecretBytes
 from privacy.sealing.stores import BlobPath
-from privacy.sealing.wrapping import KeyContext
 from privacy.selftest.report import Check, SelfTest
 
 END_STATES = {
@@ -179,7 +174,7 @@ def finish(
 ) -> ReleaseRecord:
     """Charge what was started, certify, and hold the release for its door-keeper."""
     release = ReleaseId.new(on.entropy)
-    path, dek = _seal_artifact(on, task, release, artifact)
+    path, dek = seal_artifact(on, task.tenant, release, artifact)
     with on.database.work(task.tenant) as work:
         job, standing = _locked(work, task)
         started = _started(job, _reservation(standing))
@@ -196,7 +191,7 @@ def finish(
             opinion=opinion, self_test=self_test, candidate=candidate,
         )  # fmt: skip
         _, signed = certify(on, work, settlement, facts)
-        record = _held(work, job, release, path, dek, outcome.artifact, signed)
+        record = hold_release(work, job, release, path, dek, outcome.artifact, signed)
         _end(work, task, job, JobEnd.FINISHED, release)
         work.commit("finish")
     return record
@@ -317,51 +312,3 @@ def _end(work: Work, task: TaskRecord, job: JobRecord, end: JobEnd, release: Rel
     ended = JobEnded(job=job.id, end=end, attempts=job.attempts, steps_started=job.steps_started)
     work.record(ended, correlation=job.id)
     work.tasks.finish(task)
-
-
-def _seal_artifact(
-    on: Collaborators, task: TaskRecord, release: ReleaseId, artifact: bytes
-) -> tuple[BlobPath, DekRecord]:
-    context = KeyContext(tenant=task.tenant, dek=DekId.new(on.entropy), purpose=KeyPurpose.RELEASE, release=release)
-    path = BlobPath.of("releases", release)
-    with new_dek(on.entropy) as key:
-        place = blob_context(BlobKind.RELEASE, task.tenant, release)
-        on.blobs.put_new(path, encrypt_bytes(artifact, subkey(key, Label.BLOB), place))
-        return path, wrap_dek(context, key, on.keyring)
-
-
-def _held(
-    work: Work, job: JobRecord, release: ReleaseId, path: BlobPath, dek: DekRecord, artifact: Digest, signed: bytes
-) -> ReleaseRecord:
-    assert dek.wrapped is not None
-    record = ReleaseRecord(
-        id=release,
-        tenant=job.tenant,
-        job=job.id,
-        principal=job.principal,
-        dataset=job.dataset,
-        kind=job.kind,
-        state=ReleaseState.HELD.value,
-        epsilon=job.epsilon,
-        artifact_blob=str(path),
-        artifact_dek=dek.context.dek,
-        artifact_digest=artifact,
-        certificate=signed,
-        certificate_digest=Digest.of(signed),
-        created_at=work.now,
-    )
-    work.deks.add(dek)
-    work.releases.insert(record)
-    created = DekCreated(
-        dek=dek.context.dek, purpose=KeyPurpose.RELEASE, kek_version=dek.wrapped.kek_version, release=release
-    )
-    work.record(created, correlation=job.id)
-    held = ReleaseHeld(
-        release=release,
-        job=job.id,
-        kind=Slug(job.kind),
-        artifact=artifact,
-        certificate=record.certificate_digest,
-    )
-    work.record(held, correlation=job.id)
-    return record

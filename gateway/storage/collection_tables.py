@@ -59,6 +59,7 @@ job_site = Table(
     Column("population", Id, nullable=False),
     Column("version", Id),
     Column("manifest", DigestText),
+    Column("decision", Id),
     Column("decision_leaf", DigestText),
     PrimaryKeyConstraint("job", "number"),
     UniqueConstraint("job", "dataset"),

@@ -208,6 +208,7 @@ approval = Table(
     Column("approver", Id, nullable=False),
     Column("verdict", String(16), nullable=False),
     Column("until", When, nullable=False),
+    Column("leaf", DigestText),
 )
 
 job_progress = Table(

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from kernel.canonical import Digest
 from kernel.events import Event
-from kernel.ids import DatasetId, JobId, PartyId, PopulationId, PrincipalId, Slug, VersionId
+from kernel.ids import DatasetId, DecisionId, JobId, PartyId, PopulationId, PrincipalId, Slug, VersionId
 from privacy.homomorphic.documents.parties import PartyKind
 
 
@@ -54,6 +54,30 @@ class SiteAttested(Event):
     population: PopulationId
     party: PartyId
     manifest: Digest
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectionRequested(Event):
+    """A trainer asked for a job on data of sites, and the policy of this dataset allows it, at once or once approved.
+
+    There is one for each dataset of the job.
+
+    Attributes:
+        exact: Whether its result has no noise: then nothing bounds what it tells of one person.
+    """
+
+    TYPE: ClassVar[str] = "collection:requested"
+    job: JobId
+    kind: Slug
+    dataset: DatasetId
+    population: PopulationId
+    party: PartyId
+    key_holder: PartyId
+    purpose: Slug
+    request: Digest
+    exact: bool
+    decision: DecisionId
+    awaits_approval: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +179,7 @@ COLLECTION_EVENTS: tuple[type[Event], ...] = (
     PartyEnrolled,
     PartyDisabled,
     SiteAttested,
+    CollectionRequested,
     OrderIssued,
     KeyAnnounced,
     RoundOpened,

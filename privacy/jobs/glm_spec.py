@@ -95,14 +95,15 @@ def complete_glm(body: Any, schema: TableSchema) -> GlmSpec:
     spec = GlmSpec(
         **head_of(members),
         family=family,
-        features=_features(members, family, schema),
+        features=features_of_short(members, family, schema),
         counted=one_of(Counted, members.get("counted", Counted.UNIT.value), "counted"),
     )
     spec.design(schema)
     return spec
 
 
-def _features(members: Mapping[str, Any], family: Family, schema: TableSchema) -> FeatureSpec:
+def features_of_short(members: Mapping[str, Any], family: Family, schema: TableSchema) -> FeatureSpec:
+    """Predictors and outcome of a request in short form: `features` in full, or `outcome` and `predictors`."""
     if "features" in members:
         if "outcome" in members or "predictors" in members:
             raise InvalidError("give `features`, or `outcome` and `predictors`, not both", field="features")

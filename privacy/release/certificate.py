@@ -28,7 +28,7 @@ from kernel.signing import Envelope, PublicKey, Signer, open_envelope, sign_enve
 from privacy.accounting.mechanisms import MechanismUse
 from privacy.budget.reservations import InBlocks
 from privacy.jobs.recipe import Recipe
-from privacy.release.settlement import Settlement
+from privacy.release.settlement import Charge
 from privacy.selftest.report import CONFIDENCE, METHOD, Check, SelfTest, bound_at, gaussian_bound_at
 from privacy.units import Adjacency
 
@@ -274,7 +274,7 @@ class PrivacyCertificate:
     predicate: Predicate
 
     @classmethod
-    def of(cls, settlement: Settlement, artifact_name: str, predicate: Predicate) -> PrivacyCertificate:
+    def of(cls, settlement: Charge, artifact_name: str, predicate: Predicate) -> PrivacyCertificate:
         """Certify a settled outcome; the settlement and the predicate must tell the same charge.
 
         Raises:

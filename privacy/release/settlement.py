@@ -1,22 +1,24 @@
-"""Settlement: how an outcome was paid for. Today there is one way, a charge.
+"""Settlement: how an outcome was paid for: by a charge, or as a disclosure that every owner wanted.
 
 Rules
 -----
-1. A settlement is made from an outcome and a reservation in state `charged`, of the same job, over what was started.
-2. Two further ways are foreseen and have no code yet: to the key holder only, and a disclosure that every owner
-   approved. A release without one of the three cannot be built.
+1. A charge is made from an outcome and a reservation in state `charged`, of the same job, over what was started.
+2. A disclosure is made from the entries that mark every population of the job as not covered from there on (RULES 20).
+3. A further way is foreseen and has no code yet: to the key holder only. A release without one of them cannot be built.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from kernel.amounts import Rdp
 from kernel.canonical import Digest
 from kernel.errors import ConflictError, InvalidError
-from kernel.ids import JobId
+from kernel.ids import JobId, PopulationId
 from privacy.budget.reservations import BlockCharge, BlockHold, Reservation, ReservationState, Settled
+from privacy.events.budget import PopulationUncovered
 from privacy.jobs.outcome import Outcome
 
 
@@ -62,4 +64,34 @@ class Charge:
             raise InvalidError("the certificate tells another charge than the ledger", field="guarantee")
 
 
-Settlement: TypeAlias = Charge
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disclosure:
+    """An exact outcome, for which each population of its job lost its cover.
+
+    Attributes:
+        marked: Each population, and the number of the entry in its ledger that marks this outcome.
+    """
+
+    job: JobId
+    artifact: Digest
+    marked: tuple[tuple[PopulationId, int], ...]
+
+    @classmethod
+    def of(cls, job: JobId, artifact: Digest, marks: Sequence[PopulationUncovered]) -> Disclosure:
+        """Settle an outcome with the entries that mark it.
+
+        Raises:
+            ConflictError: None, one of another job, or one population twice.
+        """
+        marked = tuple((mark.population, mark.ledger_seq) for mark in marks)
+        if not marks or any(mark.job != job for mark in marks) or len(dict(marked)) != len(marked):
+            raise ConflictError("a disclosure marks each population of its own job once", field="job")
+        return cls(job=job, artifact=artifact, marked=marked)
+
+    def require_agreement(self, job: JobId, marked: tuple[tuple[PopulationId, int], ...]) -> None:
+        """Return if a certificate about to be signed names exactly these marks; raise `InvalidError` otherwise."""
+        if (job, marked) != (self.job, self.marked):
+            raise InvalidError("the certificate marks other populations than the ledgers", field="sites")
+
+
+Settlement: TypeAlias = Charge | Disclosure

@@ -35,7 +35,25 @@ CHAIN: dict[str, frozenset[str]] = {
     ),
     # A release is held beside its certificate, and published by the desk.
     "gateway.services.certify.certify": frozenset({"gateway.services.run_job.finish"}),
-    "gateway.records.ReleaseRecord": frozenset({"gateway.services.run_job._held"}),
+    "gateway.records.ReleaseRecord": frozenset({"gateway.services.holding.hold_release"}),
+    "gateway.services.holding.hold_release": frozenset(
+        {"gateway.services.run_job.finish", "gateway.services.collections.concluding.conclude"}
+    ),
+    # An exact result of several sites is a disclosure: it marks each population, and its certificate says so.
+    "privacy.release.settlement.Disclosure.of": frozenset({"gateway.services.collections.concluding.conclude"}),
+    "privacy.release.settlement.Disclosure": frozenset({"privacy.release.settlement.Disclosure.of"}),
+    "privacy.release.disclosure.DisclosureCertificate.of": frozenset(
+        {"gateway.services.collections.certifying.certify_disclosure"}
+    ),
+    "privacy.release.disclosure.DisclosureCertificate": frozenset(
+        {
+            "privacy.release.disclosure.DisclosureCertificate.of",
+            "privacy.release.disclosure.DisclosureCertificate.parse",
+        }
+    ),
+    "gateway.services.collections.certifying.certify_disclosure": frozenset(
+        {"gateway.services.collections.concluding.conclude"}
+    ),
     # A reader builds the entry that he expects, to compare it with the one that the receipt proves.
     "privacy.events.releases.ReleasePublished": frozenset(
         {

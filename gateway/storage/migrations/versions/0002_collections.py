@@ -30,6 +30,7 @@ def upgrade() -> None:
         sa.UniqueConstraint('tenant', 'fingerprint', name=op.f('uq_party_tenant_fingerprint')),
         sa.UniqueConstraint('tenant', 'name', name=op.f('uq_party_tenant_name'))
     )
+    op.add_column('approval', sa.Column('leaf', sa.String(length=71), nullable=True))
     op.add_column('dataset', sa.Column('site', sa.String(length=30), nullable=True))
     op.create_table('collection',
         sa.Column('job', sa.String(length=30), nullable=False),
@@ -66,6 +67,7 @@ def upgrade() -> None:
         sa.Column('population', sa.String(length=30), nullable=False),
         sa.Column('version', sa.String(length=30), nullable=True),
         sa.Column('manifest', sa.String(length=71), nullable=True),
+        sa.Column('decision', sa.String(length=30), nullable=True),
         sa.Column('decision_leaf', sa.String(length=71), nullable=True),
         sa.ForeignKeyConstraint(['dataset'], ['dataset.id'], name=op.f('fk_job_site_dataset')),
         sa.ForeignKeyConstraint(['job'], ['job.id'], name=op.f('fk_job_site_job')),
@@ -86,4 +88,5 @@ def downgrade() -> None:
     op.drop_index('ix_collection_deadline', table_name='collection')
     op.drop_table('collection')
     op.drop_column('dataset', 'site')
+    op.drop_column('approval', 'leaf')
     op.drop_table('party')

@@ -1,0 +1,169 @@
+"""Use case: take a party's document and hand it on.
+
+Rules
+-----
+1. A place is written once. The same bytes again change nothing; other bytes are refused.
+2. Who has no part in a job learns nothing of it. An upload is its site's and the key holder's to read.
+3. Bytes first, then one work: the document, what it changes, its entry, and, with the last document, the job's end.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from gateway.collection_records import DocumentRecord, PartyRecord
+from gateway.records import JobState
+from gateway.services.collaborators import Collaborators
+from gateway.services.collections.accepting import Accepted, accept
+from gateway.services.collections.concluding import Concluded, conclude, prepared
+from gateway.services.collections.ending import end_collection, fail_overdue
+from gateway.services.collections.papers import Papers
+from gateway.services.collections.reading import judged
+from gateway.unit_of_work import Reading, Work
+from kernel.canonical import Digest
+from kernel.errors import ConflictError, NotFoundError, PrivgateError
+from kernel.ids import EntryId, JobId
+from privacy.events.jobs import JobEnd
+from privacy.homomorphic.documents.places import Place
+from privacy.homomorphic.documents.signed import DOCUMENT_LIMIT, PARCEL_LIMIT, DocumentKind
+from privacy.sealing.stores import BlobPath
+
+INLINE = 1 << 20
+"""Longer documents lie among the blobs."""
+_WITH_BYTES = frozenset({DocumentKind.KEY, DocumentKind.UPLOAD, DocumentKind.FINAL})
+_OF_KEY_HOLDER = frozenset({DocumentKind.KEY, DocumentKind.ROUND, DocumentKind.RESULT, DocumentKind.FINAL})
+
+
+def limit_of(kind: DocumentKind) -> int:
+    """The most bytes of a document."""
+    return PARCEL_LIMIT if kind in _WITH_BYTES else 2 * DOCUMENT_LIMIT
+
+
+def work_of(on: Collaborators, party: PartyRecord) -> list[JobId]:
+    """The jobs of a party that are being collected; those whose deadline has passed end first."""
+    fail_overdue(on)
+    with on.database.read() as reading:
+        named = {site.job for site in reading.job_sites.all(party=party.id)}
+        named |= {one.job for one in reading.collections.all(key_holder=party.id)}
+        return sorted(job for job in named if reading.jobs.get(id=job).state is JobState.COLLECTING)
+
+
+def fetch_document(on: Collaborators, party: PartyRecord, place: Place) -> bytes:
+    """The document at a place; raise `NotFoundError` if there is none yet, or none for this party."""
+    with on.database.read() as reading:
+        papers = _papers(on, reading, party, place)
+        if place.kind is DocumentKind.UPLOAD and party.id not in (papers.collection.key_holder, place.party):
+            raise NotFoundError("no such document")
+        found = papers.find(place.kind, place.number, place.party)
+    if found is None:
+        raise NotFoundError("no such document yet")
+    if found.content is not None:
+        return found.content
+    with on.blobs.open(BlobPath(found.blob or "")) as blob:
+        return blob.read()
+
+
+def put_document(on: Collaborators, party: PartyRecord, place: Place, data: bytes) -> DocumentRecord:
+    """Store a document in its place.
+
+    Raises:
+        NotFoundError: The party has no part in such a job, or may not write there.
+        ConflictError: Another document is there, it is not its turn, or the job has ended.
+        InvalidError: It is no document of this place.
+    """
+    with on.database.read() as reading:
+        papers = _papers(on, reading, party, place)
+        if (found := _same(papers, place, data)) is not None:
+            return found
+        with judged():
+            accepted = accept(papers, place, data)
+    blob = _kept(on, place, data)
+    ending = prepared(on, party.tenant, accepted.attachment) if accepted.attachment is not None else None
+    try:
+        return _stored(on, party, place, data, blob, ending)
+    except PrivgateError:  # nothing was committed
+        for path in (blob, None if ending is None else ending.path):
+            if path is not None:
+                on.blobs.delete(path)
+        raise
+
+
+def _stored(
+    on: Collaborators, party: PartyRecord, place: Place, data: bytes, blob: BlobPath | None, ending: Concluded | None
+) -> DocumentRecord:
+    with on.database.work(party.tenant) as work:
+        if ending is not None:
+            for site in sorted(work.job_sites.all(job=place.job), key=lambda site: site.population):
+                work.ledger.lock(site.population, job=place.job)
+        papers = Papers.of(on, work, place.job, lock=True)
+        if _same(papers, place, data) is not None:
+            raise ConflictError("this document came twice at once; it is here", field="content")
+        with judged():
+            accepted = accept(papers, place, data)  # anew, on what this work holds
+        record = _record(papers, place, data, blob, accepted, work)
+        work.documents.insert(record)
+        work.record(accepted.event, correlation=place.job)
+        _go_on(work, papers, place, accepted)
+        if ending is not None:
+            conclude(on, work, papers, accepted, ending)
+        elif place.kind is DocumentKind.REFUSAL:
+            end_collection(work, papers.job, JobState.FAILED, JobEnd.FAILED)
+        work.commit(f"collection-{place.kind}")
+    return record
+
+
+def _go_on(work: Work, papers: Papers, place: Place, accepted: Accepted) -> None:
+    """Give whoever is next as long as the order says, and show how far the job is."""
+    order = papers.order
+    if place.kind is DocumentKind.UPLOAD and len(papers.uploads(place.number)) < len(order.sites):
+        return  # the others have until the round's deadline
+    deadline = work.now + timedelta(seconds=order.round_seconds)
+    work.collections.change({"job": place.job}, **accepted.changes, deadline=deadline)
+    if place.kind is DocumentKind.RESULT:
+        percent = 100 * place.number // (order.rounds_at_most + 1)
+        work.progress.add(place.job, JobState.COLLECTING, percent, work.now)
+
+
+def _papers(on: Collaborators, reading: Reading, party: PartyRecord, place: Place) -> Papers:
+    papers = Papers.of(on, reading, place.job)
+    if papers.job.tenant != party.tenant or not papers.has_part(party.id):
+        raise NotFoundError("no such job")
+    return papers
+
+
+def _same(papers: Papers, place: Place, data: bytes) -> DocumentRecord | None:
+    """The document that is there, if it is this one; nothing if this one may come now."""
+    found = papers.find(place.kind, place.number, place.party)
+    if found is not None and found.received == Digest.of(data):
+        return found
+    if found is not None:
+        raise ConflictError("another document is there already", field="content")
+    deadline = papers.collection.deadline
+    if papers.job.state is not JobState.COLLECTING or deadline is None or deadline < papers.on.clock.now():
+        raise ConflictError("this job has ended", field="job")
+    return None
+
+
+def _kept(on: Collaborators, place: Place, data: bytes) -> BlobPath | None:
+    if len(data) <= INLINE:
+        return None
+    path = BlobPath.of("documents", place.job, EntryId.new(on.entropy))
+    on.blobs.put_new(path, data)
+    return path
+
+
+def _record(
+    papers: Papers, place: Place, data: bytes, blob: BlobPath | None, accepted: Accepted, work: Work
+) -> DocumentRecord:
+    return DocumentRecord(
+        job=place.job,
+        kind=place.kind.value,
+        number=place.number,
+        party=place.party or "",
+        tenant=papers.job.tenant,
+        digest=accepted.digest,
+        received=Digest.of(data),
+        content=data if blob is None else None,
+        blob=None if blob is None else str(blob),
+        created_at=work.now,
+    )

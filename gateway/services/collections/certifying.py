@@ -1,0 +1,113 @@
+"""Build the certificate of an exact result of several sites from what is stored; nothing in it is typed by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gateway.collection_records import PartyRecord
+from gateway.services.collaborators import Collaborators
+from gateway.services.collections.papers import Papers
+from gateway.unit_of_work import Work
+from kernel.canonical import Digest
+from kernel.errors import ConflictError
+from kernel.ids import ApprovalId, DecisionId, ReleaseId, Slug
+from privacy.events.budget import PopulationUncovered
+from privacy.homomorphic.requests.questions import QUESTIONS, CollectionKind
+from privacy.release import disclosure as d
+from privacy.release.observers import OBSERVERS
+from privacy.release.settlement import Disclosure
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The entry that marks one population.
+
+    Attributes:
+        event, leaf: The entry.
+        since: From which entry on the population is not covered.
+        unit: What one of its units is called.
+    """
+
+    event: PopulationUncovered
+    leaf: Digest
+    since: int
+    unit: Slug
+
+
+def certify_disclosure(
+    on: Collaborators,
+    work: Work,
+    settlement: Disclosure,
+    papers: Papers,
+    final: Digest,
+    release: ReleaseId,
+    marks: Sequence[Mark],
+) -> bytes:
+    """Return the certificate's signed envelope.
+
+    Args:
+        on: Collaborators.
+        work: The work that marks and holds.
+        settlement: How the outcome was settled.
+        papers: The job's documents.
+        final: The digest of the last of them.
+        release: What is held.
+        marks: The entry of each site's population, in the order of the sites.
+    """
+    job, order = papers.job, papers.order
+    rounds = papers.collection.round
+    results = [papers.result(number + 1) for number in range(rounds)]
+    predicate = d.DisclosurePredicate(
+        tenant=job.tenant,
+        release=release,
+        job=job.id,
+        kind=Slug(job.kind),
+        request=job.request_digest,
+        differentially_private=False,
+        key_holder=_party(papers.key_holder),
+        sites=tuple(_site(work, papers, number, mark) for number, mark in enumerate(marks)),
+        encryption=d.EncryptionFacts(profile=order.profile, digest=order.profile_digest),
+        course=d.CourseFacts(
+            order=order.digest,
+            key=papers.key.digest,
+            final=final,
+            participants=order.participants,
+            rounds=rounds,
+            decryptions=results[-1].decryptions,
+            learned=sum(result.learned for result in results),
+        ),
+        observers=OBSERVERS[CollectionKind(job.kind)],
+        approvals=tuple(sorted(ApprovalId(given.id) for given in work.approvals.all(job=job.id))),
+        policy_epoch=job.policy_epoch,
+        origin=Slug(on.origin),
+        software=on.software,
+        not_covered=tuple(d.NotCovered),
+        issued_at=work.now,
+    )
+    name = QUESTIONS[CollectionKind(job.kind)].ARTIFACT
+    return d.DisclosureCertificate.of(settlement, name, predicate).sign(on.certificate_signer).to_bytes()
+
+
+def _site(work: Work, papers: Papers, number: int, mark: Mark) -> d.SiteFacts:
+    part, member = papers.sites[number], papers.order.sites[number]
+    if part.version is None or part.manifest is None or part.decision_leaf is None:
+        raise ConflictError("this job was not admitted", field="job")
+    return d.SiteFacts(
+        site=_party(work.parties.get(id=part.party)),
+        dataset=part.dataset,
+        version=part.version,
+        manifest=part.manifest,
+        population=part.population,
+        unit=mark.unit,
+        least_persons=member.least_persons,
+        decision=DecisionId(part.decision or ""),
+        decision_leaf=part.decision_leaf,
+        ledger_seq=mark.event.ledger_seq,
+        uncovered=mark.leaf,
+        uncovered_since=mark.since,
+    )
+
+
+def _party(record: PartyRecord) -> d.PartyFacts:
+    return d.PartyFacts(party=record.id, name=record.name, fingerprint=record.fingerprint)

@@ -1,0 +1,106 @@
+"""The documents of one job as they are stored, read back as what they are.
+
+Everything here was judged before it was stored; signatures are checked again all the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+from gateway.collection_records import CollectionRecord, DocumentRecord, JobSiteRecord, PartyRecord
+from gateway.records import JobRecord
+from gateway.services.collaborators import Collaborators
+from gateway.unit_of_work import Reading
+from kernel.errors import ConflictError
+from kernel.ids import JobId, PartyId
+from privacy.homomorphic.documents.key import JobKey
+from privacy.homomorphic.documents.order import Order
+from privacy.homomorphic.documents.rounds import Round, RoundResult
+from privacy.homomorphic.documents.signed import Document, DocumentKind, Parcel
+from privacy.homomorphic.layout import Layout
+from privacy.homomorphic.registry import profile_of
+from privacy.homomorphic.requests.questions import QUESTIONS, CollectionKind
+
+D = TypeVar("D", bound=Document)
+
+
+@dataclass
+class Papers:
+    """A job's rows and documents, read as they are needed."""
+
+    on: Collaborators
+    reading: Reading
+    job: JobRecord
+    collection: CollectionRecord
+    sites: tuple[JobSiteRecord, ...]
+
+    @classmethod
+    def of(cls, on: Collaborators, reading: Reading, job: JobId, *, lock: bool = False) -> Papers:
+        """Open a job's papers; raise `NotFoundError` if it is no job on data of sites."""
+        collection = reading.collections.get(job=job)
+        record = reading.jobs.get(lock=lock, id=job)
+        sites = sorted(reading.job_sites.all(job=job), key=lambda site: site.number)
+        return cls(on, reading, record, collection, tuple(sites))
+
+    @cached_property
+    def key_holder(self) -> PartyRecord:
+        """Who makes the key and decrypts."""
+        return self.reading.parties.get(id=self.collection.key_holder)
+
+    @cached_property
+    def order(self) -> Order:
+        """What the gateway told the parties."""
+        stored = self._required(DocumentKind.ORDER)
+        return Order.opened(stored.content or b"", [self.on.certificate_signer.public_key])
+
+    @cached_property
+    def key(self) -> JobKey:
+        """The job's key, without the public key's bytes."""
+        return JobKey.opened(self._parcel(DocumentKind.KEY).document, [self.key_holder.who.identity])
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Where a site's numbers lie."""
+        plan = QUESTIONS[CollectionKind(self.job.kind)].read_plan(self.order.plan)
+        return plan.layout(profile_of(self.order.profile), len(self.order.sites))
+
+    def round(self, number: int) -> Round:
+        """A round that was opened."""
+        return self._opened(Round, number)
+
+    def result(self, number: int) -> RoundResult:
+        """What a round's decryption was of."""
+        return self._opened(RoundResult, number)
+
+    def has_part(self, party: PartyId) -> bool:
+        """Whether a party is this job's key holder or one of its sites."""
+        return party == self.collection.key_holder or self.is_site(party)
+
+    def is_site(self, party: PartyId) -> bool:
+        """Whether a party is one of its sites."""
+        return party in {site.party for site in self.sites}
+
+    def find(self, kind: DocumentKind, number: int = 0, party: PartyId | None = None) -> DocumentRecord | None:
+        """What lies in a place."""
+        return self.reading.documents.find(job=self.job.id, kind=kind.value, number=number, party=party or "")
+
+    def uploads(self, number: int) -> dict[PartyId, DocumentRecord]:
+        """The uploads of a round, by site."""
+        kind = DocumentKind.UPLOAD.value
+        found = self.reading.documents.all(job=self.job.id, kind=kind, number=number)
+        return {PartyId(one.party): one for one in found}
+
+    def _opened(self, kind: type[D], number: int) -> D:
+        stored = self._required(kind.KIND, number)
+        return kind.opened(stored.content or b"", [self.key_holder.who.identity])
+
+    def _parcel(self, kind: DocumentKind) -> Parcel:
+        return Parcel.from_bytes(self._required(kind).content or b"")
+
+    def _required(self, kind: DocumentKind, number: int = 0) -> DocumentRecord:
+        found = self.find(kind, number)
+        if found is None:
+            raise ConflictError(f"the {kind} that this follows is not here yet", field="content")
+        return found

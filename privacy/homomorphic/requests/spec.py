@@ -1,0 +1,231 @@
+"""A request for a job on data of sites: what is asked, of whom, under which encryption, and what may come of it.
+
+Rules
+-----
+1. Whether noise is added is said, never assumed: `result` is `exact`, which is a disclosure (RULES 20). With noise no
+   kind is offered yet.
+2. The profile is one of the registry's for sums; left out, it is the public-key one with the shortest upload that fits.
+
+Form: docs/formats/job-spec.md, "Jobs on data of sites".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from kernel.canonical import Digest, digest_of
+from kernel.checks import text, whole
+from kernel.errors import InvalidError
+from kernel.ids import DatasetId, PartyId, Slug
+from privacy.homomorphic.documents.order import LEAST_SITES, LONGEST_ROUND
+from privacy.homomorphic.documents.parties import LEAST_PERSONS, MOST_PERSONS
+from privacy.homomorphic.layout import Layout
+from privacy.homomorphic.profiles import Mode, Profile, Scheme
+from privacy.homomorphic.registry import PROFILES, profile_of
+from privacy.homomorphic.requests.questions import QUESTIONS, CollectionKind, CollectionPlan, Question, Sites
+from privacy.jobs.strict import members_of, one_of, text_of
+from privacy.schema import TableSchema
+
+VERSION: Final = 1
+MOST_SITES: Final = 16
+"""Each has an owner who approves, and all approvals are facts of every decision."""
+ROUND_SECONDS: Final = 3600
+_HEAD: Final = ("v", "kind", "datasets", "purpose", "key_holder", "result", "profile", "round_seconds", "least_persons")
+_SHORT: Final = ("v", "profile", "round_seconds", "least_persons", "result")
+
+
+class Result(StrEnum):
+    """What may leave: the exact result, which is a disclosure."""
+
+    EXACT = "exact"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectionSpec:
+    """A request in its final form.
+
+    Attributes:
+        datasets: One for each site, in this order.
+        purpose: Why.
+        key_holder: The party that makes the key and decrypts.
+        result: Exact, so far.
+        profile: The encryption's named parameters.
+        round_seconds: How long each document is waited for.
+        least_persons: With fewer persons a site does not take part.
+        question: What is asked.
+    """
+
+    datasets: tuple[DatasetId, ...]
+    purpose: Slug
+    key_holder: PartyId
+    result: Result
+    profile: Slug
+    round_seconds: int
+    least_persons: int
+    question: Question
+
+    def __post_init__(self) -> None:
+        if not LEAST_SITES <= len(self.datasets) <= MOST_SITES or len(set(self.datasets)) != len(self.datasets):
+            raise InvalidError(
+                f"`datasets` lists {LEAST_SITES} to {MOST_SITES} datasets of sites, each once", field="datasets"
+            )
+        whole(1, LONGEST_ROUND, round_seconds=self.round_seconds)
+        whole(LEAST_PERSONS, MOST_PERSONS, least_persons=self.least_persons)
+
+    @property
+    def kind(self) -> CollectionKind:
+        """Which kind."""
+        return self.question.KIND
+
+    @property
+    def digest(self) -> Digest:
+        """What decisions and approvals bind."""
+        return digest_of("job-request/v1", self.to_json())
+
+    def plan(self, schema: TableSchema, rows_per_unit: int) -> CollectionPlan:
+        """What every party computes by, on columns that all sites declare alike."""
+        sites = Sites(schema=schema, rows_per_unit=rows_per_unit, least_persons=self.least_persons)
+        return self.question.plan(sites)
+
+    def to_json(self) -> dict[str, Any]:
+        """Encode as docs/formats/job-spec.md says."""
+        return {
+            "v": VERSION,
+            "kind": self.kind.value,
+            "datasets": [str(dataset) for dataset in self.datasets],
+            "purpose": str(self.purpose),
+            "key_holder": str(self.key_holder),
+            "result": self.result.value,
+            "profile": str(self.profile),
+            "round_seconds": self.round_seconds,
+            "least_persons": self.least_persons,
+            **self.question.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, body: Any) -> CollectionSpec:
+        """Read the final form; raise `InvalidError` otherwise."""
+        question = QUESTIONS[_kind_of(body)]
+        members = members_of(body, "request", (*_HEAD, *question.FORM))
+        _check_version(members)
+        return cls(**_head_of(members), question=question.from_json(members))
+
+
+def is_collection(body: Mapping[str, Any]) -> bool:
+    """Whether a request, in any form, is for a job on data of sites."""
+    return isinstance(body, Mapping) and body.get("kind") in set(CollectionKind)
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionOpening:
+    """What is read of a request before anybody looks closer: of what kind, on what, and why."""
+
+    kind: CollectionKind
+    datasets: tuple[DatasetId, ...]
+    purpose: Slug
+
+    @classmethod
+    def of(cls, body: Mapping[str, Any]) -> CollectionOpening:
+        """Read it; raise `InvalidError` if a member is not what it must be."""
+        kind = _kind_of(body)
+        return cls(kind, _datasets(body.get("datasets")), Slug(text(64, purpose=body.get("purpose", ""))))
+
+
+def complete_collection(body: Mapping[str, Any], schemas: Sequence[TableSchema], rows_per_unit: int) -> CollectionSpec:
+    """Fill in what a trainer left out.
+
+    Args:
+        body: `kind`, `datasets`, `purpose`, `key_holder`, `result`, and the kind's own members; `profile`,
+            `round_seconds` and `least_persons` may be missing.
+        schemas: The datasets' declared schemas.
+        rows_per_unit: The most rows of one person at any site.
+
+    Returns:
+        The final form, which fits every schema.
+
+    Raises:
+        InvalidError: A member that is unknown, missing or out of range, or columns that are declared differently.
+        NotFoundError: No such profile.
+    """
+    question_kind = QUESTIONS[_kind_of(body)]
+    needed = ("kind", "datasets", "purpose", "key_holder", *question_kind.NEEDED)
+    members = {"v": VERSION, **members_of(body, "request", needed, (*_SHORT, *question_kind.OPTIONAL))}
+    _check_version(members)
+    if "result" not in members:
+        raise InvalidError("say `result`: `exact` is a disclosure that two people must want", field="result")
+    question = question_kind.complete(members, schemas[0])
+    filled = {"round_seconds": ROUND_SECONDS, "least_persons": LEAST_PERSONS, "profile": "", **members}
+    sites = Sites(
+        schema=common_schema(question, schemas), rows_per_unit=rows_per_unit, least_persons=filled["least_persons"]
+    )
+    filled["profile"] = members["profile"] if "profile" in members else _shortest(question.plan(sites), len(schemas))
+    spec = CollectionSpec(**_head_of(filled), question=question)
+    layout_of(spec, question.plan(sites))
+    return spec
+
+
+def common_schema(question: Question, schemas: Sequence[TableSchema]) -> TableSchema:
+    """The columns that a question reads, if every site declares them alike; raise `InvalidError` otherwise."""
+    read = question.columns()
+    first = tuple(column for column in schemas[0].columns if read is None or column.name in read)
+    for schema in schemas[1:]:
+        for column in first:
+            if column not in schema.columns:
+                raise InvalidError(
+                    f"column `{column.name}` must have the same bounds, categories and fill at every site",
+                    field="datasets",
+                )
+    return TableSchema(first)
+
+
+def layout_of(spec: CollectionSpec, plan: CollectionPlan) -> Layout:
+    """Where a site's numbers lie; raise `InvalidError` if the profile cannot add them."""
+    return plan.layout(profile_of(spec.profile), len(spec.datasets))
+
+
+def _shortest(plan: CollectionPlan, sites: int) -> Slug:
+    found: list[tuple[int, Slug]] = []
+    for profile in PROFILES.values():
+        if profile.scheme is Scheme.BFV and profile.mode is Mode.PUBLIC_KEY:
+            found += _fitting(plan, profile, sites)
+    if not found:
+        raise InvalidError("no profile can add these sums of so many sites", field="profile")
+    return min(found)[1]
+
+
+def _fitting(plan: CollectionPlan, profile: Profile, sites: int) -> list[tuple[int, Slug]]:
+    try:
+        return [(plan.layout(profile, sites).upload_bytes, profile.name)]
+    except InvalidError:
+        return []
+
+
+def _head_of(members: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "datasets": _datasets(members["datasets"]),
+        "purpose": Slug(members["purpose"]),
+        "key_holder": PartyId(members["key_holder"]),
+        "result": one_of(Result, members["result"], "result"),
+        "profile": profile_of(text_of(members["profile"], "profile")).name,
+        "round_seconds": members["round_seconds"],
+        "least_persons": members["least_persons"],
+    }
+
+
+def _datasets(written: Any) -> tuple[DatasetId, ...]:
+    if not isinstance(written, list | tuple) or len(written) > MOST_SITES:
+        raise InvalidError(f"`datasets` must list {LEAST_SITES} to {MOST_SITES} datasets", field="datasets")
+    return tuple(DatasetId(one) for one in written)
+
+
+def _kind_of(body: Any) -> CollectionKind:
+    kind: CollectionKind = one_of(CollectionKind, body.get("kind") if isinstance(body, Mapping) else None, "kind")
+    return kind
+
+
+def _check_version(members: Mapping[str, Any]) -> None:
+    if members["v"] != VERSION or isinstance(members["v"], bool):
+        raise InvalidError("this version reads requests with `v` 1", field="v")

@@ -1,0 +1,220 @@
+"""The certificate of an exact result of several sites: who held which key, who learned what, that it has no epsilon.
+
+Rules
+-----
+1. It is made from a disclosure, never beside one, and its fields have closed kinds: no free text.
+2. It promises no differential privacy, and says so: `not_covered` is mandatory and begins with that.
+3. What it cites lies in the log by hash: each site's decision, and the entry from which its population is no longer
+   covered (RULES 20). Documents of the parties are cited by their digests.
+
+Format: docs/formats/certificate.md, "Disclosure".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from kernel import canonical
+from kernel.canonical import Digest
+from kernel.errors import InvalidError
+from kernel.events import Record
+from kernel.ids import (
+    ApprovalId,
+    DatasetId,
+    DecisionId,
+    JobId,
+    PartyId,
+    PopulationId,
+    ReleaseId,
+    Slug,
+    TenantId,
+    VersionId,
+)
+from kernel.signing import Envelope, PublicKey, Signer, open_envelope, sign_envelope
+from privacy.release.certificate import LIMIT, PAYLOAD_TYPE, STATEMENT_TYPE, SoftwareFacts
+from privacy.release.observers import ObserverFacts
+from privacy.release.settlement import Disclosure
+
+PREDICATE_TYPE = "urn:privgate:disclosure-certificate:v1"
+
+
+class NotCovered(StrEnum):
+    """What the certificate does not say. The values are the sentences that people read."""
+
+    EXACT = (
+        "Differential privacy: nothing in this result is noisy. What it tells about one person has no bound, and two "
+        "exact results over groups that differ by that person may tell everything that they summed."
+    )
+    COALITIONS = "The key holder together with all sites but one: they know the last one's sums in each round."
+    KEY_HOLDER = (
+        "A key holder who breaks the rules: it could decrypt one site's upload alone. It counts its own decryptions."
+    )
+    ROWS = "Whether the sites computed on the rows that they attested, and rightly: nobody else saw a row."
+    OPERATOR = (
+        "A gateway together with the key holder. By itself the gateway can refuse and delay; what it forges, the "
+        "parties refuse."
+    )
+    UTILITY = "Whether the result is right, fair or fit for a purpose."
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartyFacts(Record):
+    """A party, as others pin it."""
+
+    party: PartyId
+    name: Slug
+    fingerprint: Digest
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteFacts(Record):
+    """One site's part.
+
+    Attributes:
+        site: Who computed.
+        dataset, version, manifest: On which rows, by the site's own keyed commitment.
+        population, unit: Whose rows they are, and what one of them is called.
+        least_persons: With fewer it would not have taken part.
+        decision, decision_leaf: What admitted the job for this dataset.
+        ledger_seq, uncovered: The entry of the population's ledger by which this result is marked.
+        uncovered_since: From which entry on the population is not covered; this one, or an earlier one.
+    """
+
+    site: PartyFacts
+    dataset: DatasetId
+    version: VersionId
+    manifest: Digest
+    population: PopulationId
+    unit: Slug
+    least_persons: int
+    decision: DecisionId
+    decision_leaf: Digest
+    ledger_seq: int
+    uncovered: Digest
+    uncovered_since: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncryptionFacts(Record):
+    """Under which named parameters; the digest covers every one of them."""
+
+    profile: Slug
+    digest: Digest
+
+
+@dataclass(frozen=True, kw_only=True)
+class CourseFacts(Record):
+    """What the parties' documents say of the job's course.
+
+    Attributes:
+        order, key, final: Digests of documents.
+        participants: The digest of the list of sites, which every upload named.
+        rounds: How many there were.
+        decryptions: How many the key holder began under this job's key, by its own count.
+        learned: How many numbers it read in all rounds.
+    """
+
+    order: Digest
+    key: Digest
+    final: Digest
+    participants: Digest
+    rounds: int
+    decryptions: int
+    learned: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DisclosurePredicate(Record):
+    """Everything the certificate states; see docs/formats/certificate.md."""
+
+    tenant: TenantId
+    release: ReleaseId
+    job: JobId
+    kind: Slug
+    request: Digest
+    differentially_private: bool
+    key_holder: PartyFacts
+    sites: tuple[SiteFacts, ...]
+    encryption: EncryptionFacts
+    course: CourseFacts
+    observers: tuple[ObserverFacts, ...]
+    approvals: tuple[ApprovalId, ...]
+    policy_epoch: int
+    origin: Slug
+    software: SoftwareFacts
+    not_covered: tuple[NotCovered, ...]
+    issued_at: datetime
+
+    def __post_init__(self) -> None:
+        if self.differentially_private or tuple(self.not_covered) != tuple(NotCovered):
+            raise InvalidError("a disclosure must say that it has no privacy, and all that it does not cover")
+        if not self.sites:
+            raise InvalidError("a disclosure names every site", field="sites")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DisclosureCertificate:
+    """A predicate about one artefact that leaves."""
+
+    artifact_name: str
+    artifact: Digest
+    predicate: DisclosurePredicate
+
+    @classmethod
+    def of(cls, settlement: Disclosure, artifact_name: str, predicate: DisclosurePredicate) -> DisclosureCertificate:
+        """Certify a settled outcome; settlement and predicate must mark the same populations.
+
+        Raises:
+            InvalidError: They do not.
+        """
+        marked = tuple((site.population, site.ledger_seq) for site in predicate.sites)
+        settlement.require_agreement(predicate.job, marked)
+        return cls(artifact_name=artifact_name, artifact=settlement.artifact, predicate=predicate)
+
+    def statement(self) -> bytes:
+        """The canonical bytes that are signed."""
+        return canonical.encode(
+            {
+                "_type": STATEMENT_TYPE,
+                "predicate": self.predicate.to_fields(),
+                "predicateType": PREDICATE_TYPE,
+                "subject": [{"digest": {"sha256": self.artifact.hex}, "name": self.artifact_name}],
+            }
+        )
+
+    def sign(self, signer: Signer) -> Envelope:
+        """Sign the statement."""
+        return sign_envelope(PAYLOAD_TYPE, self.statement(), signer)
+
+    @classmethod
+    def open(cls, envelope: Envelope, trusted: Iterable[PublicKey]) -> DisclosureCertificate:
+        """Return the certificate that a trusted key signed; raise `CorruptError` or `InvalidError` otherwise."""
+        return cls.parse(open_envelope(envelope, PAYLOAD_TYPE, trusted))
+
+    @classmethod
+    def parse(cls, statement: bytes) -> DisclosureCertificate:
+        """Read a statement strictly; raise `InvalidError` otherwise."""
+        body = canonical.decode(statement, limit=LIMIT, canonical=True)
+        try:
+            (subject,) = body["subject"]
+            kinds = (body["_type"], body["predicateType"])
+            name, digest = subject["name"], Digest("sha256:" + subject["digest"]["sha256"])
+            predicate = DisclosurePredicate.from_fields(body["predicate"])
+        except (KeyError, TypeError, ValueError):
+            raise InvalidError("not a disclosure certificate: a member is missing or of the wrong kind") from None
+        certificate = cls(artifact_name=name, artifact=digest, predicate=predicate)
+        if kinds != (STATEMENT_TYPE, PREDICATE_TYPE) or certificate.statement() != statement:
+            raise InvalidError("not a disclosure certificate of a known version")
+        return certificate
+
+
+def is_disclosure(statement: bytes) -> bool:
+    """Whether a statement says of itself that it is one; what it is worth, reading it shows."""
+    try:
+        body = canonical.decode(statement, limit=LIMIT)
+    except InvalidError:
+        return False
+    return isinstance(body, dict) and body.get("predicateType") == PREDICATE_TYPE
