@@ -82,8 +82,8 @@ def _from_gateway(error: Exception) -> tuple[Exit, list[str]] | None:
 def _figures(data: dict[str, object], kind: str) -> dict[str, object]:
     figures = {name: data.get(name) for name in ("field", "reason", "decision", "largest_epsilon", "correlation")}
     hint = {"NotSignedInError": "run `privgate login`"}.get(kind)
-    # A refused job has its decision or its figures; the correlation is for the operator, when nothing else is there.
-    if any(figures[name] for name in ("field", "reason", "largest_epsilon")):
+    # The correlation is for the operator, where nothing else is there; that a state forbids it is no case for him.
+    if any(figures[name] for name in ("field", "reason", "largest_epsilon")) or kind == "ConflictError":
         figures["correlation"] = None
     return {**figures, "fix": hint}
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from privgate.cli import quotes
+from privgate.cli.following import followed
 from privgate.cli.options import DEFAULT, Key, Machine, Profile, commands, gateway
 from privgate.cli.screen import dump, note, say, show, show_all
 
 if TYPE_CHECKING:
-    from privgate.sdk.jobs import Job as JobView
     from privgate.sdk.jobs import Quote as QuoteView
 
 LONGEST_TEXT = 400
@@ -37,14 +37,14 @@ def submit(
         note(f"Requested {job.job}.")
         if job.state == "awaiting-approval":
             _say_whether_it_fits(connected.quote_request(request))
-        show(_followed(job) if follow else job, machine=machine)
+        show(followed(job) if follow else job, machine=machine)
 
 
 @app.command("follow")
 def follow_job(job: Job, profile: Profile = DEFAULT, machine: Machine = False) -> None:
     """Follow a job until it ends; progress is coarse, and appears at fixed ticks."""
     with gateway(profile) as connected:
-        show(_followed(connected.jobs[job]), machine=machine)
+        show(followed(connected.jobs[job]), machine=machine)
 
 
 @app.command("list")
@@ -112,12 +112,3 @@ def _say_whether_it_fits(quoted: QuoteView) -> None:
             f"the largest of its shape has epsilon {quoted.largest_epsilon}" if quoted.largest_epsilon else "none does"
         )
         note(f"It does not fit the budget as it stands, and would be refused once it is approved; {largest}.")
-
-
-def _followed(job: JobView) -> JobView:
-    if job.state == "awaiting-approval":
-        note("It waits for its owner's approval; it will be followed once it has it.")
-    ended = job.wait(on_progress=lambda progress: note(str(progress)))
-    if ended.release is not None:
-        note(f"Where its release stands: privgate releases show {ended.release}")
-    return ended

@@ -54,7 +54,7 @@ def get(
         [
             ("artefact", f"{fetched.certificate.artifact_name} {fetched.certificate.artifact}"),
             ("this job alone", f"epsilon {alone.epsilon} at delta {alone.delta}"),
-            ("everything from these people", f"epsilon {total.epsilon} at delta {total.delta}"),
+            ("everything from these people", f"at most epsilon {total.epsilon} at delta {total.delta}"),
             ("published as log entry", fetched.entry.index),
             ("files", ", ".join(str(out / name) for name in fetched.files)),
         ],
@@ -146,7 +146,7 @@ def verify_onnx(
             ("weights", whole),
             ("steps since", ", ".join(steps)),
             ("this job alone", f"epsilon {alone.epsilon} at delta {alone.delta}"),
-            ("everything from these people", f"epsilon {total.epsilon} at delta {total.delta}"),
+            ("everything from these people", f"at most epsilon {total.epsilon} at delta {total.delta}"),
             ("published as log entry", found.entry.index),
         ],
     )

@@ -9,16 +9,19 @@ Rules
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from privgate.sdk.view import View
 
 WIDE = 10_000
+_ID = re.compile("[a-z]{3}_[a-z2-7]{26}")
 
 
 def plain(value: object) -> str:
@@ -78,18 +81,29 @@ def card(title: str, lines: Iterable[tuple[str, object]]) -> None:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a table."""
+    """Write a table; where it is too wide for the terminal, without ids but the first, which is what one copies."""
+    console, cells = _console(), [[plain(cell) for cell in row] for row in rows]
+    kept = list(range(len(header)))
+    unlimited = console.options.update(max_width=WIDE)
+    if console.measure(_drawn(header, cells, kept), options=unlimited).maximum > console.width:
+        kept = [place for place in kept if place == 0 or not any(_ID.fullmatch(row[place]) for row in cells)]
+    console.print(_drawn(header, cells, kept))
+    if left := [name for place, name in enumerate(header) if place not in kept]:
+        note(f"Too narrow for {', '.join(left)}: `show` one, widen the terminal, or take --json.")
+
+
+def _drawn(header: Sequence[str], cells: Sequence[Sequence[str]], kept: Sequence[int]) -> Table:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for place, name in enumerate(header):
-        # Ids are copied from here: the first one stays in one piece, the others are folded, none is cut.
-        drawn.add_column(plain(name), overflow="fold", no_wrap=place == 0)
-    for row in rows:
-        drawn.add_row(*(Text(plain(cell)) for cell in row))
-    _console().print(drawn)
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for place in kept:
+        # Ids are copied from here: the first one stays in one piece, others are folded, none is cut.
+        drawn.add_column(plain(header[place]), overflow="fold", no_wrap=place == 0)
+    for row in cells:
+        drawn.add_row(*(Text(row[place]) for place in kept))
+    return drawn
 
 
 def _console() -> Console:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from privgate.cli.following import followed
 from privgate.cli.options import DEFAULT, Key, Machine, Profile, commands, gateway
 from privgate.cli.screen import dump, note, show, table
 
@@ -66,7 +67,7 @@ def ask(
             return
         job = connected.submit(request, key=key)
         note(f"Requested {job.job}.")
-        show(job.wait(on_progress=lambda progress: note(str(progress))) if follow else job, machine=machine)
+        show(followed(job) if follow else job, machine=machine)
 
 
 @app.command("show")

@@ -86,7 +86,7 @@ class Quote(View):
             ("jobs like this that fit", self.further),
             (
                 "noise, steps",
-                f"{self.noise_multiplier[:8]} times the limit on one {self.unit}, in each of {self.steps}",
+                f"{self.noise_multiplier[:8]} times the limit on one {self.unit}, {_times(self.steps)}",
             ),
             ("charge, hold, available", f"{self.charge}, {self.hold}, {self.available} (the ledger's unit)"),
             ("whose rows", self.block),
@@ -205,6 +205,10 @@ class Job(View):
         if job.release is None:
             raise JobEndedError(job)
         return self.gateway.releases[job.release]
+
+
+def _times(steps: int) -> str:
+    return "once" if steps == 1 else f"in each of {steps} steps"
 
 
 def _whole_odds(times: int | None) -> str:

@@ -63,7 +63,10 @@ class Policy(View):
 
     def lines(self) -> list[tuple[str, object]]:
         """The policy in sentences; the whole of it is in `policy`."""
-        waits = [f"{needed['job_kind']} on {needed['sensitivity']} data" for needed in self.policy.get("approvals", ())]
+        kinds: dict[str, list[str]] = {}
+        for needed in self.policy.get("approvals", ()):
+            kinds.setdefault(needed["sensitivity"], []).append(needed["job_kind"])
+        waits = [f"{', '.join(named)} on {sensitivity} data" for sensitivity, named in kinds.items()]
         leaves = [
             f"up to epsilon {most['epsilon']} from {most['sensitivity']} data"
             for most in self.policy.get("ceilings", ())
@@ -71,7 +74,7 @@ class Policy(View):
         return [
             ("epoch", self.epoch),
             ("digest", self.digest),
-            ("waits for its owner", ", ".join(waits) or "nothing"),
+            ("waits for its owner", "; ".join(waits) or "nothing"),
             ("leaves unchecked", ", ".join(leaves) or "nothing"),
             ("checked by", ", ".join(self.policy.get("checked_by", ())) or "nobody"),
         ]

@@ -170,12 +170,16 @@ def test_what_has_no_id_is_not_taken_by_one() -> None:
 def test_a_policy_and_the_blocks_of_a_population_are_shown_in_words() -> None:
     """No name of a class, no bracket of a list: what an owner reads is a sentence."""
     told = {
-        "approvals": [{"sensitivity": "restricted", "job_kind": "training"}],
+        "approvals": [
+            {"sensitivity": "restricted", "job_kind": "training"},
+            {"sensitivity": "restricted", "job_kind": "glm"},
+            {"sensitivity": "confidential", "job_kind": "glm"},
+        ],
         "ceilings": [{"sensitivity": "public", "epsilon": "3"}],
         "checked_by": ["owner", "checker"],
     }
     lines = dict(Policy(epoch=1, digest="sha256:0", policy=told).lines())
-    assert lines["waits for its owner"] == "training on restricted data"
+    assert lines["waits for its owner"] == "training, glm on restricted data; glm on confidential data"
     assert lines["leaves unchecked"] == "up to epsilon 3 from public data"
     assert dict(Policy(epoch=1, digest="sha256:0", policy={}).lines())["checked by"] == "nobody"
     blocks = (Block(block="train", charged="0.5", held="0"), Block(block="holdout", charged="0", held="0"))
