@@ -72,11 +72,24 @@ class VersionState(StrEnum):
     STAGED = "staged"
     SEALED = "sealed"
     REFUSED = "refused"
+    ERASED = "erased"
+
+    @property
+    def was_sealed(self) -> bool:
+        """Whether its units were taken in, be its rows erased since or not."""
+        return self in (VersionState.SEALED, VersionState.ERASED)
+
+    @property
+    def ended(self) -> bool:
+        """Whether no worker will touch it any more."""
+        return self not in (VersionState.STAGING, VersionState.STAGED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionRecord:
-    """One upload of a dataset, from the first byte to the sealed parts.
+    """One upload of a dataset, from the first byte to the sealed parts, or to the erasure of these.
+
+    An erased version keeps what tells who was in it: its list of fingerprints and its map of home blocks.
 
     Attributes:
         format: How the file is written (`UploadFormat`).

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gateway.records import VersionState
 from gateway.services.collaborators import Collaborators
 from gateway.services.deciding import Caller
 from gateway.services.idempotency import Alongside, nothing_else
@@ -183,8 +182,8 @@ def _check_unchanged(account: Account, expected: int | None) -> None:
 def _check_homes_kept(work: Work, population: Population) -> None:
     """Units of a version without a map would look new in a further block: they would have two homes."""
     for dataset in work.datasets.all(tenant=population.tenant, population=population.id):
-        for version in work.versions.all(dataset=dataset.id, state=VersionState.SEALED):
-            if version.homes_seq is None:
+        for version in work.versions.all(dataset=dataset.id):
+            if version.state.was_sealed and version.homes_seq is None:
                 raise ConflictError("rows were sealed here before home blocks were kept", field="population")
 
 

@@ -4,8 +4,8 @@ Rules
 -----
 1. The parts are stored before the one work that makes them the dataset's version; what a crash leaves is never named.
 2. The upload's own key is destroyed in that work, sealed or refused: the raw file cannot be opened again.
-3. Units that are already in another population of the same owner refuse the seal (RULES 1). The answer goes to the
-   owner alone; the log has the rule's name.
+3. Units that are, or ever were, in another population of the same owner refuse the seal (RULES 1): the lists of erased
+   versions are compared like any other. The answer goes to the owner alone; the log has the rule's name.
 4. Seals of one organisation commit one after the other, under the lock of its policy. Under it the versions that were
    compared are looked at again: if another one was sealed meanwhile, nothing is committed before it is compared, too.
 5. Every attempt writes to a folder of its own, so that a worker that comes back late overwrites nothing.
@@ -36,7 +36,7 @@ from policies.events import DatasetMoved
 from policies.vocabulary import DatasetState
 from privacy.budget.balances import Account
 from privacy.events.sealing import DekCreated, DekDestroyed, KeyPurpose, VersionRefused, VersionSealed
-from privacy.ingest.fingerprints import overlap, read_fingerprints
+from privacy.ingest.fingerprints import list_key, overlap, read_fingerprints
 from privacy.ingest.formats import Problem, Rule
 from privacy.schema import TableSchema
 from privacy.sealing.deks import commit, new_dek
@@ -127,7 +127,8 @@ def newest_homes(reading: Reading, dataset: DatasetRecord) -> VersionRecord | No
     sealed = [
         version
         for other in reading.datasets.all(tenant=dataset.tenant, population=dataset.population)
-        for version in reading.versions.all(dataset=other.id, state=VersionState.SEALED)
+        for version in reading.versions.all(dataset=other.id)
+        if version.state.was_sealed
     ]
     return max(sealed, key=lambda version: version.homes_seq or 0, default=None)
 
@@ -181,18 +182,16 @@ def overlaps(
     on: Collaborators, staged: Staged, keys: SealKeys, files: SealedFiles, others: Sequence[VersionRecord]
 ) -> bool:
     """Whether a unit of the upload is in one of these versions too."""
-    with on.database.read() as reading:
-        wrapped = [reading.deks.get(other.dek or DekId("")) for other in others]
-    for other, record in zip(others, wrapped, strict=True):
-        if other.fingerprints_blob is None or record.wrapped is None:
-            continue
+    key = list_key(keys.tenant)
+    for other in others:
+        if other.fingerprints_blob is None:
+            raise CorruptError("a version has no list of its units")
         with (
-            open_dek(record, on.keyring) as key,
             on.blobs.open(BlobPath(other.fingerprints_blob)) as theirs,
             _open_plain(files.directory / FINGERPRINTS) as ours,
         ):
             of_other = read_fingerprints(theirs, key, other.tenant, other.id)
-            if overlap(read_fingerprints(ours, keys.version, staged.version.tenant, staged.version.id), of_other):
+            if overlap(read_fingerprints(ours, key, staged.version.tenant, staged.version.id), of_other):
                 return True
     return False
 
@@ -237,14 +236,14 @@ def _neighbours(on: Collaborators, staged: Staged, compared: frozenset[VersionId
 def _sealed_elsewhere(reading: Reading, staged: Staged, compared: frozenset[VersionId]) -> list[VersionRecord]:
     """The versions that the owner sealed in other populations, less those that were compared.
 
-    Earlier versions count like the current one: what was spent on a unit stays spent.
+    Earlier versions count like the current one, and so do erased ones: what was spent on a unit stays spent.
     """
     return [
         version
         for dataset in reading.datasets.all(tenant=staged.dataset.tenant, owner=staged.dataset.owner)
         if dataset.population != staged.dataset.population
-        for version in reading.versions.all(dataset=dataset.id, state=VersionState.SEALED)
-        if version.id not in compared
+        for version in reading.versions.all(dataset=dataset.id)
+        if version.state.was_sealed and version.id not in compared
     ]
 
 

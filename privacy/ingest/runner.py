@@ -26,7 +26,7 @@ from kernel.errors import InvalidError
 from privacy.ingest.assignment import LIMIT, IngestAssignment
 from privacy.ingest.bound import FingerprintList, RowChoice, Sides, sides_of
 from privacy.ingest.findings import Findings, RefusedError
-from privacy.ingest.fingerprints import fingerprints_context
+from privacy.ingest.fingerprints import fingerprints_context, list_key
 from privacy.ingest.formats import Problem, Rule
 from privacy.ingest.homes import HomeMap, Homes, homes_context, homes_key
 from privacy.ingest.identity import Identities
@@ -35,7 +35,7 @@ from privacy.ingest.readers import open_records
 from privacy.ingest.validate import Validator, sealed_schema
 from privacy.sandbox.frames import Channel
 from privacy.sealing.chunked import ChunkedWriter
-from privacy.sealing.deks import KEY_BYTES, Label, subkey
+from privacy.sealing.deks import KEY_BYTES
 from privacy.sealing.manifest import Part
 from privacy.sealing.secret import SecretBytes
 
@@ -109,7 +109,7 @@ class Sealing:
         self._output = Path(assignment.output)
         self._identities = Identities(assignment.schema, assignment.unit, population, tenant)
         self._fingerprints = FingerprintList(self._output / "spill-fingerprints")
-        self._homes_key = homes_key(population)
+        self._homes_key, self._list_key = homes_key(population), list_key(tenant)
 
     def run(self) -> Written:
         """Check and write everything.
@@ -179,7 +179,7 @@ class Sealing:
     def _write_fingerprints(self) -> Digest:
         path = self._output / FINGERPRINTS
         context = fingerprints_context(self._assignment.tenant, self._assignment.version)
-        with path.open("xb") as sink, ChunkedWriter(sink, subkey(self._version, Label.BLOB), context) as writer:
+        with path.open("xb") as sink, ChunkedWriter(sink, self._list_key, context) as writer:
             self._fingerprints.write(writer)
         return _digest_of(path)
 

@@ -14,7 +14,7 @@ from kernel.amounts import Share
 from kernel.errors import PrivgateError
 from kernel.ids import DatasetId, PopulationId, TenantId, VersionId
 from privacy.ingest.assignment import HomesFile, IngestAssignment
-from privacy.ingest.fingerprints import read_fingerprints
+from privacy.ingest.fingerprints import list_key, read_fingerprints
 from privacy.ingest.formats import Problem, Rule, UploadFormat
 from privacy.sandbox.endings import Ending, Usage
 from privacy.sandbox.limits import Limits
@@ -173,7 +173,7 @@ def staged(
 
 def _read_back(output: Path, parts: list[Part], keys: Sequence[bytes], usage: Usage | None) -> Sealed:
     with (output / "fingerprints").open("rb") as file:
-        marks = list(read_fingerprints(file, SecretBytes(keys[1]), TENANT, VERSION))
+        marks = list(read_fingerprints(file, list_key(SecretBytes(keys[3])), TENANT, VERSION))
     assert sorted(path.name for path in output.iterdir()) == sorted(
         [*(part.name for part in parts), "fingerprints", "homes"]
     )

@@ -12,10 +12,9 @@ import pytest
 from kernel.errors import CorruptError, InvalidError, PrivgateError
 from kernel.ids import Slug, VersionId
 from privacy.ingest.assignment import IngestAssignment
-from privacy.ingest.fingerprints import MAGIC, fingerprints_context, overlap, read_fingerprints
+from privacy.ingest.fingerprints import MAGIC, fingerprints_context, list_key, overlap, read_fingerprints
 from privacy.ingest.formats import FileForm, Problem, Rule, UploadFormat
 from privacy.sealing.chunked import encrypt_bytes
-from privacy.sealing.deks import Label, subkey
 from privacy.sealing.secret import SecretBytes
 from tests.support.uploads import TENANT, VERSION, by, schema, staged
 
@@ -107,11 +106,11 @@ def test_another_assignment_is_refused(data: bytes) -> None:
 
 def _list(*marks: int) -> bytes:
     body = MAGIC + b"".join(mark.to_bytes(16, "big") for mark in marks)
-    return encrypt_bytes(body, subkey(KEY, Label.BLOB), fingerprints_context(TENANT, VERSION))
+    return encrypt_bytes(body, list_key(KEY), fingerprints_context(TENANT, VERSION))
 
 
 def _read(sealed: bytes, version: VersionId = VERSION) -> list[bytes]:
-    return list(read_fingerprints(io.BytesIO(sealed), KEY, TENANT, version))
+    return list(read_fingerprints(io.BytesIO(sealed), list_key(KEY), TENANT, version))
 
 
 def test_a_list_is_read_in_order() -> None:
@@ -136,7 +135,7 @@ def test_a_list_opens_only_in_its_place() -> None:
     with pytest.raises(CorruptError):
         _read(sealed[:-1] + bytes([sealed[-1] ^ 1]))
     with pytest.raises(CorruptError):
-        _read(encrypt_bytes(MAGIC + b"x", subkey(KEY, Label.BLOB), fingerprints_context(TENANT, VERSION)))
+        _read(encrypt_bytes(MAGIC + b"x", list_key(KEY), fingerprints_context(TENANT, VERSION)))
 
 
 @pytest.mark.parametrize(
