@@ -33,6 +33,7 @@ from gateway.app import create_app
 from gateway.channel.app import create_channel
 from gateway.channel.peer import PeerProtocol
 from gateway.settings import Settings
+from gateway.spools import sweep_spools
 from gateway.tls import LocalAuthority, server_context
 from gateway.wiring import Gateway, build
 from kernel.errors import UnavailableError
@@ -66,6 +67,7 @@ def serve(settings: Settings, port_file: Path | None = None, party_port_file: Pa
         InvalidError: Something is configured dangerously or was never initialised.
         UnavailableError: An address cannot be listened on.
     """
+    sweep_spools()
     gateway = build(settings)
     chain, key = certificate_of(gateway)
     app = create_app(gateway)

@@ -25,7 +25,7 @@ from gateway.services import run_job
 from gateway.services.collaborators import Collaborators
 from gateway.services.expire_holds import expire_holds
 from gateway.services.release_desk import release_automatically
-from kernel.errors import PrivgateError, StaleError
+from kernel.errors import PrivgateError, StaleError, UnavailableError
 from kernel.ids import JobId
 
 IDLE_SECONDS = 0.2
@@ -110,6 +110,8 @@ class Worker:
             case Died():
                 if end.rehearsal is not None:
                     _log.error("rehearsal-failed", task=task.id, check=end.rehearsal.value)
+                if end.cause is not None:
+                    _log.error("not-prepared", task=task.id, kind=end.cause.value)
                 run_job.fail(self.on, task, again=end.touched or (may_start and (end.outside or before > 0)))
 
     def _finish(self, task: TaskRecord, end: Finished) -> None:
@@ -118,8 +120,10 @@ class Worker:
             opinion = self.opinion(uses, plan.order, plan.delta)
         except StaleError:
             raise
-        except PrivgateError:
-            run_job.fail(self.on, task, again=True)
+        except PrivgateError as error:
+            # A second accountant that does not agree would not on another run either.
+            _log.error("no-second-opinion", task=task.id, kind=type(error).__name__)
+            run_job.fail(self.on, task, again=isinstance(error, UnavailableError))
             return
         release = run_job.finish(self.on, task, end.opened, end.artifact, opinion, end.self_test, end.candidate)
         release_automatically(self.on, release)

@@ -10,7 +10,6 @@ Rules
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from gateway.records import TaskRecord
 from gateway.services import seal_version
 from gateway.services.collaborators import Collaborators
 from gateway.services.seal_version import Sealed, SealedFiles, SealKeys, Staged
+from gateway.spools import spool
 from kernel import canonical
 from kernel.canonical import Digest
 from kernel.errors import CorruptError, PrivgateError
@@ -70,12 +70,12 @@ def seal_in_child(on: Collaborators, task: TaskRecord, confinement: Confinement)
 def _attempt(on: Collaborators, task: TaskRecord, confinement: Confinement, staged: Staged) -> Refused | Sealed | None:
     """Seal on top of the population's newest map of home blocks; `OVERTAKEN` if that is no longer the newest."""
     with (
-        tempfile.TemporaryDirectory(prefix="privgate-ingest-") as name,
+        spool() as folder,
         seal_version.seal_keys(on, staged) as keys,
     ):
-        output = Path(name) / "out"
+        output = folder / "out"
         output.mkdir(mode=0o700)
-        answer = _in_child(on, staged, keys, confinement, output, Path(name) / "staged")
+        answer = _in_child(on, staged, keys, confinement, output, folder / "staged")
         return answer if isinstance(answer, Refused) else _seal(on, task, staged, keys, answer)
 
 

@@ -13,9 +13,9 @@ Rules
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,9 @@ from gateway.services.certify import SecondOpinion
 from gateway.services.collaborators import Collaborators
 from gateway.services.owner_facts import read_manifest
 from gateway.services.run_job import Opened, Steps
+from gateway.spools import spool
 from kernel.amounts import Delta
-from kernel.errors import CorruptError, PrivgateError, StaleError, UnavailableError
+from kernel.errors import CorruptError, Kind, PrivgateError, StaleError, UnavailableError
 from kernel.ids import JobId
 from privacy.accounting.mechanisms import MechanismUse
 from privacy.jobs.assignment import PartFile, Role
@@ -89,11 +90,13 @@ class Died:
         touched: Whether the envelope was open.
         outside: Whether it was none of the job's doing: a store did not answer, a child did not come up or was killed.
         rehearsal: The check at which the child's rehearsal failed, if that was it: for the operator's log alone.
+        cause: What went wrong before there was a child, if that was it: for the operator's log alone.
     """
 
     touched: bool
     outside: bool = False
     rehearsal: Check | None = None
+    cause: Kind | None = None
 
 
 End = Finished | SelfTestFailed | Cancelled | Died
@@ -114,12 +117,12 @@ def run_in_child(on: Collaborators, task: TaskRecord, confinement: Confinement, 
     Raises:
         StaleError: Another worker took the task over.
     """
-    with tempfile.TemporaryDirectory(prefix="privgate-parts-") as spool:
+    with spool() as folder:
         try:
-            prepared = _prepare(on, JobId(task.subject), Path(spool))
+            prepared = _prepare(on, JobId(task.subject), folder)
             opinion(prepared.plan.uses(), prepared.plan.order, prepared.plan.delta)
         except PrivgateError as error:
-            return Died(touched=False, outside=isinstance(error, UnavailableError))
+            return Died(touched=False, outside=isinstance(error, UnavailableError), cause=error.kind)
         return _converse(on, task, confinement, prepared)
 
 
@@ -175,7 +178,7 @@ class _Conversation:
         return SelfTestFailed(checks) if checks else Finished(opened, result.artifact, self_test, candidate)
 
 
-def _prepare(on: Collaborators, job_id: JobId, spool: Path) -> _Prepared:
+def _prepare(on: Collaborators, job_id: JobId, copies: Path) -> _Prepared:
     with on.database.read() as reading:
         job = reading.jobs.get(id=job_id)
         plan = read_plan(job.kind, job.plan)
@@ -185,7 +188,8 @@ def _prepare(on: Collaborators, job_id: JobId, spool: Path) -> _Prepared:
             raise CorruptError("a queued job has no reservation")
         version = reading.versions.get(dataset=job.dataset, manifest_digest=reservation.manifest)
         home_only = paid_home_only(reservation, version)
-        parts = {split: listed_parts(on.blobs, version, split, spool, home_only=home_only) for split in splits_of(plan)}
+        listed = partial(listed_parts, on.blobs, version, spool=copies, home_only=home_only)
+        parts = {split: listed(split=split) for split in splits_of(plan)}
         first, *others = parts.values()
         declared = Declarations(
             job=job,

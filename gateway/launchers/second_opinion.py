@@ -9,7 +9,7 @@ from privacy.accounting.mechanisms import MechanismUse
 
 
 def ask_dp_accounting(uses: tuple[MechanismUse, ...], order: int, delta: Delta) -> SecondOpinion:
-    """Return what dp-accounting says of the uses; raise `UnavailableError` if it does not agree with our price."""
+    """Return what dp-accounting says of the uses; raise `ConflictError` if it does not agree with our price."""
     agreed = google.agree(uses, order=order, delta=delta)
     return SecondOpinion(
         library=agreed.library,

@@ -28,6 +28,7 @@ from audit.tiles import TILE_WIDTH, Tile, hashes_at
 from audit.trust import LastSeen, TrustFile
 from gateway.services.collaborators import Collaborators
 from gateway.services.deciding import Caller
+from gateway.spools import spool
 from kernel.canonical import Digest
 from kernel.errors import NotFoundError, UnavailableError
 from kernel.ids import TenantId
@@ -129,8 +130,7 @@ def await_checkpoint(on: Collaborators, tenant: TenantId, wait: Callable[[float]
 @contextmanager
 def archive_directory(on: Collaborators, tenant: TenantId) -> Iterator[tuple[Path, Exported]]:
     """Write an archive into a temporary directory that is removed afterwards."""
-    with tempfile.TemporaryDirectory(prefix="privgate-archive-") as name:
-        directory = Path(name)
+    with spool() as directory:
         exported = write_archive(directory, tenant=tenant, store=on.integration, tiles=on.tiles)
         _write_certificates(on, tenant, directory)
         _write_evidence(on, tenant, directory)

@@ -7,7 +7,8 @@ Rules
 2. Its epsilon by privacy loss distributions is not above ours. That figure is an upper estimate on a grid, so where it
    is above ours a finer grid decides.
 3. Both depend on declared parameters alone: run this before the envelope opens. A failure says nothing of any row.
-4. A mechanism that dp-accounting cannot express, or any error inside it, is no agreement.
+4. A mechanism that dp-accounting cannot express, or any error inside it, is no agreement. It is none tomorrow either:
+   the answer follows from the same parameters, so a job that gets it ends and is not tried again.
 5. Of a selection its divergences of one try are put into both bounds anew, in doubles. Privacy loss distributions do
    not express a selection, nor what is known to be zCDP and no more: where there is one, no such epsilon is stated.
 """
@@ -26,7 +27,7 @@ from dp_accounting.pld import common, privacy_loss_distribution
 from dp_accounting.rdp import RdpAccountant
 
 from kernel.amounts import Delta, Epsilon
-from kernel.errors import UnavailableError
+from kernel.errors import ConflictError, UnavailableError
 from kernel.events import Parameter, Record
 from kernel.ids import Slug
 from privacy.accounting.mechanisms import (
@@ -71,12 +72,15 @@ def agree(uses: Sequence[MechanismUse], *, order: int, delta: Delta) -> Agreemen
     """Ask dp-accounting for the same figures; return them if it agrees.
 
     Raises:
-        UnavailableError: It does not agree, or cannot say. Nothing may be signed.
+        ConflictError: It does not agree, or has no such mechanism, and will not tomorrow. Nothing may be signed.
+        UnavailableError: It had no memory to say.
     """
     try:
         rdp = sum(_rdp(use, order) for use in uses)
         pld_epsilon = _pld_epsilon(uses, delta, job_epsilon(*uses, delta=delta).epsilon) if _expressible(uses) else None
-    except (ArithmeticError, MemoryError, TypeError, ValueError):
+    except MemoryError:
+        raise UnavailableError("dp-accounting ran out of memory on the price of this job") from None
+    except (ArithmeticError, TypeError, ValueError):
         raise _disagreement() from None
     if not _close(rdp, uses, order):
         raise _disagreement()
@@ -90,10 +94,8 @@ def agree(uses: Sequence[MechanismUse], *, order: int, delta: Delta) -> Agreemen
     )
 
 
-def _disagreement() -> UnavailableError:
-    return UnavailableError(
-        "dp-accounting does not confirm the price of this job: nothing is signed", field="mechanism"
-    )
+def _disagreement() -> ConflictError:
+    return ConflictError("dp-accounting does not confirm the price of this job: nothing is signed", field="mechanism")
 
 
 def _close(theirs: float, uses: Sequence[MechanismUse], order: int) -> bool:

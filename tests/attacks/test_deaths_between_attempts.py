@@ -12,9 +12,13 @@ import gateway.worker as worker_module
 from gateway.launchers import local
 from gateway.launchers.local import Died
 from gateway.records import JobState, TaskRecord
+from gateway.services.certify import SecondOpinion
 from gateway.services.collaborators import Collaborators
 from gateway.services.run_job import open_envelope
 from gateway.worker import MOST_IN_VAIN, Worker
+from kernel.amounts import Delta
+from kernel.errors import ConflictError
+from privacy.accounting.mechanisms import MechanismUse
 from privacy.sandbox.spawn import Child
 from tests.attacks.conftest import ask, job_of, told
 from tests.support.api import House, worker_of
@@ -105,3 +109,33 @@ def test_a_job_that_was_never_opened_ends_at_once(made: House, worker: Worker, m
     assert worker.step() is True
     assert job_of(made, job).state is JobState.FAILED
     assert "budget:voided" in told(made, job)
+
+
+def _disagrees(*_: object) -> SecondOpinion:
+    raise ConflictError("the second accountant does not agree")
+
+
+def test_a_price_that_the_second_accountant_denies_ends_the_job_at_once(made: House, worker: Worker) -> None:
+    """RULES 25: it would say so again, so nothing is opened, nothing is tried again, and the hold returns."""
+    job = ask(made)
+    assert dataclasses.replace(worker, opinion=_disagrees).step() is True
+    assert (job_of(made, job).state, job_of(made, job).attempts) == (JobState.FAILED, 0)
+    assert "budget:voided" in told(made, job)
+    assert worker.step() is False
+
+
+def test_a_price_that_is_denied_after_the_run_lets_nothing_out_and_runs_nothing_again(
+    made: House, worker: Worker
+) -> None:
+    """Not even the attempts that the hold covers: each would be charged, and none could be certified."""
+    job, asked = ask(made), []
+
+    def agrees_once(uses: tuple[MechanismUse, ...], order: int, delta: Delta) -> SecondOpinion:
+        asked.append(uses)
+        return worker.opinion(uses, order, delta) if len(asked) == 1 else _disagrees()
+
+    assert dataclasses.replace(worker, opinion=agrees_once).step() is True
+    assert len(asked) == 2
+    assert (job_of(made, job).state, job_of(made, job).attempts) == (JobState.FAILED, 1)
+    assert told(made, job)[-2:] == ["budget:charged", "job:ended"]
+    assert worker.step() is False

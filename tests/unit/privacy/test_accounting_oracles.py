@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from kernel.amounts import Delta
-from kernel.errors import UnavailableError
+from kernel.errors import ConflictError
 from kernel.events import Parameter
 from privacy.accounting import google
 from privacy.accounting.mechanisms import Gaussian, MechanismUse, PoissonSampledGaussian, PureDp, ZeroConcentrated
@@ -93,9 +93,9 @@ def test_without_agreement_nothing_is_signed(monkeypatch: pytest.MonkeyPatch) ->
     with monkeypatch.context() as seeded:
         # A fault seeded in our own accountant: it prices a quarter of the steps.
         seeded.setattr(google, "job_epsilon", lambda *uses, delta: job_epsilon(uses[0].repeated(50), delta=delta))
-        with pytest.raises(UnavailableError):
+        with pytest.raises(ConflictError):
             google.agree(job, order=8, delta=DELTA)
     with monkeypatch.context() as seeded:
         seeded.setattr(google, "divergence", lambda *uses, order: divergence(uses[0].repeated(199), order=order))
-        with pytest.raises(UnavailableError):
+        with pytest.raises(ConflictError):
             google.agree(job, order=8, delta=DELTA)

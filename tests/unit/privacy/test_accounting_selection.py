@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernel.amounts import Delta, Rdp
-from kernel.errors import InvalidError, UnavailableError
+from kernel.errors import ConflictError, InvalidError
 from kernel.events import Parameter
 from privacy.accounting import google
 from privacy.accounting.mechanisms import Gaussian, MechanismUse, PoissonSampledGaussian, PrivateSelection, PureDp
@@ -242,7 +242,7 @@ def test_the_second_accountant_agrees(use: PrivateSelection, monkeypatch: pytest
     assert google.Agreement.from_fields(agreement.to_fields()) == agreement
     fewer = selection(use.base, tries(use.tries.most - 1, use.tries.shape, use.tries.gamma), use.count)
     monkeypatch.setattr(google, "divergence", lambda *_, order: divergence(fewer, order=order))
-    with pytest.raises(UnavailableError):
+    with pytest.raises(ConflictError):
         google.agree([use], order=8, delta=DELTA)
 
 
