@@ -19,7 +19,9 @@ import structlog
 
 from gateway.launchers.local import Confinement
 from gateway.launchers.second_opinion import ask_dp_accounting
+from gateway.services.sweep_blobs import sweep_blobs
 from gateway.settings import Settings
+from gateway.spools import sweep_spools
 from gateway.wiring import build
 from gateway.worker import Worker
 from privacy.sandbox.limits import Level, Limits, require
@@ -42,6 +44,8 @@ def work(settings: Settings) -> None:
     gateway = build(settings)
     if isinstance(gateway.on.blobs, LocalBlobStore):
         gateway.on.blobs.sweep()
+    sweep_spools()
+    sweep_blobs(gateway.on)
     stopping = threading.Event()
     _stop_on_signals(stopping)
     worker = Worker(

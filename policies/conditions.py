@@ -149,6 +149,7 @@ CONDITIONS: dict[Action, tuple[Condition, ...]] = {
     Action.CREDENTIAL_REVOKE: (SUBJECT_IS_KNOWN,),
     Action.DATASET_UPLOAD: (_state(_REGISTERED, _SEALED), BASIS_HOLDS, RETENTION_LASTS),
     Action.DATASET_RETIRE: (_state(_REGISTERED, _SEALED),),
+    Action.DATASET_ERASE: (_state(_SEALED, DatasetState.RETIRED),),
     Action.GRANT_CREATE: (
         SUBJECT_IS_ENABLED,
         _state(_REGISTERED, _SEALING, _SEALED),

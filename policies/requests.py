@@ -86,6 +86,7 @@ NEEDED: dict[Action, tuple[str, ...]] = {
     Action.DATASET_READ: ("dataset",),
     Action.DATASET_INSPECT: ("dataset",),
     Action.DATASET_RETIRE: ("dataset",),
+    Action.DATASET_ERASE: ("dataset",),
     Action.GRANT_CREATE: ("dataset", "purpose", "subject"),
     Action.GRANT_REVOKE: ("dataset",),
     Action.JOB_QUOTE: _JOB,

@@ -47,6 +47,7 @@ class Action(StrEnum):
     DATASET_READ = "dataset:read"
     DATASET_INSPECT = "dataset:inspect"
     DATASET_RETIRE = "dataset:retire"
+    DATASET_ERASE = "dataset:erase"
     GRANT_CREATE = "grant:create"
     GRANT_REVOKE = "grant:revoke"
     GRANT_LIST = "grant:list"
@@ -87,6 +88,7 @@ WRITES = frozenset(
         Action.DATASET_REGISTER,
         Action.DATASET_UPLOAD,
         Action.DATASET_RETIRE,
+        Action.DATASET_ERASE,
         Action.GRANT_CREATE,
         Action.GRANT_REVOKE,
         Action.PARTY_ENROL,

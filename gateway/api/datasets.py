@@ -17,6 +17,7 @@ from gateway.api.json_route import JsonRoute
 from gateway.api.views import DatasetView, Done, VersionView
 from gateway.records import DatasetRecord, VersionRecord, VersionState
 from gateway.services import datasets
+from gateway.services import erase_version as erasing
 from gateway.services.collaborators import Collaborators
 from gateway.services.datasets import NewDataset
 from gateway.services.owner_facts import sealed_rows
@@ -124,6 +125,22 @@ async def read_version(dataset: DatasetRef, version: VersionRef, reader: Current
     await reader.decide(Action.DATASET_INSPECT, dataset=identifier)
     record, rows = await state.reads(_version, state.on, reader.caller.tenant, identifier, VersionId(version))
     return shown(version_view(record, rows))
+
+
+@router.get("/{dataset}/versions", operation_id="listVersions", response_model=list[VersionView])
+async def list_versions(dataset: DatasetRef, reader: CurrentReader, state: State) -> JSONResponse:
+    """For the owner alone: all uploads of a dataset, the oldest first; what each holds is told one by one."""
+    identifier = DatasetId(dataset)
+    await reader.decide(Action.DATASET_INSPECT, dataset=identifier)
+    found = await state.reads(_versions, state.on, reader.caller.tenant, identifier)
+    return JSONResponse([version_view(record, None).model_dump(mode="json") for record in found])
+
+
+@router.delete("/{dataset}/versions/{version}", operation_id="eraseVersion", response_model=Done)
+async def erase_version(dataset: DatasetRef, version: VersionRef, caller: CurrentCaller, state: State) -> JSONResponse:
+    """Destroy the key of a version that jobs no longer read: nobody opens its rows again. What is spent stays spent."""
+    granted(await state.writes(erasing.erase_version, state.on, caller, DatasetId(dataset), VersionId(version)))
+    return shown(Done())
 
 
 @router.delete("/{dataset}", operation_id="retireDataset", response_model=Done)
@@ -263,3 +280,10 @@ def _version(
         record = reading.versions.get(id=version, dataset=dataset, tenant=tenant)
     sealed_here = record.state is VersionState.SEALED and record.manifest_blob is not None
     return record, sealed_rows(on, record) if sealed_here else None
+
+
+def _versions(on: Collaborators, tenant: TenantId, dataset: DatasetId) -> list[VersionRecord]:
+    with on.database.read() as reading:
+        reading.datasets.get(id=dataset, tenant=tenant)
+        found = reading.versions.all(dataset=dataset, tenant=tenant)
+    return sorted(found, key=lambda version: (version.created_at, version.id))

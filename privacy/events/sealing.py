@@ -1,4 +1,4 @@
-"""What happened to rows and keys: declared, staged, sealed, refused, destroyed.
+"""What happened to rows and keys: declared, staged, sealed, refused, erased, destroyed.
 
 Counts of rows, sizes and what was wrong with a file are the owner's alone and have no field here (RULES 13, 18).
 """
@@ -68,6 +68,16 @@ class VersionRefused(Event):
     rule: Slug
 
 
+@dataclass(frozen=True, kw_only=True)
+class VersionErased(Event):
+    """A sealed version's rows were erased: its key is destroyed, and what was spent on its people stays spent."""
+
+    TYPE: ClassVar[str] = "version:erased"
+    version: VersionId
+    dataset: DatasetId
+    dek: DekId
+
+
 class KeyPurpose(StrEnum):
     """What a data key protects."""
 
@@ -111,6 +121,7 @@ SEALING_EVENTS: tuple[type[Event], ...] = (
     VersionStaged,
     VersionSealed,
     VersionRefused,
+    VersionErased,
     DekCreated,
     DekDestroyed,
     KekRotated,

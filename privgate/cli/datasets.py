@@ -151,6 +151,27 @@ def list_datasets(profile: Profile = DEFAULT, machine: Machine = False) -> None:
 
 
 @app.command()
+def versions(dataset: Dataset, profile: Profile = DEFAULT, machine: Machine = False) -> None:
+    """All uploads of your dataset, the oldest first, and where each stands."""
+    from privgate.sdk.views import Version as View
+
+    with gateway(profile) as connected:
+        show_all(connected.versions(dataset), View, machine=machine)
+
+
+@app.command()
+def erase(
+    dataset: Dataset,
+    version: Annotated[str, typer.Argument(help="ver_..., as `privgate datasets versions` lists it.")],
+    profile: Profile = DEFAULT,
+) -> None:
+    """Destroy the key of a version that jobs no longer read: nobody opens its rows again. What is spent stays spent."""
+    with gateway(profile) as connected:
+        connected.erase_version(dataset, version)
+    note(f'{version} is erased. Backups of the gateway from before still hold its key: see OPERATIONS, "Erasing rows".')
+
+
+@app.command()
 def retire(dataset: Dataset, profile: Profile = DEFAULT) -> None:
     """End a dataset's use. What was spent stays spent."""
     with gateway(profile) as connected:

@@ -193,6 +193,20 @@ class OwnerVerbs(Session):
             )
         )
 
+    def versions(self, dataset: Dataset | str) -> list[Version]:
+        """All uploads of a dataset, the oldest first, for its owner alone."""
+        found = self.connection.get(f"/v1/datasets/{identifier(dataset, 'dataset')}/versions")
+        return [Version.read(body) for body in found]
+
+    def erase_version(self, dataset: Dataset | str, version: Version | str) -> None:
+        """Destroy the key of a version that jobs no longer read: nobody opens its rows again.
+
+        What was spent on its people stays spent. Upload a version without the rows to erase first, or retire the
+        dataset; jobs that hold budget on the version must have ended.
+        """
+        path = f"/v1/datasets/{identifier(dataset, 'dataset')}/versions/{identifier(version, 'version')}"
+        self.connection.delete(path)
+
     def wait_for_version(self, version: Version, on_state: Callable[[str], object] | None = None) -> Version:
         """Wait until an upload is sealed; raise `UploadRefusedError` if it is refused."""
         while not version.ended:

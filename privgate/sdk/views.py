@@ -178,6 +178,7 @@ class Version(View):
     """An upload, for its owner alone: where it stands, what was wrong with it, or how much it holds."""
 
     NOUN: ClassVar[str] = "version"
+    COLUMNS: ClassVar[tuple[str, ...]] = ("version", "state", "created_at")
     version: str
     dataset: str
     state: str
@@ -187,8 +188,8 @@ class Version(View):
 
     @property
     def ended(self) -> bool:
-        """Whether it is sealed or refused."""
-        return self.state in ("sealed", "refused")
+        """Whether it is sealed, refused or erased."""
+        return self.state in ("sealed", "refused", "erased")
 
     @property
     def first_problem(self) -> str | None:

@@ -251,6 +251,8 @@ _REQUESTS: Mapping[str, _Make] = {
         "PUT", f"/v1/datasets/{made.ids['dataset']}/content", content=rows_csv()
     ),
     "readVersion": _plain("GET", "/v1/datasets/{dataset}/versions/{version}"),
+    "listVersions": _plain("GET", "/v1/datasets/{dataset}/versions"),
+    "eraseVersion": _plain("DELETE", "/v1/datasets/{dataset}/versions/{version}"),
     "retireDataset": _plain("DELETE", "/v1/datasets/{dataset}"),
     "quoteJob": _job("/v1/quotes"),
     "requestJob": _job("/v1/jobs"),
