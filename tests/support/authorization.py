@@ -42,7 +42,7 @@ PURPOSES = {
     "foreign": "marketing",
     "undefined": "astrology",
 }
-NO_JOB, NO_RELEASE = "job_" + "a" * 26, "rel_" + "a" * 26
+NO_JOB, NO_RELEASE, NO_VERSION = "job_" + "a" * 26, "rel_" + "a" * 26, "ver_" + "a" * 26
 RECIPE = {"steps": 5, "expected_batch": 64}
 
 
@@ -120,7 +120,7 @@ def _enrol(made: House) -> None:
 def _govern(made: House) -> None:
     owner = made["owner"]
     population = done(owner.post("/v1/populations", population_body(epsilon="20")), 201)["population"]
-    made.ids = {"population": population, "version": "ver_" + "a" * 26, "report": "rpt_" + "a" * 26}
+    made.ids = {"population": population, "version": NO_VERSION, "former": NO_VERSION, "report": "rpt_" + "a" * 26}
     made.ids["dataset"] = done(owner.post("/v1/datasets", dataset_body(population)), 201)["dataset"]
     made.ids["party"] = str(enrolled(made, "owner", "site", PartyKind.SITE).party)
     for member in CAST:
@@ -148,6 +148,9 @@ def _upload(made: House) -> None:
 
 
 def _seal_and_run(made: House) -> None:
+    _upload(made)
+    assert worker_of(made).step()
+    made.ids["former"] = made.ids["version"]
     _upload(made)
     assert worker_of(made).step()
     for member in _requesters():
@@ -252,7 +255,7 @@ _REQUESTS: Mapping[str, _Make] = {
     ),
     "readVersion": _plain("GET", "/v1/datasets/{dataset}/versions/{version}"),
     "listVersions": _plain("GET", "/v1/datasets/{dataset}/versions"),
-    "eraseVersion": _plain("DELETE", "/v1/datasets/{dataset}/versions/{version}"),
+    "eraseVersion": _plain("DELETE", "/v1/datasets/{dataset}/versions/{former}"),
     "retireDataset": _plain("DELETE", "/v1/datasets/{dataset}"),
     "quoteJob": _job("/v1/quotes"),
     "requestJob": _job("/v1/jobs"),

@@ -38,6 +38,8 @@ ENTRIES: dict[str, tuple[str, list[str]]] = {
     "readDataset": ("trainer", []),
     "uploadDataset": ("owner", ["dataset:moved", "dek:created", "version:staged"]),
     "readVersion": ("owner", []),
+    "listVersions": ("owner", []),
+    "eraseVersion": ("owner", ["dek:destroyed", "version:erased"]),
     "retireDataset": ("owner", ["dataset:moved"]),
     "quoteJob": ("trainer", []),
     "requestJob": ("trainer", ["job:requested", "budget:reserved", "job:queued"]),

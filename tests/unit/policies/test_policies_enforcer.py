@@ -574,7 +574,7 @@ def test_the_answer_does_not_depend_on_hashing() -> None:
         for seed in ("1", "2")
     ]
     assert logs[0] == logs[1]
-    assert len(json.loads(logs[0])) == 87
+    assert len(json.loads(logs[0])) == 89
 
 
 def test_ten_thousand_grants_do_not_slow_a_decision(empty_world: Any) -> None:

@@ -65,7 +65,7 @@ class TestWords:
     def test_actions_are_noun_and_verb(self) -> None:
         """`noun:verb`, each once."""
         assert all(len(action.split(":")) == 2 for action in Action)
-        assert len(Action) == 43
+        assert len(Action) == 44
 
 
 class TestPurposes:
