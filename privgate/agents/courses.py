@@ -2,63 +2,29 @@
 
 Rules
 -----
-1. A course is pure: from the order and its own memory. Memory is the key holder's alone; what sites need is in `asked`.
-2. Only kinds in the table exist; an order of another kind is refused.
+1. Only kinds in the table exist; an order of another kind is refused.
+2. An order whose plan does not fit it is refused before there is a key.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from kernel import canonical
 from kernel.errors import PrivgateError
 from kernel.ids import Slug
-from privacy.homomorphic.documents.order import Order, Outcome
+from privacy.homomorphic.documents.order import Order
 from privacy.homomorphic.glm.plan import ExactGlm
 from privacy.homomorphic.glm.report import glm_bytes
 from privacy.homomorphic.glm.steps import State, advance, ask_json
 from privacy.homomorphic.layout import Layout
+from privacy.homomorphic.noise import SiteNoise
+from privacy.homomorphic.statistics.plan import FederatedStatistics
+from privacy.homomorphic.statistics.report import statistics_bytes
+from privgate.agents.course import MEMORY_LIMIT, Course, Ended, Going, require_noise
 from privgate.agents.orders import profile_for
 from privgate.agents.refusing import RefusalError, Why
-
-_MEMORY_LIMIT = 16 * 2**20
-
-
-@dataclass(frozen=True, slots=True)
-class Going:
-    """There is another round: what the key holder has to remember for it."""
-
-    memory: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """The last round was decrypted: what came of it."""
-
-    artefact: bytes
-
-
-class Course(Protocol):
-    """One kind of job, for one order."""
-
-    @property
-    def layout(self) -> Layout:
-        """Where a site's numbers lie."""
-        ...
-
-    def first(self) -> bytes:
-        """What the key holder remembers before round 1."""
-        ...
-
-    def asked(self, memory: bytes) -> Mapping[str, Any]:
-        """What a round asks the sites."""
-        ...
-
-    def advance(self, memory: bytes, sums: Sequence[int], sites: int) -> Going | Ended:
-        """What follows from the sums of so many sites; raise `CorruptError` if they cannot be such sums."""
-        ...
 
 
 class GlmCourse:
@@ -67,13 +33,19 @@ class GlmCourse:
     def __init__(self, order: Order) -> None:
         self._plan = ExactGlm.from_json(order.plan)
         self._layout = self._plan.layout(profile_for(order), len(order.sites))
-        if order.outcome is not Outcome.EXACT or self._plan.most_rounds != order.rounds_at_most or order.dropouts:
-            raise RefusalError(Why.RULES, "an exact model has its plan's rounds, and no site may be missing")
+        require_noise(order, None)
+        if self._plan.most_rounds != order.rounds_at_most:
+            raise RefusalError(Why.RULES, "an exact model has its plan's rounds")
 
     @property
     def layout(self) -> Layout:
         """Where a site's numbers lie."""
         return self._layout
+
+    @property
+    def noise(self) -> SiteNoise | None:
+        """None."""
+        return None
 
     def first(self) -> bytes:
         """Before the first round."""
@@ -89,6 +61,40 @@ class GlmCourse:
         if isinstance(following, State):
             return Going(canonical.encode(following.to_json()))
         return Ended(glm_bytes(self._plan, following, sites))
+
+
+class StatisticsCourse:
+    """Federated statistics, exact or with noise of the sites: one round that asks nothing but the plan."""
+
+    def __init__(self, order: Order) -> None:
+        self._plan = FederatedStatistics.from_json(order.plan)
+        self._layout = self._plan.layout(profile_for(order), len(order.sites))
+        require_noise(order, self._plan.noise)
+        if order.rounds_at_most != 1:
+            raise RefusalError(Why.RULES, "statistics have one round")
+
+    @property
+    def layout(self) -> Layout:
+        """Where a site's numbers lie."""
+        return self._layout
+
+    @property
+    def noise(self) -> SiteNoise | None:
+        """What the sites add."""
+        return self._plan.noise
+
+    def first(self) -> bytes:
+        """Nothing is remembered."""
+        return canonical.encode({})
+
+    def asked(self, memory: bytes) -> Mapping[str, Any]:
+        """Nothing."""
+        return dict(canonical.decode(memory, limit=MEMORY_LIMIT))
+
+    def advance(self, memory: bytes, sums: Sequence[int], sites: int) -> Going | Ended:
+        """The answers."""
+        self.asked(memory)
+        return Ended(statistics_bytes(self._plan, sums, sites))
 
 
 def course_of(order: Order) -> Course:
@@ -109,7 +115,10 @@ def course_of(order: Order) -> Course:
 
 
 def _state(memory: bytes) -> State:
-    return State.from_json(canonical.decode(memory, limit=_MEMORY_LIMIT))
+    return State.from_json(canonical.decode(memory, limit=MEMORY_LIMIT))
 
 
-_COURSES: Mapping[Slug, Callable[[Order], Course]] = {Slug("he.glm"): GlmCourse}
+_COURSES: Mapping[Slug, Callable[[Order], Course]] = {
+    Slug("he.glm"): GlmCourse,
+    Slug("he.statistics"): StatisticsCourse,
+}

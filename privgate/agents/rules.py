@@ -17,15 +17,19 @@ from enum import StrEnum
 from typing import Any
 
 from kernel import canonical
-from kernel.checks import whole
+from kernel.checks import positive, whole
 from kernel.errors import InvalidError
+from kernel.events import Parameter
 from kernel.ids import Slug
 from privacy.homomorphic.documents.order import LEAST_SITES, MOST_ROUNDS, MOST_SITES, Order, Outcome
-from privacy.jobs.strict import members_of, one_of
+from privacy.homomorphic.noise import SiteNoise
+from privacy.jobs.strict import members_of, one_of, text_of
 from privgate.agents.refusing import RefusalError, Why
 
 KINDS = tuple(Slug(kind) for kind in ("he.aggregate", "he.glm", "he.statistics"))
 LIMIT = 16 * 1024
+LEAST_NOISE = Parameter("0.5")
+"""With noise as large as half of what one person moves, hardly anything is hidden; people may want more."""
 
 
 class Partners(StrEnum):
@@ -44,6 +48,7 @@ class Rules:
         outcomes: Exact results, noised ones, or both.
         least_sites: With fewer sites it does not take part.
         rounds_at_most: Nor in a job with more rounds.
+        least_noise_multiplier: Nor with less noise than that, in a job with noise.
         partners: How a site believes in the other sites.
     """
 
@@ -51,13 +56,20 @@ class Rules:
     outcomes: tuple[Outcome, ...] = (Outcome.NOISED,)
     least_sites: int = LEAST_SITES
     rounds_at_most: int = 20
+    least_noise_multiplier: Parameter = LEAST_NOISE
     partners: Partners = Partners.PINNED
 
     def __post_init__(self) -> None:
         whole(LEAST_SITES, MOST_SITES, least_sites=self.least_sites)
         whole(1, MOST_ROUNDS, rounds_at_most=self.rounds_at_most)
+        positive(least_noise_multiplier=self.least_noise_multiplier.number)
         if not set(self.kinds) <= set(KINDS):
             raise InvalidError("`kinds` are some of " + ", ".join(KINDS), field="kinds")
+
+    def require_noise(self, noise: SiteNoise | None) -> None:
+        """Return if noise, where there is any, is as much as the rules want; raise `RefusalError` otherwise."""
+        if noise is not None and noise.noise_multiplier.number < self.least_noise_multiplier.number:
+            raise RefusalError(Why.RULES, "`least_noise_multiplier`")
 
     def require(self, order: Order) -> None:
         """Return if the rules allow the order; raise `RefusalError` otherwise."""
@@ -76,6 +88,7 @@ class Rules:
         return canonical.encode(
             {
                 "kinds": list(self.kinds),
+                "least_noise_multiplier": str(self.least_noise_multiplier),
                 "least_sites": self.least_sites,
                 "outcomes": [outcome.value for outcome in self.outcomes],
                 "partners": self.partners.value,
@@ -87,7 +100,7 @@ class Rules:
     @classmethod
     def from_bytes(cls, data: bytes) -> Rules:
         """Read the file; raise `InvalidError` otherwise."""
-        needed = ("kinds", "least_sites", "outcomes", "partners", "rounds_at_most", "v")
+        needed = ("kinds", "least_noise_multiplier", "least_sites", "outcomes", "partners", "rounds_at_most", "v")
         members: Mapping[str, Any] = members_of(canonical.decode(data, limit=LIMIT), "rules", needed)
         whole(1, 1, v=members["v"])
         for name in ("kinds", "outcomes"):
@@ -98,6 +111,9 @@ class Rules:
             outcomes=tuple(one_of(Outcome, outcome, "outcomes") for outcome in members["outcomes"]),
             least_sites=members["least_sites"],
             rounds_at_most=members["rounds_at_most"],
+            least_noise_multiplier=Parameter.of(
+                text_of(members["least_noise_multiplier"], "least_noise_multiplier"), "least_noise_multiplier"
+            ),
             partners=one_of(Partners, members["partners"], "partners"),
         )
 

@@ -158,6 +158,9 @@ def rules(
     ] = None,
     least_sites: Annotated[int | None, typer.Option(help="Not with fewer sites.", show_default=False)] = None,
     rounds_at_most: Annotated[int | None, typer.Option(help="Not with more rounds.", show_default=False)] = None,
+    least_noise_multiplier: Annotated[
+        str | None, typer.Option(help="In a job with noise: not with less than that.", show_default=False)
+    ] = None,
     partners: Annotated[
         str | None,
         typer.Option(help="pinned, or key-holder: whose word for the other sites counts.", show_default=False),
@@ -176,6 +179,7 @@ def rules(
             kinds=kinds,
             least_sites=least_sites,
             rounds_at_most=rounds_at_most,
+            least_noise_multiplier=least_noise_multiplier,
             partners=partners,
         )
         agent.allow(found)

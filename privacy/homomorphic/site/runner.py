@@ -28,8 +28,12 @@ from privacy.homomorphic.packing import pack
 from privacy.homomorphic.runner import LARGEST_KEY
 from privacy.homomorphic.site.assignment import LIMIT, ROLE, Answer, SiteAssignment
 from privacy.homomorphic.site.rows import Table, read_table
+from privacy.homomorphic.statistics.plan import FederatedStatistics
+from privacy.homomorphic.statistics.sums import TooFewError
+from privacy.homomorphic.statistics.sums import site_sums as statistics_sums
 from privacy.homomorphic.tenseal_backend.encrypt import encrypt
 from privacy.ingest.findings import RefusedError
+from privacy.jobs.strict import members_of
 from privacy.sandbox.frames import Channel
 from privacy.training.dialogue import expect
 from privacy.training.rows import RowEncoder
@@ -58,21 +62,42 @@ def main(channel: Channel, request: Mapping[str, Any]) -> None:
         problems = [problem.to_json() for problem in refused.problems]
         channel.send({"m": Answer.REFUSED.value}, canonical.encode({"more": refused.more, "problems": problems}))
         return
-    if table.most_rows_of_a_unit > assignment.unit.rows_per_unit:
-        channel.send({"m": Answer.CROWDED.value})
+    found = _numbers(assignment, table)
+    if isinstance(found, Answer):
+        channel.send({"m": found.value})
         return
-    numbers, alive = _KINDS[assignment.kind](assignment, table)
-    if table.persons(alive) < assignment.least_persons:
-        channel.send({"m": Answer.FEW.value})
-        return
-    body = encrypt(assignment.layout, key, pack(assignment.layout, numbers))
+    body = encrypt(assignment.layout, key, pack(assignment.layout, found))
     channel.send({"m": Answer.UPLOAD.value}, body)
 
 
-def _glm(assignment: SiteAssignment, table: Table) -> Numbers:
+def _numbers(assignment: SiteAssignment, table: Table) -> list[int] | Answer:
+    """What is encrypted, or why nothing is."""
+    try:
+        made = _KINDS[assignment.kind](assignment, table)
+    except TooFewError:
+        return Answer.FEW
+    if isinstance(made, Answer):
+        return made
+    numbers, alive = made
+    return Answer.FEW if table.persons(alive) < assignment.least_persons else numbers
+
+
+def _glm(assignment: SiteAssignment, table: Table) -> Numbers | Answer:
+    if table.most_rows_of_a_unit > assignment.unit.rows_per_unit:
+        # Without noise nobody's rows are left out, so that nobody may have more than was declared.
+        return Answer.CROWDED
     plan = ExactGlm.from_json(assignment.plan)
     rows = RowEncoder(plan.features, plan.schema).encode(table.rows)
     return site_sums(plan, asked_point(plan, assignment.state), cases_of(plan, rows)), rows.alive
 
 
-_KINDS: Mapping[Slug, Callable[[SiteAssignment, Table], Numbers]] = {Slug("he.glm"): _glm}
+def _statistics(assignment: SiteAssignment, table: Table) -> Numbers:
+    plan = FederatedStatistics.from_json(assignment.plan)
+    members_of(assignment.state, "state", ())
+    return statistics_sums(plan, table.rows, table.units), np.ones(table.rows.num_rows, dtype=np.bool_)
+
+
+_KINDS: Mapping[Slug, Callable[[SiteAssignment, Table], Numbers | Answer]] = {
+    Slug("he.glm"): _glm,
+    Slug("he.statistics"): _statistics,
+}

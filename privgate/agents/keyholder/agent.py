@@ -30,7 +30,8 @@ from privacy.homomorphic.documents.signed import DocumentKind, Parcel
 from privacy.homomorphic.envelope import Expected, open_upload
 from privgate.agents.agent import Agent, Told
 from privgate.agents.channel import Channel
-from privgate.agents.courses import Course, Ended, course_of
+from privgate.agents.course import Course, Ended
+from privgate.agents.courses import course_of
 from privgate.agents.deeds import Deed
 from privgate.agents.home import Home
 from privgate.agents.orders import profile_for
@@ -74,6 +75,7 @@ class KeyHolder(Agent):
 
     def _advance(self, order: Order, papers: Papers) -> None:
         course = course_of(order)
+        self._home.rules.require_noise(course.noise)
         key = self._key(order, papers)
         self._post(Place(order.job, DocumentKind.KEY), key.to_bytes())
         previous = JobKey.opened(key.document, [self._home.who.identity]).digest

@@ -30,7 +30,8 @@ from privacy.homomorphic.envelope import Expected, Upload, make_upload, read_upl
 from privacy.homomorphic.validator import require_public_key
 from privgate.agents.agent import Agent, Told
 from privgate.agents.channel import Channel
-from privgate.agents.courses import Course, course_of
+from privgate.agents.course import Course
+from privgate.agents.courses import course_of
 from privgate.agents.deeds import Deed
 from privgate.agents.home import Home
 from privgate.agents.keyholder.agent import expected_upload
@@ -69,6 +70,7 @@ class Site(Agent):
     def _advance(self, order: Order, papers: Papers) -> None:
         self._datasets.for_order(order, own_place(self._home, order))
         course = course_of(order)
+        self._home.rules.require_noise(course.noise)
         key = self._key(order, papers)
         if key is None:
             return

@@ -1,0 +1,70 @@
+"""What a course is: one kind of job as agents see it, and what follows from a decryption.
+
+Rules
+-----
+1. A course is pure: from the order and its own memory. Memory is the key holder's alone; what sites need is in `asked`.
+2. Noise is what the order promises, from exactly its sites: nobody takes the gateway's word for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from privacy.homomorphic.documents.order import Order, Outcome
+from privacy.homomorphic.layout import Layout
+from privacy.homomorphic.noise import SiteNoise
+from privgate.agents.refusing import RefusalError, Why
+
+MEMORY_LIMIT = 16 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Going:
+    """There is another round: what the key holder has to remember for it."""
+
+    memory: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The last round was decrypted: what came of it."""
+
+    artefact: bytes
+
+
+class Course(Protocol):
+    """One kind of job, for one order."""
+
+    @property
+    def layout(self) -> Layout:
+        """Where a site's numbers lie."""
+        ...
+
+    @property
+    def noise(self) -> SiteNoise | None:
+        """What the sites add before they encrypt; nothing for an exact result."""
+        ...
+
+    def first(self) -> bytes:
+        """What the key holder remembers before round 1."""
+        ...
+
+    def asked(self, memory: bytes) -> Mapping[str, Any]:
+        """What a round asks the sites."""
+        ...
+
+    def advance(self, memory: bytes, sums: Sequence[int], sites: int) -> Going | Ended:
+        """What follows from the sums of so many sites; raise `CorruptError` if they cannot be such sums."""
+        ...
+
+
+def require_noise(order: Order, noise: SiteNoise | None) -> None:
+    """Return if a plan's noise is what its order promises, from exactly its sites; raise `RefusalError` otherwise."""
+    if (noise is not None) != (order.outcome is Outcome.NOISED):
+        raise RefusalError(Why.RULES, "`outcome` does not fit the plan's noise")
+    if noise is None and order.dropouts:
+        raise RefusalError(Why.RULES, "of an exact result no site may be missing")
+    if noise is not None and (noise.sites != len(order.sites) or noise.tolerated < order.dropouts):
+        raise RefusalError(Why.RULES, "the plan's noise is not that of the order's sites")

@@ -1,0 +1,109 @@
+"""Whole jobs of every kind between agents: what comes out is what the pooled rows would have given."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kernel.events import Parameter
+from kernel.ids import Slug
+from privacy.glm.families import Family
+from privacy.homomorphic.documents.order import Outcome
+from privacy.homomorphic.documents.signed import Parcel
+from privacy.homomorphic.noise import SiteNoise
+from privacy.homomorphic.statistics.plan import FederatedStatistics
+from privacy.homomorphic.statistics.report import read_statistics
+from privacy.jobs.asking import complete_query
+from privgate.agents.verifying import verify_home
+from tests.support.consortium import PROFILE, SCHEMA, Consortium
+
+NOISE = SiteNoise(sites=3, tolerated=1, noise_multiplier=Parameter("2"))
+
+
+def artefact(of: Consortium, **changed: Any) -> dict[str, Any]:
+    """Play a job to its end; what came of it."""
+    final = of.play(of.carrier(**changed))
+    assert final is not None, [(party.who.name, party.told) for party in of.everybody]
+    found: dict[str, Any] = json.loads(Parcel.from_bytes(final).attachment)
+    return found
+
+
+def test_a_linear_model_is_the_pooled_one_after_one_round(tmp_path: Path) -> None:
+    """Least squares over all rows in one place, by another program."""
+    of = Consortium(tmp_path, Family.LINEAR)
+    found = artefact(of)
+    rows = [row for site in of.rows for row in site]
+    ages, doses = (np.array([row[place] for row in rows], dtype=float) for place in (0, 1))
+    slope, intercept = np.polyfit(ages, doses, 1)
+    table = {line["term"]: float(line["coefficient"]) for line in found["table"]}
+    assert table == pytest.approx({"(intercept)": intercept, "age": slope}, abs=1e-6)
+    assert verify_home(of.holder.path).history.of(of.job).decryptions == 1
+
+
+def test_statistics_are_exact_sums_of_all_sites(tmp_path: Path) -> None:
+    """A histogram over three hospitals, in one round."""
+    of = Consortium(tmp_path)
+    found = artefact(of, **statistics())
+    ill = sum(row[2] for site in of.rows for row in site)
+    everybody = sum(len(site) for site in of.rows)
+    assert sorted(int(n) for n in found["sums"][0]) == sorted([ill, everybody - ill])
+    read_statistics(json.dumps(found, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode())
+
+
+def test_a_cell_with_too_few_persons_is_declined(tmp_path: Path) -> None:
+    """At one site of an exact result, before anything is encrypted (RULES 39)."""
+    of = Consortium(tmp_path)
+    file = tmp_path / "hospital-2.csv"
+    lines = file.read_text(encoding="utf-8").splitlines()
+    healthy = [line.rpartition(",")[0] + ",false" for line in lines[1:]]
+    healthy[0] = healthy[0].replace(",false", ",true")
+    file.write_text("\n".join([lines[0], *healthy]) + "\n", encoding="utf-8")
+    of.attest(of.sites[1])
+    assert of.play(of.carrier(**statistics())) is None
+    assert of.why(of.sites[1]) == "persons"
+
+
+def test_statistics_with_noise_are_not_the_exact_ones(tmp_path: Path) -> None:
+    """And near to them."""
+    of = Consortium(tmp_path)
+    found = artefact(of, **statistics(NOISE))
+    assert found["privacy"].startswith("noised")
+
+
+@pytest.mark.parametrize(
+    ("noise", "changed"),
+    [
+        (replace(NOISE, noise_multiplier=Parameter("0.4")), {}),
+        (replace(NOISE, sites=4), {}),
+        (NOISE, {"outcome": Outcome.EXACT}),
+        (None, {"outcome": Outcome.NOISED}),
+        (None, {"rounds_at_most": 2}),
+    ],
+    ids=["less-than-the-rules", "of-other-sites", "called-exact", "called-noised", "two-rounds"],
+)
+def test_noise_that_is_not_what_was_promised_is_refused(
+    tmp_path: Path, noise: SiteNoise | None, changed: dict[str, Any]
+) -> None:
+    """By every party, before there is a key: nobody takes the gateway's word for the noise."""
+    of = Consortium(tmp_path)
+    carrier = of.carrier(**{**statistics(noise), **changed})
+    assert of.play(carrier) is None
+    assert {of.why(party) for party in of.everybody} == {"rules"}
+
+
+def statistics(noise: SiteNoise | None = None) -> dict[str, Any]:
+    """What an order of statistics has: how many are ill."""
+    queries = complete_query({"kind": "histogram", "columns": ["ill"]}, SCHEMA)
+    plan = FederatedStatistics(queries=tuple(queries), covariances=(), schema=SCHEMA, noise=noise)
+    return {
+        "kind": Slug("he.statistics"),
+        "plan": plan.to_json(),
+        "outcome": Outcome.EXACT if noise is None else Outcome.NOISED,
+        "rounds_at_most": 1,
+        "profile": PROFILE.name,
+    }
