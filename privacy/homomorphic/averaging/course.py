@@ -5,8 +5,6 @@ Rules
 1. Weights are float32 between rounds: what sites get, what is kept and what is released are the same bytes.
 2. A sum over persons is divided by the declared size, never by a count. Updates are averaged with the declared weights
    of the sites that were added.
-
-Form: docs/formats/he-averaging.md.
 """
 
 from __future__ import annotations

@@ -7,8 +7,6 @@ Rules
 2. `person`: every round sums over all persons, each shortened to the clip; nobody is sampled. `update`: every round adds
    the sites' updates after some local steps, each shortened to the clip, times the site's declared weight.
 3. With noise each round is one Gaussian of multiplier z: of a person, or of a whole site (`protects`).
-
-Form: docs/formats/he-averaging.md.
 """
 
 from __future__ import annotations
