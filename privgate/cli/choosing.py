@@ -53,8 +53,10 @@ def ask(noun: str, delta: str, reason: str | None = None) -> Chosen:
     note("\n  epsilon    N, once all of it is spent")
     for choice in shown:
         note(f"  {choice.epsilon!s:<10} {choice.odds}")
-    note("\nN is a bound for all jobs together, whatever they will be. The quote of one job has odds of its own: by")
-    note("that job's noise alone, and smaller at the same epsilon.")
+    note(
+        "\nN is a bound for all jobs together, whatever they will be. The quote of one job has odds of its own: by "
+        "that job's noise alone, and smaller at the same epsilon."
+    )
     note("More epsilon: more jobs, or better ones. It can be raised later, and lowered to what is spent and held.")
     epsilon = str(typer.prompt("Epsilon", default=DEFAULT_CHOICE, err=True)).strip()
     why = reason or str(typer.prompt("Why this one (kept, and logged as a commitment)", err=True)).strip()

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -35,9 +37,17 @@ def say(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """Write a line about the work to standard error."""
-    sys.stderr.write(plain(text) + "\n")
+    """Write a line about the work to standard error; on a terminal between words, unless a command is to be copied."""
+    lines = plain(text)
+    if sys.stderr.isatty() and "privgate " not in lines:
+        width = shutil.get_terminal_size().columns
+        lines = "\n".join("\n".join(_wrapped(line, width)) for line in lines.split("\n"))
+    sys.stderr.write(lines + "\n")
     sys.stderr.flush()
+
+
+def _wrapped(line: str, width: int) -> list[str]:
+    return [line] if len(line) < width else textwrap.wrap(line, width - 1, break_long_words=False)
 
 
 def dump(value: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import io
 import json
 import re
 from collections.abc import Iterator
@@ -170,6 +171,20 @@ def test_a_table_that_is_too_wide_keeps_the_id_that_one_copies(
         assert cell in narrow.out, cell
     assert "rel_" not in narrow.out
     assert "release" in narrow.err
+
+
+def test_on_a_terminal_lines_break_between_words_but_for_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Words stay whole; a command that is to be copied stays in one piece."""
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(screen.sys, "stderr", terminal)
+    monkeypatch.setenv("COLUMNS", "40")
+    screen.note("An attacker who knows everything else\n\n  1          64 " + "x" * 50)
+    screen.note("Next: privgate releases check " + "rel_" + "a" * 26 + " release")
+    first, *_, command = terminal.getvalue().rstrip("\n").split("\n")
+    assert first == "An attacker who knows everything else"
+    assert max(len(word) for word in terminal.getvalue().split()) == 50
+    assert command.startswith("Next: privgate releases check rel_")
 
 
 def test_a_draft_is_written_and_nothing_is_overwritten(tmp_path: Path) -> None:
