@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gateway.launchers.parts import listed_parts, paid_home_only, verify_parts
+from gateway.launchers.parts import listed_parts, paid_home_only, verify_homes, verify_parts
 from gateway.launchers.runs import RUNS, Declarations, Run
 from gateway.records import TaskRecord
 from gateway.services import run_job
@@ -210,6 +210,8 @@ def splits_of(plan: Plan) -> tuple[Split, ...]:
 def _key_body(on: Collaborators, opened: Opened, prepared: _Prepared) -> bytes:
     """What follows the point of no return: the data key, and what the kind of job needs besides."""
     manifest = read_manifest(on, opened.version, opened.key)
+    if prepared.home_only:
+        verify_homes(on.blobs, opened.version, manifest)
     for split, parts in prepared.parts.items():
         verify_parts(manifest, split, parts, home_only=prepared.home_only)
     return opened.key.reveal() + prepared.run.after_key(on, opened)

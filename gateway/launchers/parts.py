@@ -69,6 +69,17 @@ def verify_parts(manifest: Manifest, split: Split, files: Sequence[PartFile], *,
             raise CorruptError("a sealed part is not the one in its manifest: it was altered or replaced")
 
 
+def verify_homes(blobs: BlobStore, version: VersionRecord, manifest: Manifest) -> None:
+    """Return if the version's map of home blocks is the manifest's; raise `CorruptError` otherwise.
+
+    It is what told the units of earlier blocks apart. A reservation pins the manifest, and so the map.
+    """
+    with blobs.open(BlobPath(version.homes_blob or "")) as stored:
+        found = Digest.from_raw(hashlib.file_digest(stored, "sha256").digest())
+    if found != manifest.homes:
+        raise CorruptError("the map of home blocks is not the one that these rows were told apart by")
+
+
 def local_file(blobs: BlobStore, path: BlobPath, copy: Path) -> Path:
     """The file of a blob: the store's own, or a copy."""
     if isinstance(blobs, LocalBlobStore):

@@ -296,6 +296,7 @@ def _manifest(on: Collaborators, staged: Staged, keys: SealKeys, files: SealedFi
         parts=tuple(sorted(files.parts, key=lambda part: part.name)),
         salt=on.entropy(SALT_BYTES).hex(),
         fingerprints=files.fingerprints,
+        homes=files.homes,
     )
 
 

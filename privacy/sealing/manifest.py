@@ -144,6 +144,7 @@ class Manifest:
         dek: The version's data key; its wrapped form is stored apart.
         commitment: What binds everything here to that key.
         fingerprints: SHA-256 of the stored blob of unit fingerprints, if there is one.
+        homes: SHA-256 of the stored map of home blocks that told units of earlier blocks apart, if there is one.
         salt: 64 hexadecimal digits, fresh for this manifest.
     """
 
@@ -158,6 +159,7 @@ class Manifest:
     parts: tuple[Part, ...]
     salt: str
     fingerprints: Digest | None = None
+    homes: Digest | None = None
 
     def __post_init__(self) -> None:
         matching(_SALT, "must be 64 hexadecimal digits", salt=self.salt)
@@ -196,14 +198,15 @@ class Manifest:
             "v": 1,
             "version": self.version,
         }
-        return body if self.fingerprints is None else {**body, "fingerprints": self.fingerprints}
+        kept = {"fingerprints": self.fingerprints, "homes": self.homes}
+        return body | {name: digest for name, digest in kept.items() if digest is not None}
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Manifest:
         """Read what `to_json` writes; raise `InvalidError` otherwise."""
         try:
             members = {"commitment", "dataset", "dek", "parts", "population", "salt", "schema", "tenant", "unit", "v"}
-            _exactly(body, members | {"version"}, optional={"fingerprints"})
+            _exactly(body, members | {"version"}, optional={"fingerprints", "homes"})
             return cls(
                 tenant=TenantId(body["tenant"]),
                 dataset=DatasetId(body["dataset"]),
@@ -216,6 +219,7 @@ class Manifest:
                 parts=tuple(Part.from_json(part) for part in body["parts"]),
                 salt=body["salt"],
                 fingerprints=Digest(body["fingerprints"]) if "fingerprints" in body else None,
+                homes=Digest(body["homes"]) if "homes" in body else None,
             )
         except (KeyError, TypeError, ValueError, AttributeError):
             raise InvalidError("not a manifest") from None

@@ -41,6 +41,7 @@ def _manifest(**changes: Any) -> Manifest:
         "parts": (_part(Split.HOLDOUT, 0, 117), _part(Split.TRAIN, 0, 400), _part(Split.TRAIN, 1, 52)),
         "salt": os.urandom(32).hex(),
         "fingerprints": Digest.of(b"fingerprints"),
+        "homes": Digest.of(b"homes"),
     }
     return Manifest(**(members | changes))
 
@@ -53,7 +54,7 @@ def _open(sealed: bytes, manifest: Manifest, **changes: Any) -> Manifest:
 @pytest.mark.parametrize("fingerprints", [Digest.of(b"x"), None])
 def test_a_sealed_manifest_opens_to_itself(fingerprints: Digest | None) -> None:
     """All members come back, and the digest is the one that was logged."""
-    manifest = _manifest(fingerprints=fingerprints)
+    manifest = _manifest(fingerprints=fingerprints, homes=fingerprints)
     opened = _open(seal_manifest(manifest, DEK), manifest)
     assert opened == manifest
     assert opened.digest == digest_of("manifest/v1", manifest.to_json())
@@ -140,11 +141,12 @@ def test_the_reader_of_manifests_is_strict() -> None:
         {"unit": None},
         {"tenant": DATASET},
         {"fingerprints": None},
+        {"homes": None},
     ):
         with pytest.raises(InvalidError):
             Manifest.from_json({**body, **changes})
     for missing in body:
-        if missing not in ("fingerprints", "v"):
+        if missing not in ("fingerprints", "homes", "v"):
             with pytest.raises(InvalidError):
                 Manifest.from_json({k: v for k, v in body.items() if k != missing})
     with pytest.raises(InvalidError):
