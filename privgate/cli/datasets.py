@@ -162,7 +162,9 @@ def versions(dataset: Dataset, profile: Profile = DEFAULT, machine: Machine = Fa
 @app.command()
 def erase(
     dataset: Dataset,
-    version: Annotated[str, typer.Argument(help="ver_..., as `privgate datasets versions` lists it.", metavar="VERSION")],
+    version: Annotated[
+        str, typer.Argument(help="ver_..., as `privgate datasets versions` lists it.", metavar="VERSION")
+    ],
     profile: Profile = DEFAULT,
 ) -> None:
     """Destroy the key of a version that jobs no longer read: nobody opens its rows again. What is spent stays spent."""

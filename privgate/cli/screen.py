@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from privgate.sdk.view import View
 
 WIDE = 10_000
-_ID = re.compile("[a-z]{3}_[a-z2-7]{26}")
+SHORT = 10
+_ID = re.compile("[a-z]{3}_[a-z2-7]{26}|-")
 
 
 def plain(value: object) -> str:
@@ -96,10 +97,10 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     kept = list(range(len(header)))
     unlimited = console.options.update(max_width=WIDE)
     if console.measure(_drawn(header, cells, kept), options=unlimited).maximum > console.width:
-        kept = [place for place in kept if place == 0 or not any(_ID.fullmatch(row[place]) for row in cells)]
+        kept = [place for place in kept if place == 0 or not all(_ID.fullmatch(row[place]) for row in cells)]
     console.print(_drawn(header, cells, kept))
     if left := [name for place, name in enumerate(header) if place not in kept]:
-        note(f"Too narrow for {', '.join(left)}: `show` one, widen the terminal, or take --json.")
+        note(f"Too narrow for {', '.join(left)}: widen the terminal, or take --json.")
 
 
 def _drawn(header: Sequence[str], cells: Sequence[Sequence[str]], kept: Sequence[int]) -> Table:
@@ -109,8 +110,9 @@ def _drawn(header: Sequence[str], cells: Sequence[Sequence[str]], kept: Sequence
 
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for place in kept:
-        # Ids are copied from here: the first one stays in one piece, others are folded, none is cut.
-        drawn.add_column(plain(header[place]), overflow="fold", no_wrap=place == 0)
+        # Ids are copied from here: the first one stays in one piece, as do short texts; others are folded, none is cut.
+        widest = max(len(text) for text in (header[place], *(row[place] for row in cells)))
+        drawn.add_column(plain(header[place]), overflow="fold", no_wrap=place == 0 or widest <= SHORT)
     for row in cells:
         drawn.add_row(*(Text(row[place]) for place in kept))
     return drawn

@@ -171,6 +171,10 @@ def test_a_table_that_is_too_wide_keeps_the_id_that_one_copies(
         assert cell in narrow.out, cell
     assert "rel_" not in narrow.out
     assert "release" in narrow.err
+    table(header, [[first, "training", "awaiting-approval", "100", "research/oncology/of-the-lung", "-"]])
+    folded = capsys.readouterr().out
+    for cell in (first, "training", "percent"):
+        assert cell in folded, cell
 
 
 def test_on_a_terminal_lines_break_between_words_but_for_commands(monkeypatch: pytest.MonkeyPatch) -> None:
