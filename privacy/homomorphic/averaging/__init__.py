@@ -9,8 +9,8 @@ How it is called
 
 Rules
 -----
-1. What is bounded is said: `person` sums the shortened gradient of each person, `update` shortens a whole site's update.
-   The second protects a site, never a person, and is labelled so (RULES 37).
+1. What is bounded is said: `person` sums the shortened gradient of each person, `update` shortens a whole site's
+   update. The second protects a site, never a person, and is labelled so (RULES 37).
 2. Weights of sites are declared constants, never counts of rows.
 3. Numbers are whole steps of clip / UNIT, at most one clip long; with noise they are rounded towards zero, so that no
    norm grows.

@@ -2,11 +2,14 @@
 
 Rules
 -----
-1. The clip has UNIT steps (16 bits with sign), by default. With noise that is far finer than sigma / 32 (RULES 38): each
-   vector is rounded by itself, and where thousands of numbers share a clip, coarser steps would round them all away.
-2. `person`: every round sums over all persons, each shortened to the clip; nobody is sampled. `update`: every round adds
-   the sites' updates after some local steps, each shortened to the clip, times the site's declared weight.
+1. The clip has UNIT steps (16 bits with sign), by default. With noise that is far finer than sigma / 32 (RULES 38):
+   each vector is rounded by itself, and where thousands of numbers share a clip, coarser steps would round them all
+   away.
+2. `person`: every round sums over all persons, each shortened to the clip; nobody is sampled. `update`: every round
+   adds the sites' updates after some local steps, each shortened to the clip, times the site's declared weight.
 3. With noise each round is one Gaussian of multiplier z: of a person, or of a whole site (`protects`).
+
+Form: docs/formats/he-averaging.md.
 """
 
 from __future__ import annotations
@@ -41,8 +44,8 @@ LEAST_BITS, MOST_BITS = 12, 24
 _LEAST, _MOST = Decimal("1e-6"), Decimal(10**6)
 _UP = Context(prec=34, rounding=ROUND_CEILING)
 _MEMBERS: Final = (
-    "bits", "bounded", "clip", "features", "local_steps", "loss", "model", "most_persons", "noise", "public_size", "rate",
-    "rounds", "rows_per_unit", "schema", "weights",
+    "bits", "bounded", "clip", "features", "local_steps", "loss", "model", "most_persons", "noise", "public_size",
+    "rate", "rounds", "rows_per_unit", "schema", "weights",
 )  # fmt: skip
 
 

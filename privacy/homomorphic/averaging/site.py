@@ -2,11 +2,13 @@
 
 Rules
 -----
-1. `person`: the gradient of each person is shortened to the clip, rounded towards zero by itself, and its norm checked in
-   whole numbers: one that is too long by a rounding, or is no number, adds zero. Whole numbers are added.
-2. `update`: full steps over all persons, then the difference is shortened as a whole. Its norm after rounding is checked
-   in the same way where there is noise.
+1. `person`: the gradient of each person is shortened to the clip, rounded towards zero by itself, and its norm checked
+   in whole numbers: one that is too long by a rounding, or is no number, adds zero. Whole numbers are added.
+2. `update`: full steps over all persons, then the difference is shortened as a whole. Its norm after rounding is
+   checked in the same way where there is noise.
 3. Noise is added here, before anything leaves.
+
+Form: docs/formats/he-averaging.md.
 """
 
 from __future__ import annotations
