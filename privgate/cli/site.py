@@ -39,10 +39,10 @@ def dataset(
     """Say where the rows of a dataset are. The gateway is not told."""
     from kernel.ids import DatasetId, PopulationId
     from privacy.ingest.formats import UploadFormat
+    from privacy.schema import TableSchema
     from privacy.units import PrivacyUnit
     from privgate.agents.site.datasets import SiteDataset, SiteDatasets
     from privgate.cli.documents import read_document
-    from privgate.declaring import declared_schema
     from privgate.sdk.owner import FORMS
 
     body = read_document(declaration)
@@ -51,7 +51,7 @@ def dataset(
         population=PopulationId(population or str(body.get("population", ""))),
         file=file.absolute(),
         format=UploadFormat.of(form or FORMS.get(file.suffix, ""), header=not no_header, delimiter=delimiter),
-        schema=declared_schema(body),
+        schema=TableSchema.from_json(body.get("schema", {})),
         unit=PrivacyUnit.from_json(body.get("unit", {})),
         least_persons=least_persons,
     )

@@ -63,12 +63,25 @@ class LocalGateway:
         """Where the API listens."""
         return f"https://127.0.0.1:{self.port_file.read_text(encoding='ascii').strip()}"
 
+    @property
+    def party_port_file(self) -> Path:
+        """Where the API writes the port of the listener for parties."""
+        return self.home / "party-port"
+
+    @property
+    def party_url(self) -> str:
+        """Where it listens for parties, if the settings say that it does."""
+        return f"https://127.0.0.1:{self.party_port_file.read_text(encoding='ascii').strip()}"
+
+    def _for_parties(self) -> list[str]:
+        return ["--party-port-file", str(self.party_port_file)] if "PRIVGATE_PARTY_PORT" in self.settings else []
+
     def __enter__(self) -> LocalGateway:
         self.logs.mkdir(parents=True, exist_ok=True)
         try:
             if not (self.home / "admin.token").exists():
                 self._run("init", "init", "--organisation", "Demo hospital", "--admin", "Operator")
-            self._start("api", "serve", "--port-file", str(self.port_file))
+            self._start("api", "serve", "--port-file", str(self.port_file), *self._for_parties())
             self._start("worker", "worker")
             self._wait_for_port()
         except BaseException:
@@ -140,7 +153,8 @@ class LocalGateway:
 
     def _wait_for_port(self) -> None:
         until = time.monotonic() + START_SECONDS
-        while not self.port_file.exists():
+        awaited = [self.port_file, *([self.party_port_file] if self._for_parties() else [])]
+        while not all(file.exists() for file in awaited):
             self.check()
             if time.monotonic() > until:
                 raise StartError(f"the gateway does not come up; its output is in {self.logs}")
