@@ -63,6 +63,14 @@ def test_mutants_of_keys_are_refused_or_encrypt_nothing(name: str) -> None:
     require_harmless(died_or_seen("keys", name, 500), 500)
 
 
+@pytest.mark.parametrize("count", [20, pytest.param(400, marks=pytest.mark.slow)])
+def test_mutants_of_a_clients_keys_and_features_crash_nothing(count: int) -> None:
+    """Refused, or evaluated to an answer that only its sender can read."""
+    seen = died_or_seen("inference", "any", count)
+    assert sum(seen.values()) == count
+    assert seen["refused"] > 0.5 * count
+
+
 @pytest.mark.parametrize("name", ["bfv-2048-wide-public", "bfv-2048-seeded"])
 def test_no_mutant_of_a_signed_upload_is_taken(name: str) -> None:
     """From outside nothing passes: document, length or digest gives every change away."""

@@ -13,11 +13,13 @@ import sys
 from collections import Counter
 
 from kernel.errors import PrivgateError
+from privacy.homomorphic.inference import Layer, Scored
 from privacy.homomorphic.layout import Layout
 from privacy.homomorphic.packing import pack, unpack
 from privacy.homomorphic.tenseal_backend.aggregate import Sum
 from privacy.homomorphic.tenseal_backend.decrypt import decrypt
 from privacy.homomorphic.tenseal_backend.encrypt import encrypt
+from privacy.homomorphic.tenseal_backend.inference import ask, asking, infer
 from privacy.homomorphic.validator import require_upload
 from tests.support.homomorphic import encrypted, encrypting_key, keys_of, layout_of
 
@@ -113,10 +115,28 @@ def of_keys(name: str, count: int, seed: int) -> Counter[str]:
     return seen
 
 
+def of_inference(_: str, count: int, seed: int) -> Counter[str]:
+    """Evaluate a model under mutants of a client's keys and features: refused, or an answer that is his own affair."""
+    source = random.Random(seed)
+    model = Scored((Layer(((0.5, -0.5), (0.25, 1.0)), (0.1, 0.2)), Layer(((1.0, -1.0),), (0.0,))))
+    keys = asking(model.shape)
+    features = ask(model.shape, keys, [[0.1, 0.9], [-0.3, 0.2]])
+    seen: Counter[str] = Counter()
+    for turn in range(count):
+        given = [keys.evaluation, features]
+        given[turn % 2] = mutant(source, given[turn % 2], [bytes(len(keys.evaluation)), features.ljust(2**21, b"\1")])
+        try:
+            infer(model, *given)
+            seen["answered"] += 1
+        except PrivgateError:
+            seen["refused"] += 1
+    return seen
+
+
 def main(what: str, name: str, count: int, seed: int) -> None:
     """Judge mutants within 2 GiB and print what became of how many."""
     resource.setrlimit(resource.RLIMIT_AS, (2 * 2**30, 2 * 2**30))
-    print(json.dumps({"uploads": of_uploads, "keys": of_keys}[what](name, count, seed)))
+    print(json.dumps({"uploads": of_uploads, "keys": of_keys, "inference": of_inference}[what](name, count, seed)))
 
 
 if __name__ == "__main__":

@@ -47,6 +47,9 @@ def load(empty: T, context: Any, data: bytes | memoryview) -> T:
         empty.load(context, scratch.path())  # type: ignore[attr-defined]  # SEAL's classes have no types here
     except (ValueError, RuntimeError):
         raise CorruptError("SEAL does not take an object that came in") from None
+    finally:
+        # It may have been a key.
+        scratch.put(b"")
     return empty
 
 

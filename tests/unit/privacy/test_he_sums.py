@@ -83,14 +83,22 @@ def test_fewer_than_three_are_not_decrypted(uploads: int) -> None:
     """RULES 39: there is no door to one site's numbers."""
     layout = layout_of("bfv-2048-wide-public")
     with pytest.raises(InvalidError):
-        summed(layout, [encrypted(layout, [1] * 100)] * uploads)
+        summed(layout, [encrypted(layout, [1] * 100) for _ in range(uploads)])
 
 
 def test_more_than_the_layout_allows_are_not_added() -> None:
     """The cap of summands is kept where they are added, too."""
     layout = layout_of("bfv-2048-wide-public", summands=3)
     with pytest.raises(InvalidError):
-        summed(layout, [encrypted(layout, [1] * 100)] * 4)
+        summed(layout, [encrypted(layout, [1] * 100) for _ in range(4)])
+
+
+def test_the_same_ciphertexts_are_not_added_twice() -> None:
+    """Another site's upload, signed by a site that has nothing of its own to say, would count double."""
+    layout = layout_of("bfv-2048-wide-public")
+    body, other = (encrypted(layout, [1] * 100) for _ in range(2))
+    with pytest.raises(CorruptError):
+        summed(layout, [body, other, body])
 
 
 def test_a_sum_travels() -> None:
@@ -118,17 +126,23 @@ def test_what_kills_the_child_is_a_failed_task() -> None:
     """Hostile coefficients, a wrong key, values that do not fit, two uploads: one error, and the parent lives on."""
     confined, layout = Confined(), layout_of("bfv-2048-wide-public", summands=3)
     pair = keys_of("bfv-2048-wide-public")
-    body = encrypted(layout, [1] * 100)
+    body, second, third = (encrypted(layout, [1] * 100) for _ in range(3))
     beyond = body[:200] + b"\xff" * 800 + body[1000:]
-    with pytest.raises(FailedTaskError):
-        confined.decrypt(layout, pair.secret, [body, body, beyond])
-    with pytest.raises(FailedTaskError):
-        confined.decrypt(layout, pair.secret, [body, body])
+    for bodies in ([body, second, beyond], [body, second], [body, second, body]):
+        with pytest.raises(FailedTaskError):
+            confined.decrypt(layout, pair.secret, bodies)
     with pytest.raises(FailedTaskError):
         confined.encrypt(layout, pair.public[:-1], [1] * 100)
     with pytest.raises(FailedTaskError):
         confined.encrypt(layout, pair.public, [2**62] * 100)
-    assert confined.decrypt(layout, pair.secret, [body, body, body]) == [3] * 100
+    assert confined.decrypt(layout, pair.secret, [body, second, third]) == [3] * 100
+
+
+def test_a_child_that_runs_out_of_memory_is_a_failed_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its limits are declared before it reads anything; the parent lives on."""
+    monkeypatch.setattr("privacy.homomorphic.confined._MEMORY", 96 * 2**20)
+    with pytest.raises(FailedTaskError):
+        Confined().make_keys(profile_of("bfv-8192-public"))
 
 
 def test_another_key_is_found_out() -> None:
