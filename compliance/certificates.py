@@ -17,6 +17,8 @@ from kernel.ids import ReleaseId
 from kernel.signing import Envelope
 from privacy.events.releases import ReleaseHeld
 from privacy.release.certificate import PAYLOAD_TYPE, PrivacyCertificate
+from privacy.release.disclosure import DisclosureCertificate
+from privacy.release.statements import read_certificate
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +28,14 @@ class Certified:
     Attributes:
         present: Whether the archive has a document of its name.
         genuine: Whether that document has the digest that the log gives it.
-        certificate: What it states, if it could be read.
+        certificate: What it states, if it could be read; of an exact result `disclosure` instead.
     """
 
     held: Entered[ReleaseHeld]
     present: bool
     genuine: bool
     certificate: PrivacyCertificate | None
+    disclosure: DisclosureCertificate | None = None
 
 
 def certified(history: History) -> Mapping[ReleaseId, Certified]:
@@ -51,7 +54,9 @@ def _certified(history: History, held: Entered[ReleaseHeld]) -> Certified:
     genuine = Digest.of(data) == held.event.certificate
     try:
         envelope = Envelope.from_bytes(data)
-        read = PrivacyCertificate.parse(envelope.payload) if envelope.payload_type == PAYLOAD_TYPE else None
+        read = read_certificate(envelope.payload) if envelope.payload_type == PAYLOAD_TYPE else None
     except PrivgateError:
         read = None
+    if isinstance(read, DisclosureCertificate):
+        return Certified(held, present=True, genuine=genuine, certificate=None, disclosure=read)
     return Certified(held, present=True, genuine=genuine, certificate=read)

@@ -127,6 +127,8 @@ def _releases(history: History) -> list[dict[str, Any]]:
             "release": release,
             "state": states[release].value,
         }
+        if found.genuine and found.disclosure is not None:
+            body["exact"] = True
         if found.genuine and found.certificate is not None:
             stated = found.certificate.predicate
             body |= {

@@ -19,6 +19,8 @@ from privacy.events.budget import BudgetCharged, BudgetReserved
 from privacy.events.jobs import JobQueued, JobRequested
 from privacy.release.certificate import PrivacyCertificate
 from privacy.release.check import check
+from privacy.release.disclosure import DisclosureCertificate
+from privacy.release.disclosure_check import check_disclosure
 
 RELATIVE = Decimal("1e-9")
 FLOAT_ERROR = Decimal("3e-15")
@@ -35,10 +37,23 @@ def _held(history: History, tally: Tally) -> Iterator[tuple[Certified, PrivacyCe
             tally.cannot_tell("the archive has no certificate for this release", found.held, release)
         elif not found.genuine:
             tally.fault("the certificate is not the one that the log names", found.held, release)
+        elif found.disclosure is not None:
+            _disclosed(tally, found, found.disclosure)
         elif found.certificate is None:
             tally.fault("the certificate is incomplete or malformed", found.held, release)
         else:
             yield found, found.certificate
+
+
+def _disclosed(tally: Tally, found: Certified, certificate: DisclosureCertificate) -> None:
+    """An exact result's certificate has no price to recompute; what it must say, it says, of this very release."""
+    stated, held = certificate.predicate, found.held.event
+    same = (stated.release, stated.job, stated.kind, certificate.artifact) == (
+        held.release, held.job, held.kind, held.artifact,
+    )  # fmt: skip
+    tally.demand(same, "it certifies another release, job or artefact", found.held, held.release)
+    for problem in check_disclosure(stated):
+        tally.fault(problem, found.held, held.release)
 
 
 def _complete(history: History, tally: Tally) -> None:

@@ -19,6 +19,7 @@ from policies.events import (
 from policies.principals import conflicting
 from policies.vocabulary import Action, ApprovalVerdict, Role, Verdict
 from privacy.events.budget import BudgetReserved
+from privacy.events.collections import CollectionRequested
 from privacy.events.jobs import JobRequested
 from privacy.events.releases import ReleaseChecked, ReleaseHeld
 
@@ -30,7 +31,9 @@ def owners(history: History) -> Mapping[DatasetId, PrincipalId]:
 
 def requester(history: History, job: JobId) -> PrincipalId | None:
     """Who asked for a job: the principal of the decision that let it in."""
-    asked = first_of(history.about("job", JobRequested).get(job))
+    ordinary = first_of(history.about("job", JobRequested).get(job))
+    of_sites = first_of(history.about("job", CollectionRequested).get(job))
+    asked = of_sites if ordinary is None else ordinary
     decision = None if asked is None else history.decisions.get(asked.event.decision)
     return None if decision is None else decision.event.request.principal
 
@@ -67,6 +70,8 @@ def _trainers(history: History, tally: Tally) -> None:
 
 def _approvers(history: History, tally: Tally) -> None:
     owner = owners(history)
+    # Beside the owner's yes, an exact result of sites needs that of another person.
+    exact = {e.event.job for e in history.of(CollectionRequested) if e.event.exact}
     for entered in history.judged(ApprovalGiven):
         tally.look()
         given = entered.event
@@ -74,7 +79,8 @@ def _approvers(history: History, tally: Tally) -> None:
         tally.demand(
             entered.actor.principal == approver, "given in the name of another", entered, given.approval.approval
         )
-        tally.demand(owner.get(given.dataset) == approver, "by somebody other than the dataset's owner", entered)
+        may = owner.get(given.dataset) == approver or given.job in exact
+        tally.demand(may, "by somebody other than the dataset's owner", entered)
         if given.job is not None:
             asks = requester(history, given.job)
             tally.demand(asks is not None and asks != approver, "by whoever asked for the job", entered, given.job)

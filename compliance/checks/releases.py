@@ -10,7 +10,7 @@ from kernel.errors import PrivgateError
 from kernel.events import Event
 from kernel.ids import ReleaseId, Slug
 from policies.vocabulary import Action, Verdict
-from privacy.events.budget import BudgetCharged
+from privacy.events.budget import BudgetCharged, PopulationUncovered
 from privacy.events.jobs import JobEnd, JobEnded
 from privacy.events.releases import (
     RELEASE_EVENTS,
@@ -27,13 +27,17 @@ from privacy.release.desk import AFTER_VERDICT, DeskVerdict, ReleaseState, move
 def _charged(history: History, tally: Tally) -> None:
     """Releases and finished jobs answer each other one to one, and each pair has its charge."""
     charged, ended = history.about("job", BudgetCharged), history.about("job", JobEnded)
+    marked = history.about("job", PopulationUncovered)
     held = history.about("job", ReleaseHeld)
     for entered in history.judged(ReleaseHeld):
         tally.look()
         job = entered.event.job
         charge, end = first_of(charged.get(job)), first_of(ended.get(job))
-        paid = charge is not None and charge.index < entered.index
-        tally.demand(paid, "a release without a charge before it", entered, entered.event.release)
+        mark = first_of(marked.get(job))
+        paid = any(entry is not None and entry.index < entered.index for entry in (charge, mark))
+        tally.demand(
+            paid, "a release without a charge, or a mark of its disclosure, before it", entered, entered.event.release
+        )
         finished = end is not None and end.event.end is JobEnd.FINISHED
         tally.demand(finished, "a release of a job that did not finish", entered, entered.event.release)
         tally.demand(len(held[job]) == 1, "one job, two releases", entered, job)
@@ -116,6 +120,14 @@ def _exact(history: History, tally: Tally) -> None:
     folded = ledgers(history).ledgers
     for found in certified(history).values():
         if found.held.index < history.from_size:
+            continue
+        if found.disclosure is not None:
+            tally.look()
+            for site in found.disclosure.predicate.sites:
+                ledger = folded.get(site.population)
+                since = None if ledger is None else ledger.account.uncovered_since
+                said = site.uncovered_since == since
+                tally.demand(said, "an exact result left, and not from when it says", found.held, site.population)
             continue
         if found.certificate is None:
             tally.cannot_tell("a certificate that is missing or cannot be read", found.held, found.held.event.release)

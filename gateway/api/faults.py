@@ -24,6 +24,7 @@ _PATTERNS: Final[Mapping[str, str]] = {
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$": "must be a time such as 2027-06-30T00:00:00Z",
     "^[a-z-]+$": "must be a word of a-z and `-`",
     "^[a-z]+$": "must be a word of a-z",
+    r"^[a-z]+(\.[a-z-]+)?$": "must be the name of a kind of job, such as glm or he.glm",
     "^sha256:[0-9a-f]{64}$": "must be `sha256:` and 64 digits of 0-9 and a-f",
 }
 _KINDS: Final[Mapping[str, str]] = {

@@ -26,7 +26,7 @@ from kernel import canonical
 from kernel.canonical import Digest
 from kernel.clock import format_time
 from kernel.errors import UnauthenticatedError
-from kernel.ids import JobId, TenantId
+from kernel.ids import DatasetId, JobId, TenantId
 from policies.vocabulary import Action, ApprovalVerdict
 from privacy.homomorphic.requests.spec import is_collection
 
@@ -174,7 +174,8 @@ async def _ended_unseen(state: State, tenant: TenantId, job: JobId) -> dict[str,
 
 def job_view(record: JobRecord) -> JobView:
     """Show a job that has not started."""
-    return _visible_view(VisibleJob(record, record.state, 0))
+    datasets = tuple(DatasetId(dataset) for dataset in record.spec.get("datasets", ()))
+    return _visible_view(VisibleJob(record, record.state, 0, datasets))
 
 
 def _visible_view(job: VisibleJob) -> JobView:

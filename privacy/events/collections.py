@@ -159,7 +159,7 @@ class PartyDeclined(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobConcluded(Event):
+class CollectionConcluded(Event):
     """The key holder signed what came of a job.
 
     Attributes:
@@ -167,7 +167,7 @@ class JobConcluded(Event):
         artifact: The digest of what may be released.
     """
 
-    TYPE: ClassVar[str] = "job:concluded"
+    TYPE: ClassVar[str] = "collection:concluded"
     job: JobId
     final: Digest
     artifact: Digest
@@ -186,5 +186,5 @@ COLLECTION_EVENTS: tuple[type[Event], ...] = (
     UploadReceived,
     RoundDecrypted,
     PartyDeclined,
-    JobConcluded,
+    CollectionConcluded,
 )

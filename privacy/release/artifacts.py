@@ -15,18 +15,22 @@ from kernel.errors import PrivgateError
 from privacy.accounting.mechanisms import Gaussian, ZeroConcentrated
 from privacy.evaluation.check import evaluation_problems
 from privacy.glm.report import read_glm
-from privacy.release.certificate import Predicate, PrivacyCertificate
+from privacy.homomorphic.glm.report import read_glm as read_federated
+from privacy.release.certificate import Predicate
+from privacy.release.disclosure import DisclosureCertificate, DisclosurePredicate
+from privacy.release.statements import Certificate
 from privacy.statistics.report import open_statistics
 from privacy.synthesis.report import open_synthesis
 
 
-def artifact_problems(certificate: PrivacyCertificate, data: bytes) -> tuple[str, ...]:
+def artifact_problems(certificate: Certificate, data: bytes) -> tuple[str, ...]:
     """Everything in a released file that does not follow from its own noisy numbers and its certificate."""
-    check = _CHECKS.get(certificate.artifact_name)
-    if check is None:
-        return ()
     try:
-        return tuple(check(certificate.predicate, data))
+        if isinstance(certificate, DisclosureCertificate):
+            found = _EXACT.get(certificate.artifact_name)
+            return () if found is None else tuple(found(certificate.predicate, data))
+        check = _CHECKS.get(certificate.artifact_name)
+        return () if check is None else tuple(check(certificate.predicate, data))
     except PrivgateError as error:
         return (f"it cannot be computed again: {error.message}",)
 
@@ -83,3 +87,12 @@ _CHECKS: Final[Mapping[str, Callable[[Predicate, bytes], Iterator[str]]]] = {
     "statistics.json": _statistics,
     "synthesis.json": _synthesis,
 }
+
+
+def _federated_glm(predicate: DisclosurePredicate, data: bytes) -> Iterator[str]:
+    body = read_federated(data)
+    if (body["sites"], body["rounds"]) != (len(predicate.sites), predicate.course.rounds):
+        yield "it was made over another number of sites, or in other rounds, than was certified"
+
+
+_EXACT: Final[Mapping[str, Callable[[DisclosurePredicate, bytes], Iterator[str]]]] = {"he-glm.json": _federated_glm}

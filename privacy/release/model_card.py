@@ -18,7 +18,10 @@ from kernel.signing import Envelope
 from privacy.accounting.odds import budget_odds, odds, sentence
 from privacy.release.certificate import ChargedMechanism, Predicate, PrivacyCertificate, SelfTestFacts
 from privacy.release.check import unamplified, uses_by_block
+from privacy.release.disclosure import DisclosureCertificate
+from privacy.release.disclosure_card import disclosure_card
 from privacy.release.hazards import answers
+from privacy.release.statements import read_certificate
 
 TEMPLATE = "model_card.md.tmpl"
 _CONTENT: Final[Mapping[str, tuple[str, ...]]] = {
@@ -59,7 +62,9 @@ _CONTENT: Final[Mapping[str, tuple[str, ...]]] = {
 
 def model_card(envelope: Envelope) -> str:
     """Write the card of a signed certificate as Markdown; the signature is the reader's to check."""
-    certificate = PrivacyCertificate.parse(envelope.payload)
+    certificate = read_certificate(envelope.payload)
+    if isinstance(certificate, DisclosureCertificate):
+        return disclosure_card(certificate)
     predicate = certificate.predicate
     template = resources.files("privacy.release").joinpath(TEMPLATE).read_text(encoding="utf-8")
     return Template(template).substitute(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from privgate.cli.options import DEFAULT, Machine, Profile, commands, gateway
 from privgate.cli.screen import card, dump, note, show, show_all
+
+if TYPE_CHECKING:
+    from privgate.sdk.releases import VerifiedRelease
 
 app = commands("What leaves: check it, fetch it, verify it.")
 Release = Annotated[str, typer.Argument(help="rel_...", metavar="RELEASE")]
@@ -43,18 +46,16 @@ def get(
         if found.state == "held":
             note(f"It is held. Its door-keeper (`policy show`) lets it go: privgate releases check {release} release")
         fetched = found.download(out)
-    predicate = fetched.certificate.predicate
-    alone, total = predicate.this_job_alone, predicate.guarantee
     if machine:
         files = {name: str(out / name) for name in fetched.files}
-        dump({"release": release, "files": files, "log_index": fetched.entry.index, "epsilon": str(alone.epsilon)})
+        epsilon = None if fetched.exact else str(fetched.priced.predicate.this_job_alone.epsilon)
+        dump({"release": release, "files": files, "log_index": fetched.entry.index, "epsilon": epsilon})
         return
     card(
         "verified",
         [
             ("artefact", f"{fetched.certificate.artifact_name} {fetched.certificate.artifact}"),
-            ("this job alone", f"epsilon {alone.epsilon} at delta {alone.delta}"),
-            ("everything from these people", f"at most epsilon {total.epsilon} at delta {total.delta}"),
+            *_promises(fetched),
             ("published as log entry", fetched.entry.index),
             ("files", ", ".join(str(out / name) for name in fetched.files)),
         ],
@@ -170,3 +171,14 @@ def recall(release: Release, profile: Profile = DEFAULT, machine: Machine = Fals
     with gateway(profile) as connected:
         show(connected.recall_release(release), machine=machine)
     note("Whoever fetched it before still has it.")
+
+
+def _promises(fetched: VerifiedRelease) -> list[tuple[str, str]]:
+    """What the certificate promises to one person: two epsilons, or nothing if the result is exact."""
+    if fetched.exact:
+        return [("what one person may lose", "no bound: the result is exact, nothing in it is noisy")]
+    alone, total = fetched.priced.predicate.this_job_alone, fetched.priced.predicate.guarantee
+    return [
+        ("this job alone", f"epsilon {alone.epsilon} at delta {alone.delta}"),
+        ("everything from these people", f"at most epsilon {total.epsilon} at delta {total.delta}"),
+    ]

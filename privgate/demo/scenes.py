@@ -114,7 +114,7 @@ def look_around(story: Story, dataset: Dataset) -> Quote:
             ("this job alone", f"epsilon {quote.epsilon} at delta {quote.delta}"),
             ("share of the budget", f"{float(quote.budget_share):.1%}"),
             ("in odds", f"an attacker is right at most {quote.odds} times in 100; 50 is a coin"),
-            ("will it succeed", quote.feasibility or "-"),
+            ("will it succeed", quote.prospect),
             ("noise", f"{float(quote.noise_multiplier):.2f} times the clip, in every step"),
             ("largest job of this shape", f"epsilon {quote.largest_epsilon}"),
         ]
@@ -222,7 +222,7 @@ def _fetched(story: Story, release: str) -> VerifiedRelease:
     """Fetch once the log has published the release's entry."""
     gateway = story.cast["trainer"].gateway
     fetched = until(lambda: gateway.fetch_release(release), UnavailableError)
-    alone = fetched.certificate.predicate.this_job_alone
+    alone = fetched.priced.predicate.this_job_alone
     story.screen.did(
         f"{fetched.certificate.artifact_name} fetched, certificate and receipt verified",
         f"epsilon {alone.epsilon}, log entry {fetched.entry.index}",

@@ -29,7 +29,7 @@ def summarise(
     own: dict[str, float] | None,
 ) -> dict[str, Any]:
     """Collect the figures."""
-    predicate, priced = model.certificate.predicate, evaluation.evaluation()
+    predicate, priced = model.priced.predicate, evaluation.evaluation()
     chosen = own if own is not None else _priced(priced)
     return {
         "dataset": story.table.name,
@@ -46,7 +46,7 @@ def summarise(
         "measured_on": "the owner's holdout, priced" if own is None else "the trainer's own rows",
         "holdout_accuracy": _interval(priced["accuracy"]),
         "holdout_auc": _interval(priced["auc"]) if "auc" in priced else None,
-        "evaluation_epsilon": str(evaluation.certificate.predicate.this_job_alone.epsilon),
+        "evaluation_epsilon": str(evaluation.priced.predicate.this_job_alone.epsilon),
         "refusals": story.refusals,
     }
 

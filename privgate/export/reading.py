@@ -112,14 +112,14 @@ def _opened(data: bytes, trust: TrustFile) -> OnnxRelease:
     scorer = _scorer(texts, model)
     believed = believe_papers(lineage.release, certificate=papers.certificate, receipt=papers.receipt, trust=trust)
     _require(papers.card.decode() == model_card(Envelope.from_bytes(papers.certificate)), "privgate.model_card")
-    _require_lineage(lineage, believed.certificate, papers, scorer)
+    _require_lineage(lineage, believed.priced, papers, scorer)
     _require(content_of(scorer, papers, lineage) == data, "graph")
     if not lineage.derived:
         artifact = pack_weights(scorer.graph.graph, scorer.weights.floats())
         believe(lineage.release, certificate=papers.certificate, artifact=artifact, receipt=papers.receipt, trust=trust)
-        _require(scorer.graph.graph.digest == believed.certificate.predicate.model.graph, "privgate.graph")
+        _require(scorer.graph.graph.digest == believed.priced.predicate.model.graph, "privgate.graph")
     return OnnxRelease(
-        certificate=believed.certificate,
+        certificate=believed.priced,
         entry=believed.entry,
         lineage=lineage,
         exact=not lineage.derived,

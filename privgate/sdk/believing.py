@@ -22,15 +22,22 @@ from kernel.errors import CorruptError
 from kernel.signing import Envelope
 from privacy.events.releases import ReleasePublished
 from privacy.release.certificate import PrivacyCertificate
-from privacy.release.check import check
+from privacy.release.statements import Certificate, open_certificate, origin_of, problems_of
 
 
 @dataclass(frozen=True, slots=True)
 class Believed:
     """What may be believed of a release."""
 
-    certificate: PrivacyCertificate
+    certificate: Certificate
     entry: ReceiptedEntry
+
+    @property
+    def priced(self) -> PrivacyCertificate:
+        """The certificate of a result that was charged; raise `CorruptError` if it is of an exact one."""
+        if not isinstance(self.certificate, PrivacyCertificate):
+            raise CorruptError("the certificate is of an exact result, which is no model", field="certificate.json")
+        return self.certificate
 
 
 def believe(release: str, *, certificate: bytes, artifact: bytes, receipt: bytes, trust: TrustFile) -> Believed:
@@ -48,18 +55,18 @@ def believe(release: str, *, certificate: bytes, artifact: bytes, receipt: bytes
 
 def believe_papers(release: str, *, certificate: bytes, receipt: bytes, trust: TrustFile) -> Believed:
     """Verify certificate and receipt of one release, without what was released; raise as `believe` does."""
-    opened = PrivacyCertificate.open(Envelope.from_bytes(certificate), trust.certificate_keys)
+    opened = open_certificate(Envelope.from_bytes(certificate), trust.certificate_keys)
     predicate = opened.predicate
-    if predicate.release != release or predicate.tenant != trust.tenant or predicate.evidence.origin != trust.origin:
+    if (predicate.release, predicate.tenant, origin_of(opened)) != (release, trust.tenant, trust.origin):
         raise CorruptError("the certificate is about another release", field="certificate.json")
-    for problem in check(predicate):
+    for problem in problems_of(opened):
         raise CorruptError(f"the certificate contradicts itself: {problem}", field="certificate.json")
     entry = Receipt.from_bytes(receipt).verify(origin=trust.origin, log_keys=trust.log_keys)
     _require_published(entry, opened, Digest.of(certificate))
     return Believed(opened, entry)
 
 
-def _require_published(entry: ReceiptedEntry, opened: PrivacyCertificate, certificate: Digest) -> None:
+def _require_published(entry: ReceiptedEntry, opened: Certificate, certificate: Digest) -> None:
     payload, predicate = entry.payload, opened.predicate
     told = ReleasePublished(
         release=predicate.release, job=predicate.job, artifact=opened.artifact, certificate=certificate

@@ -19,6 +19,7 @@ from privgate.sdk.view import View
 if TYPE_CHECKING:
     from audit.receipt import ReceiptedEntry
     from privacy.release.certificate import PrivacyCertificate
+    from privacy.release.statements import Certificate
     from privgate.derive.derived import Derived
     from privgate.encoding import Row
     from privgate.evaluations import Evaluation
@@ -99,7 +100,7 @@ class VerifiedRelease:
     """
 
     release: Release
-    certificate: PrivacyCertificate
+    certificate: Certificate
     entry: ReceiptedEntry = field(repr=False)
     files: dict[str, bytes] = field(repr=False)
 
@@ -107,6 +108,22 @@ class VerifiedRelease:
     def artifact(self) -> bytes:
         """What was released."""
         return self.files[self.certificate.artifact_name]
+
+    @property
+    def priced(self) -> PrivacyCertificate:
+        """The certificate of a result that was charged; raise `InvalidError` if this one is exact: it has no price."""
+        from privacy.release.disclosure import DisclosureCertificate
+
+        if isinstance(self.certificate, DisclosureCertificate):
+            raise InvalidError("this release is exact: it is a table, and nothing in it is private", field="release")
+        return self.certificate
+
+    @property
+    def exact(self) -> bool:
+        """Whether no noise was added, so that nothing bounds what the result tells of one person."""
+        from privacy.release.disclosure import DisclosureCertificate
+
+        return isinstance(self.certificate, DisclosureCertificate)
 
     @property
     def card(self) -> str:
@@ -128,7 +145,7 @@ class VerifiedRelease:
         """The released model, ready to score rows on this machine; the base install is enough for most."""
         from privgate.models import Model
 
-        gateway, model = self.release.gateway, self.certificate.predicate.model
+        gateway, model = self.release.gateway, self.priced.predicate.model
         request = gateway.jobs[self.release.job].request
         schema = gateway.datasets[self.release.dataset].schema
         if request is None or request.get("kind") not in ("training", "tuning"):
@@ -153,7 +170,7 @@ class VerifiedRelease:
         """The model with its papers, to be exported, explained, pruned, rounded or distilled. All of that is free."""
         from privgate.derive.derived import Derived
 
-        return Derived.of(self.scorer(), self.certificate, self.files)
+        return Derived.of(self.scorer(), self.priced, self.files)
 
     def export_onnx(self, path: str | Path, **choices: Any) -> Exported:
         """Write one ONNX file from raw columns to probabilities, with the certificate inside.
@@ -176,7 +193,7 @@ class VerifiedRelease:
         """
         from privgate.shapes import Shapes
 
-        return Shapes.of(self.scorer(), self.certificate.predicate)
+        return Shapes.of(self.scorer(), self.priced.predicate)
 
     def evaluation(self) -> Evaluation:
         """The released evaluation, computed again from its noisy numbers: its members, and figures by name.
@@ -217,21 +234,23 @@ class VerifiedRelease:
         return GlmTable.read(self.artifact)
 
     def __repr__(self) -> str:
-        alone = self.certificate.predicate.this_job_alone
-        said = f"{self.certificate.artifact_name}, epsilon {alone.epsilon} at delta {alone.delta} alone"
-        return f"VerifiedRelease({self.release.release}, {said})"
+        return f"VerifiedRelease({self.release.release}, {self.certificate.artifact_name}, {self._said()})"
+
+    def _said(self) -> str:
+        if self.exact:
+            return "exact: no noise, no epsilon"
+        alone = self.priced.predicate.this_job_alone
+        return f"epsilon {alone.epsilon} at delta {alone.delta} alone"
 
     def _repr_html_(self) -> str:
         from privgate.sdk import html
 
-        alone, total = self.certificate.predicate.this_job_alone, self.certificate.predicate.guarantee
-        return html.card(
-            "verified release",
-            [
-                ("release", self.release.release),
-                ("artefact", f"{self.certificate.artifact_name}, {self.certificate.artifact}"),
-                ("this job alone", f"epsilon {alone.epsilon} at delta {alone.delta}"),
-                ("everything from these people", f"epsilon {total.epsilon} at delta {total.delta}"),
-                ("log entry", self.entry.index),
-            ],
-        )
+        lines: list[tuple[str, Any]] = [
+            ("release", self.release.release),
+            ("artefact", f"{self.certificate.artifact_name}, {self.certificate.artifact}"),
+            ("this job alone", self._said()),
+        ]
+        if not self.exact:
+            total = self.priced.predicate.guarantee
+            lines.append(("everything from these people", f"epsilon {total.epsilon} at delta {total.delta}"))
+        return html.card("verified release", [*lines, ("log entry", self.entry.index)])

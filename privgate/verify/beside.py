@@ -19,7 +19,7 @@ from audit.findings import Findings, StepResult
 from audit.trust import LastSeen, TrustFile
 from kernel.canonical import Digest
 from kernel.errors import PrivgateError
-from privacy.release.certificate import Predicate
+from privacy.release.certificate import Predicate, PrivacyCertificate
 from privgate.verify.certificates import Document
 from privgate.verify.evidence import FACTS, Evidence
 from privgate.verify.releases import CERTIFICATE, LogAtHand
@@ -127,7 +127,8 @@ def _expected(evidence: Evidence, told: Mapping[str, Any]) -> Iterator[tuple[str
 def _predicate(evidence: Evidence, folder: str) -> Predicate | None:
     data = evidence.read(f"{folder}/{CERTIFICATE}")
     document = None if data is None else Document.read(folder, data)
-    return document.certificate.predicate if document is not None and document.certificate is not None else None
+    found = None if document is None else document.certificate
+    return found.predicate if isinstance(found, PrivacyCertificate) else None
 
 
 def _estimates(evidence: Evidence) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -28,8 +28,10 @@ from privacy.budget.reservations import Reservation
 from privacy.events.budget import BudgetChanged, BudgetCharged, BudgetReserved, PopulationCreated, PopulationUncovered
 from privacy.events.releases import ReleaseHeld
 from privacy.events.sealing import SchemaDeclared, VersionSealed
-from privacy.release.certificate import PAYLOAD_TYPE, ChargedMechanism, Predicate, PrivacyCertificate
-from privacy.release.check import check
+from privacy.release.certificate import PAYLOAD_TYPE, ChargedMechanism, Predicate
+from privacy.release.disclosure import DisclosureCertificate
+from privacy.release.statements import Certificate, origin_of, problems_of, read_certificate
+from privgate.verify.disclosures import disclosure_problems
 from privgate.verify.history import Entered, History, HistoryFindings
 
 FOLDER: Final = "certificates"
@@ -49,7 +51,7 @@ class Document:
 
     file: str
     data: bytes
-    certificate: PrivacyCertificate | None = None
+    certificate: Certificate | None = None
     problem: str | None = None
 
     @classmethod
@@ -59,7 +61,7 @@ class Document:
             envelope = Envelope.from_bytes(data)
             if envelope.payload_type != PAYLOAD_TYPE:
                 return cls(file, data, problem="the envelope holds another kind of statement")
-            return cls(file, data, PrivacyCertificate.parse(envelope.payload))
+            return cls(file, data, read_certificate(envelope.payload))
         except PrivgateError as error:
             return cls(file, data, problem=error.message)
 
@@ -83,7 +85,7 @@ def check_signatures(documents: list[Document], keys: tuple[PublicKey, ...] | No
     findings = HistoryFindings("Signatures", history)
     for document in documents:
         if document.certificate is None:
-            findings.wrong(document.file, f"not a privacy certificate: {document.problem}")
+            findings.wrong(document.file, f"not a certificate: {document.problem}")
         elif keys is None:
             findings.unclear(document.file, "no key is pinned")
         elif not document.signed_by(keys):
@@ -92,11 +94,11 @@ def check_signatures(documents: list[Document], keys: tuple[PublicKey, ...] | No
 
 
 def check_numbers(documents: list[Document], history: History) -> StepResult:
-    """What follows from a certificate's own numbers."""
+    """What follows from a certificate's own figures and facts."""
     findings = HistoryFindings("Certified figures", history)
     for document in documents:
         if document.certificate is not None:
-            for problem in check(document.certificate.predicate):
+            for problem in problems_of(document.certificate):
                 findings.wrong(document.file, problem)
     return findings.result(f"the figures of {len(documents)} certificates follow from their mechanisms")
 
@@ -124,18 +126,20 @@ class _Reader:
     ledgers: Mapping[PopulationId, LedgerState]
     origin: str
 
-    def problems(
-        self, held: Entered[ReleaseHeld], document: Document, certificate: PrivacyCertificate
-    ) -> Iterator[str]:
+    def problems(self, held: Entered[ReleaseHeld], document: Document, certificate: Certificate) -> Iterator[str]:
         """Everything that certificate and log tell differently."""
-        predicate = certificate.predicate
+        stated_of = certificate.predicate
         if Digest.of(document.data) != held.event.certificate:
             yield "the log holds another digest of this certificate"
-        stated = (predicate.release, predicate.job, predicate.kind, certificate.artifact)
+        stated = (stated_of.release, stated_of.job, stated_of.kind, certificate.artifact)
         if stated != (held.event.release, held.event.job, held.event.kind, held.event.artifact):
             yield "the release entry tells another release, job, kind or artefact"
-        if predicate.evidence.origin != self.origin:
+        if origin_of(certificate) != self.origin:
             yield "it cites another log"
+        if isinstance(certificate, DisclosureCertificate):
+            yield from disclosure_problems(certificate.predicate, self.history, self.ledgers)
+            return
+        predicate = certificate.predicate
         yield from self._decision(predicate)
         yield from self._reservation(predicate)
         yield from self._charge(predicate)

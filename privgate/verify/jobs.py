@@ -21,6 +21,7 @@ from privacy.events.budget import BudgetCharged, BudgetReserved, BudgetTouched
 from privacy.events.incidents import IncidentOpened
 from privacy.events.jobs import JobEnd, JobEnded, JobQueued, JobStarted
 from privacy.events.releases import ReleaseHeld
+from privgate.verify.disclosures import unmarked
 from privgate.verify.history import Anything, History, HistoryFindings
 
 
@@ -37,6 +38,8 @@ def check_jobs(history: History) -> StepResult:
         # The archive may end between a release and the end of its job, which one commit wrote side by side.
         if jobs[entered.event.job].end is None and entered is not history.entries[-1]:
             findings.wrong(entered.file, "the release of a job that did not end", entered.index)
+    for ended, problem in unmarked(history):
+        findings.wrong(ended.file, problem, ended.index)
     started = sum(bool(course.attempts) for course in jobs.values())
     return findings.result(
         f"{started} jobs opened rows; each was charged for what it started, and left one release or none"

@@ -26,6 +26,7 @@ from policies.replay import Replayed
 from policies.replay import replay as replay_decisions
 from policies.vocabulary import Action, Verdict
 from privacy.events.budget import BudgetCharged, BudgetReserved
+from privacy.events.collections import CollectionRequested
 from privacy.events.jobs import JobRequested
 from privacy.events.releases import ReleaseChecked, ReleaseFetched
 from privacy.replay import Fault, Posted
@@ -165,7 +166,7 @@ def _reserved(history: History, entered: Entered[BudgetReserved]) -> Iterator[st
             yield "it names another grant than the decision"
 
 
-def _requested(history: History, entered: Entered[JobRequested]) -> Iterator[str]:
+def _requested(history: History, entered: Entered[JobRequested | CollectionRequested]) -> Iterator[str]:
     event = entered.event
     yield from _allowed(
         history, entered, Action.JOB_SUBMIT, job=event.job, dataset=event.dataset, request_digest=event.request
@@ -203,6 +204,7 @@ def _shown(history: History, entered: Entered[ReportRead]) -> Iterator[str]:
 _CITING: dict[type, Callable[[History, Entered], Iterator[str]]] = {  # type: ignore[type-arg]  # each its own kind
     BudgetReserved: _reserved,
     JobRequested: _requested,
+    CollectionRequested: _requested,
     ReleaseChecked: _checked,
     ReleaseFetched: _fetched,
     LogRead: _read,

@@ -26,7 +26,7 @@ from kernel.errors import PrivgateError
 from kernel.events import Event
 from kernel.ids import JobId, ReleaseId
 from kernel.signing import Envelope
-from privacy.events.budget import BudgetCharged
+from privacy.events.budget import BudgetCharged, PopulationUncovered
 from privacy.events.releases import (
     RELEASE_EVENTS,
     ReleaseChecked,
@@ -37,10 +37,9 @@ from privacy.events.releases import (
     ReleaseRefused,
 )
 from privacy.release.artifacts import artifact_problems
-from privacy.release.certificate import PrivacyCertificate
-from privacy.release.check import check
 from privacy.release.desk import DeskVerdict
 from privacy.release.model_card import model_card
+from privacy.release.statements import Certificate, problems_of
 from privgate.verify.certificates import Document
 from privgate.verify.history import Entered, History, HistoryFindings
 
@@ -57,13 +56,17 @@ def check_course(history: History) -> StepResult:
     for entered in history.entries:
         if isinstance(entered.event, BudgetCharged):
             charged[entered.event.job] = entered.index
+        elif isinstance(entered.event, PopulationUncovered) and entered.event.job is not None:
+            charged[entered.event.job] = entered.index  # an exact result: each population was marked (RULES 20)
         elif isinstance(entered.event, RELEASE_EVENTS):
             course = courses[entered.event.release]  # type: ignore[attr-defined]  # each of them names its release
             for problem in course.take(entered.event, charged):
                 findings.wrong(entered.file, problem, entered.index)
     ends = [course.state for course in courses.values()]
     said = ", ".join(f"{ends.count(state)} {state}" for state in sorted(set(ends)))
-    return findings.result(f"{len(ends)} releases, each charged before it was held{': ' + said if said else ''}")
+    return findings.result(
+        f"{len(ends)} releases, each charged or marked before it was held{': ' + said if said else ''}"
+    )
 
 
 @dataclass
@@ -100,7 +103,7 @@ class _Course:
         if self.held is not None:
             yield "the release is held a second time"
         if event.job not in charged:
-            yield "the release is held, and its job was never charged"
+            yield "the release is held, and its job was neither charged nor marked as a disclosure"
         self.held, self.state = event, "held"
 
     def _published(self, event: ReleasePublished) -> Iterator[str]:
@@ -171,14 +174,14 @@ def check_folder(folder: ReleaseFolder, trust: TrustFile | None, log: LogAtHand 
     return findings.result(said)
 
 
-def _certificate(folder: ReleaseFolder, trust: TrustFile | None, findings: Findings) -> PrivacyCertificate | None:
+def _certificate(folder: ReleaseFolder, trust: TrustFile | None, findings: Findings) -> Certificate | None:
     place, data = folder.place(CERTIFICATE), folder.files.get(CERTIFICATE)
     if data is None:
         findings.unclear(place, "there is no certificate: nothing says what this release is")
         return None
     document = Document.read(place, data)
     if document.certificate is None:
-        findings.wrong(place, f"not a privacy certificate: {document.problem}")
+        findings.wrong(place, f"not a certificate: {document.problem}")
         return None
     if trust is None:
         findings.unclear(place, "no key is pinned")
@@ -186,12 +189,12 @@ def _certificate(folder: ReleaseFolder, trust: TrustFile | None, findings: Findi
         findings.wrong(place, "no pinned certificate key signed it")
     elif document.certificate.predicate.tenant != trust.tenant:
         findings.wrong(place, "it is of another tenant than the trust file")
-    for problem in check(document.certificate.predicate):
+    for problem in problems_of(document.certificate):
         findings.wrong(place, problem)
     return document.certificate
 
 
-def _artifact(folder: ReleaseFolder, certificate: PrivacyCertificate, findings: Findings) -> None:
+def _artifact(folder: ReleaseFolder, certificate: Certificate, findings: Findings) -> None:
     name = certificate.artifact_name
     data = folder.files.get(name)
     if data is None:
@@ -217,7 +220,7 @@ def _card(folder: ReleaseFolder, findings: Findings) -> None:
 
 
 def _receipt(
-    folder: ReleaseFolder, certificate: PrivacyCertificate, trust: TrustFile | None, findings: Findings
+    folder: ReleaseFolder, certificate: Certificate, trust: TrustFile | None, findings: Findings
 ) -> ReceiptedEntry | None:
     place, data = folder.place(RECEIPT), folder.files.get(RECEIPT)
     if data is None:
@@ -261,7 +264,7 @@ def _against_log(folder: ReleaseFolder, entry: ReceiptedEntry, log: LogAtHand, f
         findings.wrong(place, "the log that signed this receipt does not continue into the archive's: two histories")
 
 
-def _remark(certificate: PrivacyCertificate, log: LogAtHand | None) -> str:
+def _remark(certificate: Certificate, log: LogAtHand | None) -> str:
     """What a reader of a release must know beside its being genuine."""
     if log is None:
         return ""

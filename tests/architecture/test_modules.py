@@ -22,6 +22,7 @@ LONGEST_FUNCTION = 60
 FUNCTIONS_WITH_REASON: dict[str, str] = {
     "gateway/services/certify.py:_predicate": "the certificate field by field, without a branch",
     "gateway/storage/migrations/versions/0001_first.py:upgrade": "the tables one after the other",
+    "gateway/storage/migrations/versions/0002_collections.py:upgrade": "the tables one after the other",
 }
 OTHER_WORDS: dict[str, str] = {
     r"\brefund": "a charge is never returned: say void, before data was touched",

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import io
+import json
+import shutil
+import tarfile
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from audit.trust import TrustFile
+from kernel import canonical
+from kernel.signing import Envelope, sign_envelope
+from privacy.homomorphic.documents.places import Place
+from privacy.homomorphic.documents.rounds import Round
+from privacy.homomorphic.documents.signed import DocumentKind
+from privacy.release.disclosure import DisclosureCertificate
+from privgate.verify import verify_bundle
+from privgate.verify.verdict import BundleVerdict, Outcome
 from tests.support.api import House, done, house, refused
-from tests.support.hospitals import Hospitals, fetched, table_of
+from tests.support.hospitals import Hospitals, events, fetched, table_of
 
 
 @pytest.fixture(scope="module")
@@ -23,14 +40,236 @@ def hospitals(made: House, tmp_path_factory: pytest.TempPathFactory) -> Hospital
     return Hospitals(made, tmp_path_factory.mktemp("hospitals"))
 
 
-def test_three_hospitals_fit_a_model_that_none_could_make_alone(made: House, hospitals: Hospitals) -> None:
-    """Approved by every owner and a checker, collected in rounds, marked, certified, held, released, fetched."""
+@dataclass(frozen=True)
+class Story:
+    """One job from its request to its release, and the evidence of it."""
+
+    job: dict[str, Any]
+    ended: dict[str, Any]
+    bundle: Path
+    trust: TrustFile
+
+    @property
+    def artifact(self) -> bytes:
+        """What was released."""
+        return (self.bundle / "release" / "he-glm.json").read_bytes()
+
+    def judged(self) -> BundleVerdict:
+        """The verifier's word."""
+        return verify_bundle(self.bundle, self.trust)
+
+
+@pytest.fixture(scope="module")
+def story(made: House, hospitals: Hospitals, tmp_path_factory: pytest.TempPathFactory) -> Story:
+    """Requested, approved by three owners and a checker, collected, released, exported."""
     job = hospitals.admitted()
     ended = hospitals.play(job["job"])
     assert ended["state"] == "finished", [party.told for party in hospitals.everybody]
     release = ended["release"]
     refused(made["trainer"].get(f"/v1/releases/{release}/files/artifact"), 409)
-    done(made["checker"].post(f"/v1/releases/{release}/check", {"verdict": "release"}))
+    done(made["owner-2"].post(f"/v1/releases/{release}/check", {"verdict": "release"}))
     made.settle()
-    table = table_of(fetched(made, release, "artifact"))
-    assert set(table) > {"age"}
+    bundle = tmp_path_factory.mktemp("evidence")
+    files = bundle / "release"
+    files.mkdir()
+    for name in ("certificate.json", "receipt.tlog-proof", "MODEL_CARD.md"):
+        (files / name).write_bytes(fetched(made, release, name))
+    (files / "he-glm.json").write_bytes(fetched(made, release, "artifact"))
+    trust = TrustFile.from_bytes(canonical.encode(done(made["auditor"].get("/v1/trust"))["trust"]))
+    made.settle()
+    with tarfile.open(fileobj=io.BytesIO(made["auditor"].get("/v1/archive").content)) as archive:
+        archive.extractall(bundle, filter="data")
+    return Story(job, ended, bundle, trust)
+
+
+def test_three_hospitals_fit_a_model_that_none_could_make_alone(hospitals: Hospitals, story: Story) -> None:
+    """The table is that of Newton's method over all rows together, to the digits that it shows."""
+    rows = np.array([(age, ill) for site in hospitals.rows for age, _, ill in site], dtype=float)
+    design, outcome, fit = np.column_stack([np.ones(len(rows)), rows[:, 0]]), rows[:, 1], np.zeros(2)
+    for _ in range(30):
+        chance = 1 / (1 + np.exp(-design @ fit))
+        fit += np.linalg.solve((design.T * (chance * (1 - chance))) @ design, design.T @ (outcome - chance))
+    found = table_of(story.artifact)
+    assert list(found.values()) == pytest.approx(fit.tolist(), abs=1e-7)
+
+
+def test_the_verifier_finds_nothing_wrong_and_says_so(story: Story) -> None:
+    """Log, decisions, marks, certificate, artefact, card and receipt hold together, from the pinned keys alone."""
+    verdict = story.judged()
+    wrong = [(step.title, step.locations) for step in verdict.steps if step.locations and step.title != "Report"]
+    assert (wrong, verdict.outcome) == ([], Outcome.VERIFIED)
+    assert verdict.step("Certificates and log").sentence == "1 certificates say what the log says"
+
+
+@pytest.mark.parametrize(
+    ("member", "change", "step"),
+    [
+        ("course", lambda stated: stated | {"decryptions": stated["decryptions"] + 1}, "Certificates and log"),
+        ("course", lambda stated: stated | {"learned": stated["learned"] + 1}, "Certificates and log"),
+        ("course", lambda stated: stated | {"order": stated["key"]}, "Certificates and log"),
+        ("sites", lambda stated: stated[:-1], "Certified figures"),
+        (
+            "sites",
+            lambda stated: [stated[0] | {"manifest": stated[1]["manifest"]}, *stated[1:]],
+            "Certificates and log",
+        ),
+        (
+            "sites",
+            lambda stated: [stated[0] | {"uncovered": stated[1]["uncovered"]}, *stated[1:]],
+            "Certificates and log",
+        ),
+        ("approvals", lambda stated: stated[1:], "Certificates and log"),
+        ("observers", lambda stated: [stated[0] | {"secret_key": True}, *stated[1:]], "Certified figures"),
+        ("key_holder", lambda stated: stated | {"name": "somebody-else"}, "Certificates and log"),
+    ],
+)
+def test_a_certificate_that_tells_another_story_is_found_out(
+    made: House, story: Story, tmp_path: Path, member: str, change: Any, step: str
+) -> None:
+    """Even signed by the gateway's own key: each fact that the log also tells must be told alike."""
+    copy = tmp_path / "bundle"
+    shutil.copytree(story.bundle, copy)
+    place = next((copy / "certificates").iterdir())
+    envelope = Envelope.from_bytes(place.read_bytes())
+    body = json.loads(envelope.payload)
+    body["predicate"][member] = change(body["predicate"][member])
+    forged = sign_envelope(envelope.payload_type, canonical.encode(body), made.gateway.on.certificate_signer)
+    DisclosureCertificate.parse(forged.payload)
+    place.write_bytes(forged.to_bytes())
+    assert verify_bundle(copy, story.trust).step(step).locations
+
+
+def test_the_log_tells_the_whole_course_and_nothing_of_the_numbers(made: House, story: Story) -> None:
+    """Order, key, rounds with their uploads, the end, and a mark in every population's ledger, in this order."""
+    of_job = [entry for entry in made.log() if entry.get("correlation") == story.job["job"]]
+    told = [entry["type"] for entry in of_job]
+    first = ["collection:requested"] * 3 + ["approval:given"] * 4 + ["order:issued", "key:announced", "round:opened"]
+    assert told[: len(first)] == first
+    rounds = told.count("round:opened")
+    assert told.count("upload:received") == 3 * rounds
+    assert told.count("round:decrypted") == rounds <= 10
+    end = ["collection:concluded", *["population:uncovered"] * 3, "dek:created", "release:held", "job:ended"]
+    assert told[told.index("collection:concluded") :][: len(end)] == end
+    decrypted = [entry["fields"] for entry in of_job if entry["type"] == "round:decrypted"]
+    assert [one["decryptions"] for one in decrypted] == list(range(1, rounds + 1))
+
+
+def test_its_populations_are_marked_in_every_later_quote_and_card(
+    made: House, hospitals: Hospitals, story: Story
+) -> None:
+    """From that entry on their owners read that an exact result left; a later quote names them."""
+    for site in hospitals.sites:
+        shown = done(made[site.owner].get(f"/v1/populations/{site.dataset['population']}"))
+        assert (shown["uncovered_since"] is not None, shown["odds"]) == (True, None)
+    quote = done(made["trainer"].post("/v1/quotes", hospitals.body()))["quote"]
+    assert sorted(quote["uncovered_before"]) == sorted(site.dataset["population"] for site in hospitals.sites)
+
+
+def test_a_quote_says_bytes_rounds_and_who_learns_what(made: House, hospitals: Hospitals) -> None:
+    """Before anything starts, from declarations alone: the same whatever rows there are; nothing is stored."""
+    before = len(done(made["trainer"].get("/v1/jobs")))
+    quote = done(made["trainer"].post("/v1/quotes", hospitals.body()))["quote"]
+    assert (quote["sites"], quote["rounds_at_most"], quote["result"]) == (3, 10, "exact")
+    assert 0 < quote["bytes_per_site_and_round"] < 100_000
+    holds = {one["observer"]: one["secret_key"] for one in quote["observers"]}
+    assert holds == {"trainer": False, "gateway": False, "key-holder": True, "site": False}
+    assert "exact" in quote["says"]
+    assert len(done(made["trainer"].get("/v1/jobs"))) == before
+
+
+def test_an_exact_result_needs_two_people_for_each_site(made: House, hospitals: Hospitals) -> None:
+    """Nobody answers twice, the requester never, another owner not for this site; one refusal ends it."""
+    job = hospitals.requested()
+    assert job["state"] == "awaiting-approval"
+    assert (job["epsilon"], job["datasets"]) == ("exact", hospitals.datasets)
+    refused(hospitals.answer("trainer", job), 403)
+    refused(hospitals.answer("other-owner", job), 403)
+    done(hospitals.answer("owner-1", job))
+    refused(hospitals.answer("owner-1", job), 409)
+    refused(hospitals.answer("owner-2", job | {"request_digest": "sha256:" + "0" * 64}), 422)
+    assert done(hospitals.answer("checker", job))["state"] == "awaiting-approval"
+    assert done(hospitals.answer("owner-3", job))["state"] == "awaiting-approval"
+    assert done(hospitals.answer("owner-2", job, "refused"))["state"] == "refused"
+    refused(hospitals.answer("owner-2", job), 409)
+
+
+def test_whoever_has_part_in_a_job_sees_it_and_nobody_else(made: House, hospitals: Hospitals, story: Story) -> None:
+    """Its owners, a checker and the auditor read it and list it; other owners and trainers do not."""
+    path, release = f"/v1/jobs/{story.job['job']}", f"/v1/releases/{story.ended['release']}"
+    for who in ("owner-1", "owner-3", "checker", "auditor", "trainer"):
+        assert done(made[who].get(path))["datasets"] == hospitals.datasets
+        assert story.job["job"] in {one["job"] for one in done(made[who].get("/v1/jobs"))}
+        assert done(made[who].get(release))["epsilon"] == "exact"
+        assert story.ended["release"] in {one["release"] for one in done(made[who].get("/v1/releases"))}
+    for who in ("other-owner", "peer"):
+        refused(made[who].get(path), 403)
+        assert story.job["job"] not in {one["job"] for one in done(made[who].get("/v1/jobs"))}
+        refused(made[who].get(release), 403)
+
+
+def test_a_request_is_refused_for_what_is_wrong_with_it(made: House, hospitals: Hospitals) -> None:
+    """Two sites, one twice, no result named, an unknown profile or key holder, rows that are sealed here."""
+    trainer, datasets = made["trainer"], hospitals.datasets
+    refused(trainer.post("/v1/jobs", hospitals.body(datasets=datasets[:2])), 422)
+    refused(trainer.post("/v1/jobs", hospitals.body(datasets=[*datasets, datasets[0]])), 422)
+    refused(trainer.post("/v1/jobs", hospitals.body(result=None)), 422)
+    refused(trainer.post("/v1/jobs", hospitals.body(result="noised")), 422)
+    refused(trainer.post("/v1/jobs", hospitals.body(profile="home-made")), 404)
+    refused(trainer.post("/v1/jobs", hospitals.body(profile="bfv-4096-public")), 422)
+    refused(trainer.post("/v1/jobs", hospitals.body(key_holder="pty_" + "a" * 26)), 404)
+    refused(trainer.post("/v1/jobs", hospitals.body(key_holder=str(hospitals.sites[0].party))), 404)
+    refused(trainer.post("/v1/jobs", hospitals.body(predictors=["weight"])), 422)
+    refused(trainer.post("/v1/jobs", hospitals.body(seed=1)), 422)
+    refused(made["peer"].post("/v1/jobs", hospitals.body()), 403)
+
+
+def test_a_place_is_written_once_by_whose_it_is_and_in_its_turn(made: House, hospitals: Hospitals) -> None:
+    """A stranger has no place at all; a site writes no round; other bytes, another round and a replay are refused."""
+    job = hospitals.admitted()["job"]
+    holder, first, second = hospitals.holder, hospitals.sites[0], hospitals.sites[1]
+    hospitals.turn(holder)
+    for site in hospitals.sites[:2]:
+        hospitals.turn(site)
+    upload = Place(job, DocumentKind.UPLOAD, 1, first.party)
+    data = first.wire.fetch(upload)
+    assert data is not None
+    assert first.wire.client.put(upload.path, content=data).status_code == 201
+    refused(first.wire.client.put(upload.path, content=data[:-1]), 409)
+    assert second.wire.fetch(upload) is None
+    assert holder.wire.fetch(upload) == data
+    elsewhere = Place(job, DocumentKind.UPLOAD, 1, hospitals.sites[2].party)
+    refused(first.wire.client.put(elsewhere.path, content=data), 404)
+    refused(hospitals.sites[2].wire.client.put(elsewhere.path, content=data), 422)
+    refused(hospitals.sites[2].wire.client.put(elsewhere.path, content=b"privgate/parcel/v1\n"), 422)
+    later = Place(job, DocumentKind.UPLOAD, 2, hospitals.sites[2].party)
+    refused(hospitals.sites[2].wire.client.put(later.path, content=data), 409)
+    refused(first.wire.client.put(Place(job, DocumentKind.ROUND, 2).path, content=b"x"), 404)
+    asked = holder.wire.fetch(Place(job, DocumentKind.ROUND, 1))
+    assert asked is not None
+    refused(holder.wire.client.put(Place(job, DocumentKind.ROUND, 1).path, content=asked + b" "), 409)
+    refused(holder.wire.client.put(Place(job, DocumentKind.ROUND, 3).path, content=asked), 409)
+    with holder.home() as home:
+        opened = Round.opened(asked, [home.who.identity])
+        skipped = Round(job=opened.job, order=opened.order, number=2, previous=opened.previous, state={})
+        refused(
+            holder.wire.client.put(Place(job, DocumentKind.ROUND, 2).path, content=skipped.signed(home.signer)), 409
+        )
+    refused(holder.wire.client.put(Place(job, DocumentKind.ORDER).path, content=asked), 404)
+    done(made["owner-1"].post(f"/v1/jobs/{job}/cancel"))
+    refused(hospitals.sites[2].wire.client.put(elsewhere.path, content=data), 409)
+    assert job not in holder.wire.work()
+
+
+def test_a_site_that_declines_ends_the_job_and_nothing_is_marked(made: House, hospitals: Hospitals) -> None:
+    """Its file changed after it attested it: it says one word, the job fails, no population loses its cover for it."""
+    marks = len(events(made, "population:uncovered"))
+    job = hospitals.admitted()["job"]
+    site = hospitals.sites[1]
+    file = hospitals.folder / f"{site.name}.csv"
+    kept = file.read_text(encoding="utf-8")
+    file.write_text(kept + "44,1.0,false\n", encoding="utf-8")
+    assert hospitals.play(job)["state"] == "failed"
+    file.write_text(kept, encoding="utf-8")
+    assert [one["party"] for one in events(made, "party:declined")] == [site.party]
+    assert len(events(made, "population:uncovered")) == marks
+    assert made["trainer"].get(f"/v1/jobs/{job}").json()["release"] is None

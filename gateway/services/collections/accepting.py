@@ -19,7 +19,7 @@ from kernel.canonical import Digest
 from kernel.errors import ConflictError, InvalidError
 from kernel.events import Event
 from privacy.events.collections import (
-    JobConcluded,
+    CollectionConcluded,
     KeyAnnounced,
     PartyDeclined,
     RoundDecrypted,
@@ -134,7 +134,7 @@ def _final(papers: Papers, _: Place, data: bytes) -> Accepted:
     _require((made.job, made.order, made.previous, made.rounds) == (order.job, order.digest, last.digest, rounds))
     always = [site for site in order.parties if all(site in papers.result(n + 1).sites for n in range(rounds))]
     _require(list(made.sites) == always and made.decryptions == last.decryptions)
-    event = JobConcluded(
+    event = CollectionConcluded(
         job=order.job, final=made.digest, artifact=made.artefact, rounds=rounds, decryptions=made.decryptions
     )
     return Accepted(made.digest, event, attachment=parcel.attached(made.artefact))

@@ -22,7 +22,7 @@ from gateway.services.collections.reading import judged
 from gateway.unit_of_work import Reading, Work
 from kernel.canonical import Digest
 from kernel.errors import ConflictError, NotFoundError, PrivgateError
-from kernel.ids import EntryId, JobId
+from kernel.ids import EntryId, JobId, PartyId
 from privacy.events.jobs import JobEnd
 from privacy.homomorphic.documents.places import Place
 from privacy.homomorphic.documents.signed import DOCUMENT_LIMIT, PARCEL_LIMIT, DocumentKind
@@ -73,6 +73,8 @@ def put_document(on: Collaborators, party: PartyRecord, place: Place, data: byte
     """
     with on.database.read() as reading:
         papers = _papers(on, reading, party, place)
+        if party.id not in _writers(papers, place):
+            raise NotFoundError("no such place for this party")
         if (found := _same(papers, place, data)) is not None:
             return found
         with judged():
@@ -120,7 +122,7 @@ def _go_on(work: Work, papers: Papers, place: Place, accepted: Accepted) -> None
     deadline = work.now + timedelta(seconds=order.round_seconds)
     work.collections.change({"job": place.job}, **accepted.changes, deadline=deadline)
     if place.kind is DocumentKind.RESULT:
-        percent = 100 * place.number // (order.rounds_at_most + 1)
+        percent = 10 * (10 * place.number // (order.rounds_at_most + 1))  # in tenths, as of every job
         work.progress.add(place.job, JobState.COLLECTING, percent, work.now)
 
 
@@ -129,6 +131,16 @@ def _papers(on: Collaborators, reading: Reading, party: PartyRecord, place: Plac
     if papers.job.tenant != party.tenant or not papers.has_part(party.id):
         raise NotFoundError("no such job")
     return papers
+
+
+def _writers(papers: Papers, place: Place) -> frozenset[PartyId | None]:
+    """Whose place it is."""
+    if place.kind in _OF_KEY_HOLDER:
+        return frozenset({papers.collection.key_holder})
+    sites = frozenset(site.party for site in papers.sites)
+    if place.kind is DocumentKind.UPLOAD:
+        return sites & {place.party}
+    return frozenset({place.party}) & (sites | {papers.collection.key_holder}) if place.party else frozenset()
 
 
 def _same(papers: Papers, place: Place, data: bytes) -> DocumentRecord | None:

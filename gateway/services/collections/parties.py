@@ -51,14 +51,13 @@ def enrol_party(
         request: A certificate request, in PEM.
         alongside: What is stored in the same commit.
     """
-    who = Identity.from_json(identity)
-    party = PartyId.new(on.entropy)
-    issued = on.parties.issue(request, party)
     with on.database.work(caller.tenant) as work:
         answer = on.decider.decide_in(work, caller, Action.PARTY_ENROL, enacts=True)
         if (denial := answer.denial) is not None:
             work.commit("party-denied")
             return denial
+        who, party = Identity.from_json(identity), PartyId.new(on.entropy)
+        issued = on.parties.issue(request, party)
         if work.parties.all(tenant=caller.tenant, name=who.name):
             raise ConflictError("a party of this name is enrolled already", field="name")
         if work.parties.all(tenant=caller.tenant, fingerprint=who.fingerprint):

@@ -116,7 +116,7 @@ class CollectionSpec:
 
 def is_collection(body: Mapping[str, Any]) -> bool:
     """Whether a request, in any form, is for a job on data of sites."""
-    return isinstance(body, Mapping) and body.get("kind") in set(CollectionKind)
+    return isinstance(body, Mapping) and body.get("kind") in tuple(CollectionKind)  # of a list as well as of text
 
 
 @dataclass(frozen=True, slots=True)

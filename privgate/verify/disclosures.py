@@ -1,0 +1,155 @@
+"""Disclosure certificates against the log: each site's decision and attestation, two approvals, and the marks.
+
+Rules
+-----
+1. Each fact that the log also tells must be told alike, for each site by itself.
+2. A result without noise marks each population of its job: the certificate cites these very entries (RULES 20), and a
+   job that ended as finished without them is found by `check_marks`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import TypeVar, cast
+
+from kernel.canonical import Digest
+from kernel.ids import JobId, PartyId, PopulationId
+from policies.events import ApprovalGiven, DatasetRegistered, DecisionMade
+from policies.vocabulary import Action, ApprovalVerdict, Verdict
+from privacy.budget.fold import LedgerState
+from privacy.events.budget import PopulationCreated, PopulationUncovered
+from privacy.events.collections import (
+    CollectionConcluded,
+    CollectionRequested,
+    KeyAnnounced,
+    OrderIssued,
+    PartyEnrolled,
+    RoundDecrypted,
+    SiteAttested,
+)
+from privacy.events.jobs import JobEnd, JobEnded
+from privacy.homomorphic.documents.parties import PartyKind
+from privacy.release.disclosure import DisclosurePredicate, PartyFacts, SiteFacts
+from privgate.verify.history import Entered, History
+
+E = TypeVar("E")
+
+
+def disclosure_problems(
+    predicate: DisclosurePredicate, history: History, ledgers: Mapping[PopulationId, LedgerState]
+) -> Iterator[str]:
+    """Everything that a disclosure certificate and the log tell differently."""
+    yield from _course(predicate, history)
+    yield from _party(predicate.key_holder, PartyKind.KEYHOLDER, history)
+    for site in predicate.sites:
+        yield from _party(site.site, PartyKind.SITE, history)
+        yield from _decision(predicate, site, history)
+        yield from _version(site, history)
+        yield from _mark(predicate, site, history, ledgers)
+    yield from _approvals(predicate, history)
+
+
+def unmarked(history: History) -> Iterator[tuple[Entered[JobEnded], str]]:
+    """Jobs on data of sites that finished, and some of whose populations were not marked."""
+    populations: dict[JobId, set[PopulationId]] = defaultdict(set)
+    marked: dict[JobId, set[PopulationId]] = defaultdict(set)
+    for asked in history.of(CollectionRequested):
+        populations[asked.event.job].add(asked.event.population)
+    for mark in history.of(PopulationUncovered):
+        if mark.event.job is not None:
+            marked[mark.event.job].add(mark.event.population)
+    for ended in history.of(JobEnded):
+        job = ended.event.job
+        if ended.event.end is JobEnd.FINISHED and populations[job] - marked[job]:
+            yield ended, "an exact result left, and a population of its job is not marked as uncovered"
+
+
+def _course(predicate: DisclosurePredicate, history: History) -> Iterator[str]:
+    job, stated = predicate.job, predicate.course
+    orders = [e.event for e in history.of(OrderIssued) if e.event.job == job]
+    told = [(o.order, o.participants, o.profile, o.key_holder, o.exact) for o in orders]
+    party = predicate.key_holder.party
+    if told != [(stated.order, stated.participants, predicate.encryption.profile, party, True)]:
+        yield "the order that it cites is not the one that was issued"
+    if [e.event.key for e in history.of(KeyAnnounced) if e.event.job == job] != [stated.key]:
+        yield "the key that it cites is not the one that was announced"
+    ends = [
+        (e.event.final, e.event.rounds, e.event.decryptions)
+        for e in history.of(CollectionConcluded)
+        if e.event.job == job
+    ]
+    if ends != [(stated.final, stated.rounds, stated.decryptions)]:
+        yield "the job was concluded otherwise than it states: last document, rounds or decryptions"
+    rounds = [e.event for e in history.of(RoundDecrypted) if e.event.job == job]
+    if (len(rounds), sum(one.learned for one in rounds)) != (stated.rounds, stated.learned):
+        yield "the log tells other rounds, or another number of numbers that were read"
+    if any(one.sites != len(predicate.sites) for one in rounds):
+        yield "a round was decrypted over other sites than all of them"
+
+
+def _party(stated: PartyFacts, kind: PartyKind, history: History) -> Iterator[str]:
+    enrolled = {e.event.party: e.event for e in history.of(PartyEnrolled)}
+    found = enrolled.get(PartyId(stated.party))
+    if found is None or (found.kind, found.name, found.fingerprint) != (kind, stated.name, stated.fingerprint):
+        yield f"the {kind} `{stated.name}` was not enrolled with this name and identity"
+
+
+def _decision(predicate: DisclosurePredicate, site: SiteFacts, history: History) -> Iterator[str]:
+    cited = _cited(history, site.decision_leaf, DecisionMade)
+    if cited is None or cited.event.decision != site.decision:
+        yield "a site's decision that it cites is not in the log"
+        return
+    made, request = cited.event, cited.event.request
+    if (made.verdict, request.action, request.exact) != (Verdict.ALLOW, Action.JOB_SUBMIT, True):
+        yield "a site's decision that it cites did not allow an exact result"
+    told = (request.job, request.request_digest, request.dataset, request.tenant, made.epoch)
+    if told != (predicate.job, predicate.request, site.dataset, predicate.tenant, predicate.policy_epoch):
+        yield "a site's decision that it cites is about another job, request, dataset or epoch"
+
+
+def _version(site: SiteFacts, history: History) -> Iterator[str]:
+    said = [e.event for e in history.of(SiteAttested) if e.event.version == site.version]
+    told = [(s.dataset, s.population, s.party, s.manifest) for s in said]
+    if told != [(site.dataset, site.population, site.site.party, site.manifest)]:
+        yield "a version that it names was not attested by this site, with this dataset, population and manifest"
+    units = [e.event.unit_noun for e in history.of(PopulationCreated) if e.event.population == site.population]
+    if units != [site.unit]:
+        yield "a population's unit was declared otherwise"
+
+
+def _mark(
+    predicate: DisclosurePredicate,
+    site: SiteFacts,
+    history: History,
+    ledgers: Mapping[PopulationId, LedgerState],
+) -> Iterator[str]:
+    cited = _cited(history, site.uncovered, PopulationUncovered)
+    told = None if cited is None else (cited.event.job, cited.event.population, cited.event.ledger_seq)
+    if cited is None or told != (predicate.job, site.population, site.ledger_seq):
+        yield "the entry that marks a population is not in the log, or marks another"
+        return
+    if cited.at != predicate.issued_at:
+        yield "its time is not that of its marks"
+    state = ledgers.get(site.population)
+    if state is None or state.account.uncovered_since != site.uncovered_since:
+        yield "it does not say from when a population is not covered"
+
+
+def _approvals(predicate: DisclosurePredicate, history: History) -> Iterator[str]:
+    given = [e.event.approval for e in history.of(ApprovalGiven) if e.event.job == predicate.job]
+    if {approval.approval for approval in given} != set(predicate.approvals):
+        yield "its approvals are not those in the log"
+    if any(a.verdict is not ApprovalVerdict.APPROVED or a.request_digest != predicate.request for a in given):
+        yield "an approval that it rests on was a refusal, or for another request"
+    owners = {e.event.dataset: e.event.owner for e in history.of(DatasetRegistered)}
+    said = {approval.approver for approval in given}
+    for site in predicate.sites:
+        owner = owners.get(site.dataset)
+        if owner not in said or len(said) < 2:
+            yield "a site's owner, or anybody beside him, did not approve"
+
+
+def _cited(history: History, leaf: Digest, kind: type[E]) -> Entered[E] | None:
+    found = history.by_leaf.get(leaf)
+    return cast(Entered[E], found) if found is not None and isinstance(found.event, kind) else None
