@@ -4,7 +4,8 @@ Rules
 -----
 1. SEAL runs here and nowhere else in the program: what crashes or stalls it ends this process, and is a failed task.
 2. Keys and numbers come and go in bodies. An error is a bare exit code; none tells what was wrong with whose upload.
-3. Single uploads are never decrypted: `he-decrypt` adds first, and needs three.
+3. None is added twice: encryption is random, so that two equal uploads are one site's, sent again in another's name.
+4. Single uploads are never decrypted: `he-decrypt` adds first, and needs three.
 
 Form: docs/formats/he-child.md.
 """
@@ -14,6 +15,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from kernel.canonical import Digest
+from kernel.errors import CorruptError
 from privacy.homomorphic.inference import MODEL_LIMIT, Scored
 from privacy.homomorphic.layout import Layout
 from privacy.homomorphic.numbers import read_numbers, written_numbers
@@ -81,9 +84,13 @@ def _infer(channel: Channel, request: Mapping[str, Any]) -> None:
 
 
 def _sum(channel: Channel, layout: Layout, uploads: int) -> Sum:
-    total = Sum(layout)
+    total, seen = Sum(layout), set()
     for _ in range(uploads):
-        total.add(_body(channel, "upload", layout.upload_bytes))
+        body = _body(channel, "upload", layout.upload_bytes)
+        total.add(body)
+        seen.add(Digest.of(body))
+    if len(seen) != uploads:
+        raise CorruptError("the same ciphertexts came twice")
     return total
 
 

@@ -3,19 +3,17 @@
 Rules
 -----
 1. Each body passes `validator` before SEAL reads a byte of it; all of a body loads, or none of it is added.
-2. No more are added than the layout allows, and none twice: encryption is random, so that two equal uploads are one
-   site's, sent again in another's name.
+2. No more are added than the layout allows.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from typing import Any
 
 import tenseal.sealapi as seal
 
-from kernel.errors import CorruptError, InvalidError
+from kernel.errors import InvalidError
 from privacy.homomorphic.layout import Layout
 from privacy.homomorphic.packing import Slots
 from privacy.homomorphic.tenseal_backend.contexts import context
@@ -31,23 +29,18 @@ class Sum:
         self._contexts = [context(layout.profile, instance) for instance in range(layout.profile.instances)]
         self._evaluators = [seal.Evaluator(place) for place in self._contexts]
         self._ciphertexts: list[Any] = []
-        self._seen: set[bytes] = set()
         self.summands = 0
 
     def add(self, body: bytes) -> None:
         """Add one upload.
 
         Raises:
-            CorruptError: It is none of this layout, or was added already; the sum is as before.
+            CorruptError: It is none of this layout; the sum is as before.
             InvalidError: The sum has as many uploads as the layout allows.
         """
         if self.summands == self._layout.summands:
             raise InvalidError("as many uploads were added as the layout allows", field="summands")
         require_upload(self._layout, body)
-        name = hashlib.sha256(body).digest()
-        if name in self._seen:
-            raise CorruptError("the same ciphertexts came twice")
-        self._seen.add(name)
         self._join(self._loaded(body, fresh=True))
         self.summands += 1
 

@@ -97,8 +97,8 @@ def test_the_same_ciphertexts_are_not_added_twice() -> None:
     """Another site's upload, signed by a site that has nothing of its own to say, would count double."""
     layout = layout_of("bfv-2048-wide-public")
     body, other = (encrypted(layout, [1] * 100) for _ in range(2))
-    with pytest.raises(CorruptError):
-        summed(layout, [body, other, body])
+    with pytest.raises(FailedTaskError):
+        Confined().aggregate(layout, [body, other, body])
 
 
 def test_a_sum_travels() -> None:
