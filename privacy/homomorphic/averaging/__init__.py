@@ -5,7 +5,7 @@ How it is called
 - both:        `plan = FederatedAverage(...)`, `plan.to_json()`, `FederatedAverage.from_json(body)`, `plan.layout(...)`.
 - site:        `site_numbers(plan, state, units, place) -> list[int]` (`site`; torch and numpy: child only).
 - key holder:  `weights = first_weights(plan)`; `ask_json(weights)` is a round's `state`; `advance(plan, weights, sums,
-               present)` steps; `weights_bytes(plan, weights)` is the released file (`course`; numpy).
+               present)` steps; `weights_bytes(plan, weights)` is the released file (`course`; standard library).
 
 Rules
 -----

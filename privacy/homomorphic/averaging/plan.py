@@ -29,7 +29,7 @@ from privacy.homomorphic.layout import Layout
 from privacy.homomorphic.noise import LEAST_SITES, MOST_SITES, SiteNoise
 from privacy.homomorphic.profiles import Profile
 from privacy.jobs.features import FeatureSpec
-from privacy.jobs.model import Model, checked_model, model_from_json
+from privacy.jobs.model import Model, checked_model, initial_of, model_from_json
 from privacy.jobs.queries import list_of
 from privacy.jobs.strict import members_of, one_of, text_of
 from privacy.jobs.training_spec import Loss
@@ -108,6 +108,10 @@ class FederatedAverage:
             raise InvalidError("a sum over persons has one step a round, and sites of weight 1", field="bounded")
         if self.noise is not None and self.noise.sites != len(self.weights):
             raise InvalidError("every site adds its share of the noise", field="noise")
+        if initial_of(self.model) is not None:
+            raise InvalidError(
+                "a federated model starts from zeros, constants or draws, not from given values", field="model"
+            )
         self.features.check(self.schema)
         self.checked  # noqa: B018 - a model that does not fit is refused here
 

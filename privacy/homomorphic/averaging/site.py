@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from kernel.errors import InvalidError
 from kernel.ids import Entropy
-from privacy.homomorphic.averaging.course import Weights, asked_weights
+from privacy.homomorphic.averaging.course import asked_weights
 from privacy.homomorphic.averaging.plan import Bounded, FederatedAverage
 from privacy.homomorphic.noise import noised
 from privacy.jobs.engines import EngineChoice, EngineName, engine_for
@@ -54,7 +54,7 @@ def site_numbers(
     """
     if len(units) > plan.most_persons:
         raise InvalidError("a site has at most the declared number of persons", field="dataset")
-    weights, engine = asked_weights(plan, state), _engine(plan)
+    weights, engine = np.array(asked_weights(plan, state), dtype=np.float64), _engine(plan)
     if plan.bounded is Bounded.PERSON:
         found = _persons(plan, engine, weights, units)
     else:
@@ -72,9 +72,9 @@ def _engine(plan: FederatedAverage) -> Engine:
     return BookkeepingEngine(plan.checked, plan.loss, False, plan.rows_per_unit)
 
 
-def _persons(plan: FederatedAverage, engine: Engine, weights: Weights, units: UnitTable) -> Whole:
+def _persons(plan: FederatedAverage, engine: Engine, weights: Floats, units: UnitTable) -> Whole:
     """The sum of each person's shortened gradient in whole steps."""
-    engine.set_weights(weights.astype(np.float64))
+    engine.set_weights(weights)
     total, clip = np.zeros(plan.values, dtype=np.int64), float(plan.clip.number)
     for person in range(len(units)):
         batch = units.gather(np.array([person]), 1)
@@ -82,10 +82,9 @@ def _persons(plan: FederatedAverage, engine: Engine, weights: Weights, units: Un
     return total
 
 
-def _update(plan: FederatedAverage, engine: Engine, weights: Weights, units: UnitTable) -> Floats:
+def _update(plan: FederatedAverage, engine: Engine, weights: Floats, units: UnitTable) -> Floats:
     """What the local steps moved, at most one clip long."""
-    start = weights.astype(np.float64)
-    reached, rate = start.copy(), float(plan.rate.number)
+    reached, rate = weights.copy(), float(plan.rate.number)
     for _ in range(plan.local_steps):
         engine.set_weights(reached)
         total = np.zeros(plan.values)
@@ -93,7 +92,7 @@ def _update(plan: FederatedAverage, engine: Engine, weights: Weights, units: Uni
             members = np.arange(first, min(first + _AT_ONCE, len(units)))
             total += engine.clipped_sum(units.gather(members, _AT_ONCE), _UNBOUNDED).total
         reached = reached - rate * total / max(len(units), 1)
-    moved = reached - start
+    moved = reached - weights
     length, clip = float(np.linalg.norm(moved)), float(plan.clip.number) * _MARGIN
     if not np.isfinite(length):
         return np.zeros(plan.values)
