@@ -17,6 +17,8 @@ How it is called
                `require_public_key(profile, body)`. None of these imports numpy or SEAL, the API process may call them.
 - parties:     `new_sealing_key(entropy)`, `seal_to(sealing key, context, data)`, `open_sealed(private, context,
                sealed)`.
+- for oneself: `tenseal_backend.approximate` (CKKS: own keys, vectors, evaluation keys, results), `inference` and
+               `Confined().infer`, `blind`.
 - numbers:     `Grid` (numpy) clips and rounds real numbers to whole ones and back; `packing` and `tenseal_backend` are
                the child's.
 

@@ -20,7 +20,7 @@ def written_numbers(layout: Layout, numbers: Sequence[int]) -> bytes:
     """Write numbers; raise `InvalidError` if one does not fit."""
     width = number_bytes(layout)
     try:
-        return b"".join([number.to_bytes(width, "little", signed=True) for number in numbers])
+        return b"".join([int(number).to_bytes(width, "little", signed=True) for number in numbers])
     except OverflowError:
         raise InvalidError("a value is beyond what the layout allows: clip first", field="values") from None
 
