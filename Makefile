@@ -9,7 +9,7 @@ export OMP_NUM_THREADS ?= 1
 export PRIVGATE_TEST_DATA ?= ../shared/data
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow soak check fix serve bench bench-dp bench-accuracy tutorials lock clean
+.PHONY: help setup demo demo-he test test-slow soak check fix serve bench bench-dp bench-accuracy bench-he tutorials lock clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ postgres-binaries:
 
 demo: $(READY) ## Run the whole cycle on real data (DATA=breast-cancer or DATA=adult); results in demo-out/
 	@$(BIN)/python -m privgate.demo --data $(or $(DATA),breast-cancer) --out demo-out
+
+demo-he: $(READY) ## Four hospitals fit one model, encrypted, as processes over TLS; results in demo-he-out/
+	@$(BIN)/python -m privgate.demo.consortium --out demo-he-out
 
 test: $(READY) postgres-binaries ## Run the tests
 	$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow"
@@ -64,9 +67,13 @@ bench: $(READY) postgres-binaries ## Measure the cycle; JSON lines in benchmarks
 bench-dp: $(READY) ## Measure private training against its peers (QUICK=1: short, prints only); benchmarks/results/dp.jsonl
 	$(BIN)/python -m benchmarks.dp $(if $(QUICK),--quick)
 
-bench-accuracy: $(READY) ## What private models reach on public tables, and GLM intervals (QUICK=1: few runs, prints only)
+bench-accuracy: $(READY) ## What private models reach on public tables, GLM intervals, synthetic tables (QUICK=1: few runs, prints only)
 	$(BIN)/python -m benchmarks.accuracy $(if $(QUICK),--quick)
 	$(BIN)/python -m benchmarks.glm $(if $(QUICK),--quick)
+	$(BIN)/python -m benchmarks.synthesis $(if $(QUICK),--quick)
+
+bench-he: $(READY) ## Measure sums, training and inference under encryption (QUICK=1: prints only); benchmarks/results/he.jsonl
+	$(BIN)/python -m benchmarks.he $(if $(QUICK),--quick)
 
 tutorials: $(READY) ## Run the notebooks of docs/tutorials and keep what comes out
 	$(BIN)/python -m tests.support.tutorials
@@ -75,4 +82,4 @@ lock: ## Renew constraints.txt from what is installed in .venv
 	$(BIN)/pip freeze --exclude-editable | sed -e 's/+cpu//' -e '/ @ /d' | sort -f > constraints.txt
 
 clean: ## Remove what the targets made
-	rm -rf $(VENV) demo-out var .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo-out demo-he-out var .pytest_cache .mypy_cache .ruff_cache .hypothesis

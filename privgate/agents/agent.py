@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from datetime import timedelta
 
 from kernel.canonical import Digest
 from kernel.clock import Clock
@@ -46,7 +47,6 @@ class Agent(ABC):
     def __init__(self, home: Home, channel: Channel, clock: Clock, tell: Told) -> None:
         self._home, self._channel, self._clock, self._tell = home, channel, clock, tell
         self._posted: set[Place] = set()
-        self._shown: frozenset[JobId] = frozenset()
 
     def poll(self) -> bool:
         """Go through all work once; whether the gateway could be reached."""
@@ -55,8 +55,8 @@ class Agent(ABC):
         except (UnavailableError, TooLargeError) as error:
             self._tell(error.message)
             return False
-        self._shown = frozenset(jobs)
         reached = [self._one(job) for job in jobs]
+        reached += [self._unshown(job) for job in self._home.log.history.going() if job not in jobs]
         return all(reached)
 
     def run(self, stop: threading.Event, seconds: float) -> None:
@@ -70,6 +70,10 @@ class Agent(ABC):
         """Do what can be done in a job; raise `RefusalError` if it must not go on."""
 
     @abstractmethod
+    def _close(self, order: Order, papers: Papers) -> None:
+        """Do what is left to do in a job that the gateway no longer lists, without beginning anything."""
+
+    @abstractmethod
     def _ended(self, papers: Papers) -> None:
         """Clean up after a job that has ended."""
 
@@ -77,10 +81,31 @@ class Agent(ABC):
         known = self._history(job)
         if known.ended:
             return self._say_refusal(job) if known.why is not None else True
-        try:
+
+        def act() -> None:
             order = self._order(job)
             if order is not None:
                 self._advance(order, self._home.papers_of(job))
+
+        return self._guarded(job, act)
+
+    def _unshown(self, job: JobId) -> bool:
+        """A job that the gateway no longer lists: read how it ended; after the deadline let go of it."""
+
+        def act() -> None:
+            papers = self._home.papers_of(job)
+            order = Order.opened(papers.get("order") or b"", self._home.gateway.certificate_keys)
+            self._close(order, papers)
+            known = self._history(job)
+            over = known.last is None or self._clock.now() >= known.last + timedelta(seconds=order.round_seconds)
+            if over and not known.ended:
+                raise RefusalError(Why.DEADLINE)
+
+        return self._guarded(job, act)
+
+    def _guarded(self, job: JobId, act: Callable[[], None]) -> bool:
+        try:
+            act()
         except RefusalError as refusal:
             self._refuse(job, refusal)
             return self._say_refusal(job)

@@ -22,6 +22,7 @@ from privacy.homomorphic.layout import Layout
 from privacy.homomorphic.noise import SiteNoise
 from privacy.homomorphic.statistics.plan import FederatedStatistics
 from privacy.homomorphic.statistics.report import statistics_bytes
+from privgate.agents.averaging import AverageCourse
 from privgate.agents.course import MEMORY_LIMIT, Course, Ended, Going, require_noise
 from privgate.agents.orders import profile_for
 from privgate.agents.refusing import RefusalError, Why
@@ -119,6 +120,7 @@ def _state(memory: bytes) -> State:
 
 
 _COURSES: Mapping[Slug, Callable[[Order], Course]] = {
+    Slug("he.aggregate"): AverageCourse,
     Slug("he.glm"): GlmCourse,
     Slug("he.statistics"): StatisticsCourse,
 }

@@ -152,6 +152,7 @@ class JobHistory:
         begun: For each round, which set of uploads its decryption was begun over.
         decryptions: How often one was begun.
         done: Rounds that were decrypted.
+        last: When something was done last.
         ended: Whether it is over.
         why: Why it was refused.
     """
@@ -163,6 +164,7 @@ class JobHistory:
     begun: dict[int, Digest] = field(default_factory=dict)
     decryptions: int = 0
     done: set[int] = field(default_factory=set)
+    last: datetime | None = None
     ended: bool = False
     why: Why | None = None
 
@@ -195,6 +197,7 @@ class JobHistory:
 
     def take(self, entry: Entry) -> None:
         """Note a deed that was judged."""
+        self.last = entry.at
         match entry.deed:
             case Deed.ORDER_ACCEPTED:
                 self.order = entry.what

@@ -357,3 +357,20 @@ def test_a_declaration_that_differs_from_the_plan_is_declined(consortium: Consor
     carrier: Carrier = consortium.carrier(plan={**plan, "schema": {"columns": columns}})
     consortium.play(carrier)
     assert {consortium.why(site) for site in consortium.sites} == {"data"}
+
+
+def test_a_job_that_is_no_longer_listed_is_read_to_its_end(consortium: Consortium) -> None:
+    """A site that looks away when the last documents come still has result and final in its log."""
+    carrier: Lying = consortium.carrier(Lying)
+    late = consortium.sites[2]
+    for _ in range(40):
+        for party in consortium.everybody:
+            consortium.turn(party, carrier)
+            carrier.ended = Place(consortium.job, DocumentKind.FINAL) in carrier.kept
+        if carrier.ended:
+            break
+    consortium.turn(late, carrier)
+    with late.home(consortium.clock) as home:
+        known = home.log.history.of(consortium.job)
+        assert (known.ended, known.why) == (True, None)
+    assert not [place for place in carrier.kept if place.kind is DocumentKind.REFUSAL]

@@ -19,7 +19,7 @@ from kernel import canonical
 from kernel.canonical import Digest, digest_of
 from kernel.clock import Clock
 from kernel.errors import CorruptError, PrivgateError
-from kernel.ids import JobId, PartyId
+from kernel.ids import PartyId
 from privacy.homomorphic.confined import Confined, FailedTaskError
 from privacy.homomorphic.documents.endings import Final
 from privacy.homomorphic.documents.key import JobKey
@@ -56,22 +56,6 @@ class KeyHolder(Agent):
     ) -> None:
         super().__init__(home, channel, clock, tell)
         self._confined = confined or Confined()
-
-    def poll(self) -> bool:
-        """Go through all work; then let go of jobs that the gateway no longer shows, once their round is over."""
-        reached = super().poll()
-        if reached:
-            for job in self._home.log.history.going():
-                if job not in self._shown and self._is_over(job):
-                    self._refuse(job, RefusalError(Why.DEADLINE))
-        return reached
-
-    def _is_over(self, job: JobId) -> bool:
-        kept, opened = self._home.papers_of(job).get("order"), self._history(job).opened
-        if kept is None or not opened:
-            return False
-        order = Order.opened(kept, self._home.gateway.certificate_keys)
-        return self._clock.now() >= opened[len(opened)][1] + timedelta(seconds=order.round_seconds)
 
     def _advance(self, order: Order, papers: Papers) -> None:
         course = course_of(order)
@@ -244,6 +228,11 @@ class KeyHolder(Agent):
         self._post(Place(order.job, DocumentKind.FINAL), parcel)
         self._home.log.append(Deed.FINISHED, order.job, what=final.digest)
         self._ended(papers)
+
+    def _close(self, order: Order, papers: Papers) -> None:
+        """If everything was decrypted, say so again: killed between two documents, the last one may be missing."""
+        if papers.get("artefact") is not None:
+            self._advance(order, papers)
 
     def _ended(self, papers: Papers) -> None:
         papers.drop(_SECRET)

@@ -67,7 +67,16 @@ class Site(Agent):
         super().__init__(home, channel, clock, tell)
         self._datasets, self._computing = datasets, computing or Computing()
 
+    def _close(self, order: Order, papers: Papers) -> None:
+        """Read the last result and the final: all that may come of what was answered."""
+        if len(self._history(order.job).answered):
+            self._follow(order, papers, begin=False)
+
     def _advance(self, order: Order, papers: Papers) -> None:
+        self._follow(order, papers, begin=True)
+
+    def _follow(self, order: Order, papers: Papers, *, begin: bool) -> None:
+        """Go through the job as far as it goes; `begin` says whether a round that was not answered is answered."""
         self._datasets.for_order(order, own_place(self._home, order))
         course = course_of(order)
         self._home.rules.require_noise(course.noise)
@@ -77,7 +86,7 @@ class Site(Agent):
         previous = JobKey.opened(key.document, [order.key_holder.who.identity]).digest
         for number in range(1, order.rounds_at_most + 1):
             asked = self._round(order, papers, number, previous)
-            if asked is None:
+            if asked is None or not (begin or number in self._history(order.job).answered):
                 self._final(order, papers, number - 1, previous)
                 return
             upload = self._answered(order, papers, course, key.attachment, asked)

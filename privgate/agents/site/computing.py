@@ -69,6 +69,7 @@ class Computing:
             state=state,
             layout=layout,
             least_persons=max(own.least_persons, dataset.least_persons),
+            place=order.sites.index(own),
         )
         header, body = self._converse(assignment, public_key, dataset.file.stat().st_size)
         return _judged(header, body, layout)

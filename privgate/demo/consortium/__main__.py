@@ -52,13 +52,13 @@ def run(out: Path, screen: Screen) -> None:
             story = Story(told, screen, local, scratch)
             try:
                 trust = scenes.enrol(story)
-                (out / "trust.json").write_bytes(trust.to_bytes())
                 scenes.meet(story, trust)
                 scenes.declare(story)
                 job = scenes.collect(story, scenes.request(story))
                 logs = scenes.judge_logs(story)
                 scenes.release(story, job, out)
                 scenes.export(story, out)
+                (out / "trust.json").write_bytes(trust.to_bytes())
                 figures = _figures(story, job.job, logs, out)
             finally:
                 story.close()

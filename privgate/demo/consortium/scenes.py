@@ -25,6 +25,7 @@ from privgate.sdk.jobs import Job
 PURPOSE = "research/heart"
 PATIENCE_SECONDS = 300.0
 LOOK_SECONDS = 0.5
+LAST_LOOK_SECONDS = 3.0
 ENDED = frozenset({"finished", "failed", "cancelled", "refused"})
 
 
@@ -210,9 +211,7 @@ def collect(story: Story, job: Job) -> Job:
 
 def _let_go(story: Story) -> None:
     """Give the agents time to read the end, then stop them."""
-    end = time.monotonic() + 5
-    while time.monotonic() < end:
-        time.sleep(LOOK_SECONDS)
+    time.sleep(LAST_LOOK_SECONDS)
     for agent in story.agents:
         agent.stop()
 
