@@ -17,7 +17,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -55,26 +55,29 @@ class Trial:
     Attributes:
         family: Of the model.
         outcome: The outcome's column, as declared.
+        wide: Columns are declared much wider than people lie, as owners do who do not want to guess.
         truth: Intercept, then per year of age, per unit of BMI, men against women, smokers against others.
     """
 
     family: str
     outcome: Mapping[str, str]
     truth: tuple[float, ...]
+    wide: bool = False
 
     @property
     def name(self) -> str:
         """As in the results."""
-        return f"glm-{self.family}"
+        return f"glm-{self.family}" + ("-wide" if self.wide else "")
 
     @property
     def schema(self) -> TableSchema:
         """What the owner declares."""
+        ages, masses = (("0", "150"), ("0", "200")) if self.wide else (("20", "80"), ("15", "45"))
         return TableSchema.from_json(
             {
                 "columns": [
-                    {"name": "age", "kind": "numeric", "low": "20", "high": "80", "clamp": True},
-                    {"name": "bmi", "kind": "numeric", "low": "15", "high": "45", "clamp": True},
+                    {"name": "age", "kind": "numeric", "low": ages[0], "high": ages[1], "clamp": True},
+                    {"name": "bmi", "kind": "numeric", "low": masses[0], "high": masses[1], "clamp": True},
                     {"name": "sex", "kind": "categorical", "categories": ["female", "male"]},
                     {"name": "smoker", "kind": "boolean"},
                     dict(self.outcome),
@@ -83,7 +86,7 @@ class Trial:
         )
 
 
-TRIALS = (
+NARROW = (
     Trial(
         family="linear",
         outcome={"name": "pressure", "kind": "numeric", "low": "60", "high": "210", "clamp": True},  # type: ignore[dict-item]
@@ -100,6 +103,7 @@ TRIALS = (
         truth=(-1.2, 0.015, 0.03, -0.3, 0.4),
     ),
 )
+TRIALS = (*NARROW, *(replace(trial, wide=True) for trial in NARROW))
 RESIDUAL = 14.0
 
 
@@ -231,9 +235,14 @@ def _column(table: list[dict[str, Any]], name: str) -> Floats:
     return np.asarray([float(line[name]) for line in table])
 
 
+def sizes_of(trial: Trial) -> tuple[int, ...]:
+    """How many people; wide ranges cost something only where people are few."""
+    return PEOPLE[:1] if trial.wide else PEOPLE
+
+
 def lines(trial: Trial, runs: int) -> Iterator[dict[str, Any]]:
     """Result lines of one trial."""
-    for people in PEOPLE:
+    for people in sizes_of(trial):
         for epsilon in EPSILONS:
             yield Cell(trial, people, epsilon).line(runs)
 

@@ -10,7 +10,7 @@ Form: docs/formats/glm.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -76,32 +76,58 @@ class GlmTable:
     def __getitem__(self, term: str) -> Line:
         return next(line for line in self.lines if line.term == term)
 
-    def __str__(self) -> str:
+    @property
+    def title(self) -> str:
+        """Which model, of what, on about how many."""
         counted = "rows" if self.body["counted"] == "row" else "people or records"
-        title = f"{self.family} model of {self.outcome}, about {self.count} {counted}"
-        if not self.lines:
-            return f"{title}\n{_DROWNED}"
-        rows = [self._header(), *(self._cells(line) for line in self.lines)]
-        widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+        return f"{self.family} model of {self.outcome}, about {self.count} {counted}"
+
+    @property
+    def drowned(self) -> str | None:
+        """What is said where there is no table; nothing where there is one."""
+        return None if self.lines else _DROWNED
+
+    @property
+    def legend(self) -> str:
+        """What stands under the table: what the errors include, and how much of them is noise."""
+        shares = sorted(float(line.noise_share) for line in self.lines)
+        least, most = (f"{share:.0%}" for share in (shares[0], shares[-1]))
+        part = most if least == most else f"{least} to {most}"
+        return (
+            "Errors and intervals (95 %) include sampling and privacy noise. noise: its part of the squared error, "
+            f"here {part}; the rest is that of any study of this size."
+        )
+
+    @property
+    def header(self) -> tuple[str, ...]:
+        """The names of the cells."""
+        ratio = {"logistic": ("odds ratio", "95 %"), "poisson": ("rate ratio", "95 %")}.get(self.family, ())
+        return ("", "coefficient", "std. error", "low", "high", "p", *ratio, "noise")
+
+    @property
+    def rows(self) -> tuple[tuple[str, ...], ...]:
+        """The cells of each line, as text."""
+        return tuple(self._cells(line) for line in self.lines)
+
+    def __str__(self) -> str:
+        if self.drowned:
+            return f"{self.title}\n{self.drowned}"
+        rows = [self.header, *self.rows]
+        widths = [max(len(row[place]) for row in rows) for place in range(len(self.header))]
         table = ["  ".join(_padded(row, widths)) for row in rows]
-        note = "Errors and intervals (95 %) include sampling and privacy noise; noise: its part of the squared error."
-        return "\n".join([title, "", table[0], "-" * len(table[0]), *table[1:], "", note])
+        return "\n".join([self.title, "", table[0], "-" * len(table[0]), *table[1:], "", self.legend])
 
     def _repr_html_(self) -> str:
         from privgate.sdk import html
 
-        return html.table(f"{self.family} model of {self.outcome}", self._header(), map(self._cells, self.lines))
+        return html.table(f"{self.family} model of {self.outcome}", self.header, self.rows)
 
-    def _header(self) -> list[str]:
-        ratio = {"logistic": ["odds ratio", "95 %"], "poisson": ["rate ratio", "95 %"]}.get(self.family, [])
-        return ["", "coefficient", "std. error", "low", "high", "p", *ratio, "noise"]
-
-    def _cells(self, line: Line) -> list[str]:
+    def _cells(self, line: Line) -> tuple[str, ...]:
         cells = [line.term, line.coefficient, line.standard_error, line.low, line.high, _p_value(line.p_value)]
         if self.family in _RATIOS:
             ratio = line.ratio
             cells += ["", ""] if ratio is None else [ratio["value"], f"{ratio['low']} to {ratio['high']}"]
-        return [*cells, f"{float(line.noise_share):.0%}"]
+        return (*cells, f"{float(line.noise_share):.0%}")
 
 
 def _line(body: dict[str, Any], ratio: str) -> Line:
@@ -114,5 +140,5 @@ def _p_value(written: str | None) -> str:
     return "<0.001" if float(written) < 0.001 else f"{float(written):.3f}"
 
 
-def _padded(row: list[str], widths: list[int]) -> list[str]:
+def _padded(row: Sequence[str], widths: Sequence[int]) -> list[str]:
     return [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]

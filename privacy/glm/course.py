@@ -23,12 +23,13 @@ from privacy.evaluation.counts import without_negatives
 from privacy.glm.design import CONSTANT, Design
 from privacy.glm.families import Family
 from privacy.glm.matrices import Matrix, Spectrum, Vector, applied, dot, spectrum, unpacked, weighted
-from privacy.glm.schedule import FIRST_USED, Statistic, cell_middles, sizes_of
+from privacy.glm.places import Place, found, most, moved
+from privacy.glm.schedule import FIRST_USED, LINEAR_CELLS, Statistic, cell_middles, sizes_of
 
 HUBER = 1.345
 LOGISTIC_BOUND, CHANCES = 0.5, 1.6
 COUNT_CLIP, LEVELS, CENTRING = 2.0, 1.3, 1.125
-_LEAST_SHARE, _LEAST_SPREAD, _LEAST_COUNT = 0.002, 0.005, 0.05
+_LEAST_SHARE, _LEAST_SPREAD, _LEAST_COUNT = 0.002, 0.0005, 0.05
 _LONGEST_STEP, _LARGEST = 2.0, 12.0
 _LEAST_RATIO, _MOST_RATIO, _HALVINGS = 0.5, 20.0, 60
 _MOST_DISPERSION, _DISPERSION_HALVINGS, _POISSON = 5.0, 30, 1e-9
@@ -39,14 +40,16 @@ class Settings:
     """Where a step stands.
 
     Attributes:
-        coefficients: In unit ranges, the constant's first.
+        coefficients: Of rows as read, the constant's first.
         bound: The most that one row's bounded residual can be.
         level: Of counts: from this expected count on a row weighs less; of yes and no: from this chance of the rarer
             answer on; of a linear model 1.
+        places: Where the terms lie, as far as is known; coefficients and sums are of rows as read from there.
         dispersion: Of counts: d in the variance mean + d mean^2 under which bounded residuals have mean zero.
     """
 
     coefficients: tuple[float, ...]
+    places: tuple[Place, ...]
     bound: float
     level: float = 1.0
     dispersion: float = 0.0
@@ -55,6 +58,7 @@ class Settings:
         """The most, in Euclidean norm, that one unit adds to each sum at this step."""
         score = self.bound * design.radius
         return {
+            Statistic.PLACES: most(design),
             Statistic.SCORES: score,
             Statistic.CURVATURE: steepest(design, self) * design.radius**2,
             Statistic.SPREAD: math.sqrt(sizes_of(design)[Statistic.SPREAD]),
@@ -76,7 +80,7 @@ class Fit:
     """What some steps say together.
 
     Attributes:
-        coefficients: In unit ranges.
+        coefficients: Of rows as read in the last step.
         weights: Of each step in the average.
         moves: How far each step moved.
         curvature: The averaged curvature.
@@ -106,9 +110,28 @@ def steepest(design: Design, settings: Settings) -> float:
             return settings.level
 
 
-def first_settings(design: Design, outcomes: Sequence[float]) -> Settings:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """What the first counts say.
+
+    Attributes:
+        outcomes: The outcome's histogram, with noise.
+        places: Where the terms lie.
+    """
+
+    outcomes: Sequence[float]
+    places: tuple[Place, ...]
+
+    @classmethod
+    def of(cls, design: Design, outcomes: Sequence[float], counts: Sequence[float], sigma: float) -> Start:
+        """Read the first counts: of outcomes, and of terms in cells over their whole ranges, with noise `sigma`."""
+        declared = (Place(),) * len(design.terms)
+        return cls(outcomes=outcomes, places=found(design, declared, counts, sigma, math.fsum(outcomes)))
+
+
+def first_settings(design: Design, start: Start) -> Settings:
     """Where the first step stands: a constant, and residuals as wide as the outcome."""
-    counts = without_negatives(outcomes)
+    counts = without_negatives(start.outcomes)
     total = math.fsum(counts)
     shares = [count / total for count in counts]
     middles = cell_middles(design)
@@ -117,47 +140,62 @@ def first_settings(design: Design, outcomes: Sequence[float]) -> Settings:
     match design.family:
         case Family.LINEAR:
             spread = math.sqrt(dot(shares, [(middle - mean) * (middle - mean) for middle in middles]))
-            bound = HUBER * max(spread, _LEAST_SPREAD)
-            return Settings(coefficients=(mean / CONSTANT, *rest), bound=bound)
+            bound = HUBER * max(spread, 1 / LINEAR_CELLS)
+            return Settings(coefficients=(mean / CONSTANT, *rest), places=start.places, bound=bound)
         case Family.LOGISTIC:
             share = min(max(mean, _LEAST_SHARE), 1 - _LEAST_SHARE)
-            start = math.log(share / (1 - share)) / CONSTANT
+            first = (math.log(share / (1 - share)) / CONSTANT, *rest)
             level = min(0.5, CHANCES * min(share, 1 - share))
-            return Settings(coefficients=(start, *rest), bound=LOGISTIC_BOUND, level=level)
+            return Settings(coefficients=first, places=start.places, bound=LOGISTIC_BOUND, level=level)
         case Family.POISSON:
             mean = max(mean, _LEAST_COUNT)
             level = LEVELS * mean
-            return count_settings((math.log(mean) / CONSTANT, *rest), level, 0.0)
+            return count_settings((math.log(mean) / CONSTANT, *rest), start.places, level, 0.0)
 
 
-def next_settings(design: Design, outcomes: Sequence[float], steps: Sequence[Step]) -> Settings:
+def next_settings(design: Design, start: Start, steps: Sequence[Step]) -> Settings:
     """Where the next step stands, given all before."""
     last = steps[-1]
-    fit = fitted(design, steps, longest=_LONGEST_STEP)
-    coefficients = tuple(min(max(value, -_LARGEST), _LARGEST) for value in fit.coefficients)
+    fit = fitted(design, steps, cautious=True)
+    places = _places(design, start, last)
+    reached = moved(fit.coefficients, last.settings.places, places)
+    coefficients = tuple(min(max(value, -_LARGEST), _LARGEST) for value in reached)
     match design.family:
         case Family.LINEAR:
-            share = last.sums[Statistic.SPREAD][0] / math.fsum(without_negatives(outcomes))
+            share = last.sums[Statistic.SPREAD][0] / math.fsum(without_negatives(start.outcomes))
             deviation = max(last.settings.bound / _clipped_ratio(share), _LEAST_SPREAD)
-            return Settings(coefficients=coefficients, bound=HUBER * deviation)
+            return Settings(coefficients=coefficients, places=places, bound=HUBER * deviation)
         case Family.LOGISTIC:
-            return replace(last.settings, coefficients=coefficients)
+            return replace(last.settings, coefficients=coefficients, places=places)
         case Family.POISSON:
-            return count_settings(coefficients, last.settings.level, _dispersion(design, steps))
+            return count_settings(coefficients, places, last.settings.level, _dispersion(design, steps))
 
 
-def fitted(design: Design, steps: Sequence[Step], longest: float = math.inf) -> Fit:
+def _places(design: Design, start: Start, last: Step) -> tuple[Place, ...]:
+    """Where terms lie after a step that counted them again; else where they lay."""
+    if Statistic.PLACES not in last.sums:
+        return last.settings.places
+    sigma = last.sigmas[Statistic.PLACES]
+    return found(design, last.settings.places, last.sums[Statistic.PLACES], sigma, math.fsum(start.outcomes))
+
+
+def fitted(design: Design, steps: Sequence[Step], *, cautious: bool = False) -> Fit:
     """The average of the steps that count, each a Newton step with the curvature of all of them.
 
     Args:
         design: The model.
         steps: All so far.
-        longest: How far, in Euclidean norm, a step may move.
+        cautious: Move less where noise might lead astray, as on the way; the result then leans to where steps stand.
     """
     used = steps[min(FIRST_USED[design.family], len(steps)) - 1 :]
     curvature, sigma = _pooled(design, used)
-    inverse = curvature.inverse(_floor(sigma, design.size))
-    moves = [_shortened(applied(inverse, step.sums[Statistic.SCORES]), longest) for step in used]
+    floor = _floor(sigma, design.size)
+    moves = [
+        _careful(design, step, curvature, sigma)
+        if cautious
+        else applied(curvature.inverse(floor), step.sums[Statistic.SCORES])
+        for step in used
+    ]
     precise = [step.sigmas[Statistic.SCORES] ** -2 for step in used]
     weights = [value / math.fsum(precise) for value in precise]
     reached = [
@@ -171,6 +209,14 @@ def fitted(design: Design, steps: Sequence[Step], longest: float = math.inf) -> 
         curvature=curvature,
         curvature_sigma=sigma,
     )
+
+
+def _careful(design: Design, step: Step, curvature: Spectrum, sigma: float) -> Vector:
+    """A Newton step that is shrunk where the curvature, or the move that is to be expected, is not far above noise."""
+    usual = step.settings.bound if design.family is Family.LINEAR else 1.0
+    noise = math.hypot(sigma, step.sigmas[Statistic.SCORES] / usual)
+    move = applied(curvature.damped(noise), step.sums[Statistic.SCORES])
+    return _shortened(move, _LONGEST_STEP * usual)
 
 
 def _floor(sigma: float, size: int) -> float:
@@ -194,10 +240,12 @@ def _shortened(move: Vector, longest: float) -> Vector:
     return move if length <= longest else [value * longest / length for value in move]
 
 
-def count_settings(coefficients: tuple[float, ...], level: float, dispersion: float) -> Settings:
+def count_settings(
+    coefficients: tuple[float, ...], places: tuple[Place, ...], level: float, dispersion: float
+) -> Settings:
     """The settings of counts: the bound is two deviations at the level, and room for the mean that is taken off."""
     bound = COUNT_CLIP * CENTRING * math.sqrt(level * (1 + dispersion * level))
-    return Settings(coefficients=coefficients, bound=bound, level=level, dispersion=dispersion)
+    return Settings(coefficients=coefficients, places=places, bound=bound, level=level, dispersion=dispersion)
 
 
 def _dispersion(design: Design, steps: Sequence[Step]) -> float:

@@ -5,9 +5,9 @@ Rules
 1. Everything follows from declared columns. A number lies in [-1, 1] over its declared range. A category but the first
    one declared, which is the reference, has a term that is 1 more where the row has it; where the terms of one column
    begin is chosen so that the row is short.
-2. A row is x = (CONSTANT, its terms). One longer than `radius` gets the weight (radius / |x|)^2: it then moves scores
-   by at most radius and curvature by at most radius^2. Such a weight depends on the predictors alone, so the estimate
-   stays consistent.
+2. A row is x = (CONSTANT, its terms), each read from where its values lie (`privacy.glm.places`). One longer than
+   `radius` gets the weight (radius / |x|)^2: it then moves scores by at most radius and curvature by at most radius^2.
+   Such a weight depends on the predictors alone, so the estimate stays consistent.
 3. Names say the unit of a coefficient: `age` is per one year, `sex=female` against the reference.
 
 Reference: Mallows 1975 for weights that depend on the predictors; Hampel et al. 1986, section 6.3.
@@ -28,9 +28,11 @@ from privacy.schema import Column, ColumnKind, TableSchema
 
 CONSTANT = 0.5
 MOST_TERMS = 32
+NARROWEST, FARTHEST = 1e-9, 1e15
+"""What half a range may be at least, and how far from zero it may reach: so that no table overflows."""
 _FEW = 3
-_USUAL_SQUARE = 0.5
-"""What a number in [-1, 1] is expected to add to a row's squared length; not a bound."""
+_USUAL_SQUARE = 0.4
+"""What a number, read from where its values lie, is expected to add to a row's squared length; not a bound."""
 INTERCEPT = "(intercept)"
 
 
@@ -41,6 +43,8 @@ class Term:
     Attributes:
         name: What the table prints.
         middle, half: It is (value - middle) / half of the value in the column's own unit.
+        column: Which predictor it belongs to, from 0.
+        category: It says whether a row is in a category; otherwise it is a number in [-1, 1].
         place: Which number of the encoded row it comes from.
         factor, shift: It is factor x that number + shift.
     """
@@ -48,6 +52,8 @@ class Term:
     name: str
     middle: float
     half: float
+    column: int = 0
+    category: bool = False
     place: int = 0
     factor: float = 1.0
     shift: float = 0.0
@@ -82,6 +88,11 @@ class Design:
         """Of the coefficients, in order."""
         return (INTERCEPT, *(term.name for term in self.terms))
 
+    @property
+    def columns(self) -> int:
+        """How many predictors there are."""
+        return 1 + max(term.column for term in self.terms)
+
     def own_units(self) -> tuple[list[list[float]], list[float]]:
         """The linear map from fitted coefficients to those in the columns' own units: a matrix and what is added."""
         rows = [[0.0] * self.size for _ in range(self.size)]
@@ -106,22 +117,33 @@ def design_of(family: Family, features: FeatureSpec, schema: TableSchema) -> Des
         )
     outcome = schema.column(features.label.column, "outcome")
     check_outcome(family, features.label, outcome)
-    terms, place, square = [], 0, CONSTANT**2
+    terms: list[Term] = []
+    place, square = 0, CONSTANT**2
     for feature in features.columns:
         column = schema.column(feature.column)
-        added = list(_terms(feature, column, place))
+        number = terms[-1].column + 1 if terms else 0
+        added = [replace(term, column=number) for term in _terms(feature, column, place)]
         terms += added
         square += _square(feature, len(added))
         place += feature.width(column)
     if not 1 <= len(terms) <= MOST_TERMS:
         raise TooLargeError(f"a model has 1 to {MOST_TERMS} terms: choose predictors", field="predictors")
     design = Design(family=family, terms=tuple(terms), radius=math.sqrt(square))
-    if family is Family.LOGISTIC:
-        return design
-    low, high = _range(features.label, outcome)
-    if family is Family.POISSON:
-        return replace(design, highest=int(high))
-    return replace(design, middle=(low + high) / 2, half=(high - low) / 2)
+    if family is not Family.LOGISTIC:
+        low, high = _range(features.label, outcome)
+        counts = family is Family.POISSON
+        wide = {"highest": int(high)} if counts else {"middle": (low + high) / 2, "half": (high - low) / 2}
+        design = replace(design, **wide)
+    check_ranges(design)
+    return design
+
+
+def check_ranges(design: Design) -> None:
+    """Return if every declared range is one that can be computed with; raise `InvalidError` naming it otherwise."""
+    ranges = [("outcome", design.middle, design.half), *((term.name, term.middle, term.half) for term in design.terms)]
+    for name, middle, half in ranges:
+        if not (NARROWEST <= half <= FARTHEST and abs(middle) <= FARTHEST):
+            raise InvalidError(f"the range of `{name}` is narrower than 2e-9 or reaches beyond 1e15", field=name)
 
 
 def _square(feature: Feature, terms: int) -> float:
@@ -151,7 +173,7 @@ def _terms(feature: Feature, column: Column, place: int) -> Iterator[Term]:
             half = max(len(column.categories) - 1, 1) / 2
             yield Term(name=f"{column.name} (per step)", place=place, middle=half, half=half)
         case Transform.BOOLEAN:
-            yield Term(name=f"{column.name}=true", place=place, middle=0.5, half=1.0, factor=0.5)
+            yield Term(name=f"{column.name}=true", place=place, middle=0.5, half=1.0, category=True, factor=0.5)
         case Transform.ONE_HOT:
             yield from _categories([f"{column.name}={category}" for category in column.categories[1:]], place)
         case Transform.BINS:
@@ -163,7 +185,7 @@ def _terms(feature: Feature, column: Column, place: int) -> Iterator[Term]:
 def _categories(names: list[str], place: int) -> Iterator[Term]:
     begin = _beginning(len(names)) if names else 0.0
     for number, name in enumerate(names, start=1):
-        yield Term(name=name, place=place + number, middle=begin, half=1.0, shift=-begin)
+        yield Term(name=name, place=place + number, middle=begin, half=1.0, category=True, shift=-begin)
 
 
 def _range(chosen: Feature | Label, column: Column) -> tuple[float, float]:

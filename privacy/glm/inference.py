@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from privacy.glm.course import Fit, Step, fitted
 from privacy.glm.design import Design
 from privacy.glm.matrices import Matrix, applied, dot, sandwich, spectrum, unpacked
+from privacy.glm.places import placed
 from privacy.glm.schedule import Statistic
 
 CONFIDENCE = 0.95
@@ -56,7 +57,7 @@ def coefficients_of(design: Design, steps: Sequence[Step]) -> tuple[Coefficient,
     if min(fit.curvature.values) <= fit.floor:
         return None
     inverse = fit.curvature.inverse(fit.floor)
-    outer, added = design.own_units()
+    outer, added = placed(design, steps[-1].settings.places).own_units()
     values = [a + b for a, b in zip(applied(outer, fit.coefficients), added, strict=True)]
     sampling = _diagonal(sandwich(outer, sandwich(inverse, _sampling(design, steps[-1]))))
     noise = _diagonal(sandwich(outer, sandwich(inverse, _noise(design, steps, fit))))

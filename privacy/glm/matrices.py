@@ -31,6 +31,10 @@ class Spectrum:
         """The inverse, with every eigenvalue raised to at least `floor`, which must be above 0."""
         return self._rebuilt([1 / max(value, floor) for value in self.values])
 
+    def damped(self, noise: float) -> Matrix:
+        """The inverse, less so the less an eigenvalue is above the noise, which must be above 0."""
+        return self._rebuilt([max(value, 0.0) / (value * value + noise * noise) for value in self.values])
+
     def positive(self) -> Matrix:
         """The nearest matrix without negative eigenvalues."""
         return self._rebuilt([max(value, 0.0) for value in self.values])

@@ -23,7 +23,7 @@ from privacy.evaluation.discrete_gaussian import ExactSource
 from privacy.glm.design import Design
 from privacy.glm.readings import Readings
 from privacy.glm.schedule import GRID, STEPS, Measurement, schedule
-from privacy.glm.sums import Cases, Integers, sum_outcomes, sum_step
+from privacy.glm.sums import Cases, Integers, sum_first, sum_step
 
 
 def measure(
@@ -55,6 +55,7 @@ def measure(
 
 def _sums(design: Design, wanted: list[Measurement], step: int, so_far: Readings, cases: Cases) -> dict[str, Integers]:
     if step == 0:
-        return {wanted[0].name: sum_outcomes(design, cases)}
+        sums = sum_first(design, cases)
+        return {one.name: sums[one.statistic] for one in wanted}
     sums = sum_step(design, so_far.settings(step), cases, tuple(one.statistic for one in wanted))
     return {one.name: sums[one.statistic] for one in wanted}

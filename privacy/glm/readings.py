@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from privacy.glm.course import Settings, Step, first_settings, next_settings
+from privacy.glm.course import Settings, Start, Step, first_settings, next_settings
 from privacy.glm.design import Design
+from privacy.glm.places import most
 from privacy.glm.schedule import GRID, MARGIN, Measurement, Statistic, schedule
 
 
@@ -35,6 +36,13 @@ class Readings:
         """The outcome's noisy histogram, in units of people."""
         return [number / (GRID * MARGIN) for number in self.numbers[f"0.{Statistic.OUTCOMES}"]]
 
+    @property
+    def start(self) -> Start:
+        """What the first counts say."""
+        name, scale = f"0.{Statistic.PLACES}", most(self.design) / MARGIN
+        counts = [number * scale / GRID for number in self.numbers[name]]
+        return Start.of(self.design, self.outcomes, counts, self.multipliers[name] * scale)
+
     def settings(self, step: int) -> Settings:
         """Where a step stands."""
         return self._settings(self.steps(step - 1))
@@ -48,8 +56,8 @@ class Readings:
 
     def _settings(self, steps: Sequence[Step]) -> Settings:
         if not steps:
-            return first_settings(self.design, self.outcomes)
-        return next_settings(self.design, self.outcomes, steps)
+            return first_settings(self.design, self.start)
+        return next_settings(self.design, self.start, steps)
 
     def _read(self, number: int, settings: Settings) -> Step:
         bounds, of_step = settings.bounds(self.design), [one for one in schedule(self.design) if one.step == number]

@@ -18,8 +18,8 @@ from privacy.glm.design import Design
 from privacy.glm.measure import measure
 from privacy.glm.readings import Readings
 from privacy.glm.report import glm_bytes, require_glm
-from privacy.glm.schedule import GRID, STEPS, Statistic, schedule
-from privacy.glm.sums import Cases, sum_outcomes, sum_step
+from privacy.glm.schedule import GRID, STEPS, schedule
+from privacy.glm.sums import Cases, Integers, sum_first, sum_step
 from privacy.jobs.glm_plan import GlmPlan
 from privacy.jobs.glm_spec import Counted
 from privacy.training.rows import Rows
@@ -29,7 +29,8 @@ _HOSTILE = (0.0, 1.0, -1.0, float("nan"), float("inf"), float("-inf"), 3e38, -3e
 
 
 def rehearse(plan: GlmPlan, outcome: str, design: Design) -> None:
-    """Fit made-up rows; raise `CorruptError` or `InvalidError` if something is not as it must be."""
+    """Prove the price and fit made-up rows; raise `CorruptError` or `InvalidError` if anything is not as it must be."""
+    plan.require_price(design)
     multipliers = plan.multipliers(design)
     cases = _made(plan, design)
     numbers = measure(design, multipliers, cases)
@@ -38,14 +39,14 @@ def rehearse(plan: GlmPlan, outcome: str, design: Design) -> None:
     settings = Readings(design=design, multipliers=noise, numbers=numbers).settings(STEPS[design.family])
     wanted = tuple(dict.fromkeys(one.statistic for one in schedule(design) if one.step))
 
-    def sums(of: Cases) -> dict[Statistic, np.ndarray[tuple[int, ...], np.dtype[np.int64]]]:
-        return {**sum_step(design, settings, of, wanted), Statistic.OUTCOMES: sum_outcomes(design, of)}
+    def sums(of: Cases) -> list[Integers]:
+        return [*sum_first(design, of).values(), *sum_step(design, settings, of, wanted).values()]
 
     alone = [sums(one) for one in _singles(cases)]
-    for statistic, together in sums(cases).items():
-        if any(sum(int(number) ** 2 for number in one[statistic]) > GRID**2 for one in alone):
+    for together, *each in zip(sums(cases), *alone, strict=True):
+        if any(sum(int(number) ** 2 for number in one) > GRID**2 for one in each):
             raise CorruptError("a made-up row moves a sum further than is priced")
-        if not np.array_equal(together, np.sum([one[statistic] for one in alone], axis=0)):
+        if not np.array_equal(together, np.sum(each, axis=0)):
             raise CorruptError("made-up rows are felt by each other")
 
 

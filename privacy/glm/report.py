@@ -18,7 +18,8 @@ from typing import Any, Final
 from kernel import canonical
 from kernel.errors import InvalidError
 from kernel.events import Parameter
-from privacy.glm.design import INTERCEPT, MOST_TERMS, Design, Term
+from privacy.accounting.mechanisms import Gaussian
+from privacy.glm.design import CONSTANT, INTERCEPT, MOST_TERMS, Design, Term, check_ranges
 from privacy.glm.families import MOST_COUNT, Family
 from privacy.glm.inference import CONFIDENCE, Coefficient, coefficients_of
 from privacy.glm.readings import Readings
@@ -30,6 +31,7 @@ from privacy.units import LARGEST_ROWS_PER_UNIT
 
 FORMAT = "privgate/glm/v1"
 LIMIT = 2**20
+_LONGEST = 8.0
 _SIX_DIGITS = Context(prec=6, rounding=ROUND_HALF_EVEN)
 _SIX_PLACES = Decimal("0.000001")
 _RATIO: Final[Mapping[Family, str]] = {Family.LOGISTIC: "odds_ratio", Family.POISSON: "rate_ratio"}
@@ -75,9 +77,14 @@ def read_glm(data: bytes) -> dict[str, Any]:
     design = _design_of(members)
     sums = _sums_of(members["sums"], design)
     noise = Parameter.of(text_of(members["noise_multiplier"], "noise_multiplier"), "noise_multiplier")
+    Gaussian(noise_multiplier=noise, count=1)
     counted: Counted = one_of(Counted, members["counted"], "counted")
     each = _each(counted, _whole(members["rows_per_unit"], LARGEST_ROWS_PER_UNIT))
-    if canonical.encode({**members, **_follows(design, noise, sums, each)}) != data:
+    try:
+        follows = _follows(design, noise, sums, each)
+    except (ArithmeticError, ValueError):
+        raise InvalidError("these sums cannot be computed with", field="sums") from None
+    if canonical.encode({**members, **follows}) != data:
         raise InvalidError("the table does not follow from the sums and the noise")
     return dict(members)
 
@@ -134,11 +141,21 @@ def _places(value: float, unit: Decimal) -> str:
 
 def _design_json(design: Design) -> dict[str, Any]:
     return {
-        "terms": [{"term": one.name, "middle": repr(one.middle), "half": repr(one.half)} for one in design.terms],
+        "terms": [_term_json(one) for one in design.terms],
         "radius": repr(design.radius),
         "middle": repr(design.middle),
         "half": repr(design.half),
         "highest": design.highest,
+    }
+
+
+def _term_json(term: Term) -> dict[str, Any]:
+    return {
+        "term": term.name,
+        "middle": repr(term.middle),
+        "half": repr(term.half),
+        "column": term.column,
+        "category": term.category,
     }
 
 
@@ -147,7 +164,7 @@ def _design_of(members: Mapping[str, Any]) -> Design:
     terms = body["terms"]
     if not isinstance(terms, Sequence) or isinstance(terms, str) or not 1 <= len(terms) <= MOST_TERMS:
         raise InvalidError(f"a design lists 1 to {MOST_TERMS} terms", field="design")
-    return Design(
+    design = Design(
         family=one_of(Family, members["family"], "family"),
         terms=tuple(_term_of(term) for term in terms),
         radius=_number(body["radius"]),
@@ -155,11 +172,34 @@ def _design_of(members: Mapping[str, Any]) -> Design:
         half=_number(body["half"]),
         highest=_whole(body["highest"], MOST_COUNT),
     )
+    _check_columns(design)
+    check_ranges(design)
+    if not CONSTANT < design.radius <= _LONGEST:
+        raise InvalidError(f"a design's radius is above {CONSTANT} and at most {_LONGEST}", field="design")
+    return design
+
+
+def _check_columns(design: Design) -> None:
+    """Columns are counted from 0 in order; several terms of one column are its categories."""
+    last = -1
+    for term in design.terms:
+        fits = term.column == last + 1 or (term.column == last and term.category)
+        if type(term.column) is not int or type(term.category) is not bool or not fits:
+            raise InvalidError(
+                "a design counts its columns in order; terms of one column are categories", field="design"
+            )
+        last = term.column
 
 
 def _term_of(body: Any) -> Term:
-    members = members_of(body, "design", ("term", "middle", "half"))
-    return Term(name=text_of(members["term"], "term"), middle=_number(members["middle"]), half=_number(members["half"]))
+    members = members_of(body, "design", ("term", "middle", "half", "column", "category"))
+    return Term(
+        name=text_of(members["term"], "term"),
+        middle=_number(members["middle"]),
+        half=_number(members["half"]),
+        column=members["column"],
+        category=members["category"],
+    )
 
 
 def _sums_of(body: Any, design: Design) -> dict[str, tuple[int, ...]]:

@@ -4,9 +4,10 @@ Rules
 -----
 1. A measurement is one vector, summed over all units. The number and size of measurements follow from family and number
    of coefficients alone.
-2. First comes a histogram of the outcome, which says where to start. Each step then sums, at the coefficients so far,
-   the scores (what moves them) and their curvature (how far); the last step also the products of scores, from which
-   the sampling error follows, clustered by unit.
+2. First come a histogram of the outcome, which says where to start, and counts of where predictors lie, which are made
+   again in the first step, closer by. Each step sums, at the coefficients so far, the scores (what moves them) and
+   their curvature (how far); the last step also the products of scores, from which the sampling error follows,
+   clustered by unit.
 3. A measurement's noise is `sigma` = noise multiplier x bound in every coordinate.
 """
 
@@ -18,6 +19,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
+from privacy.glm import places
 from privacy.glm.design import Design
 from privacy.glm.families import Family
 from privacy.glm.matrices import packed_size
@@ -36,6 +38,7 @@ class Statistic(StrEnum):
     """What is summed."""
 
     OUTCOMES = "outcomes"
+    PLACES = "places"
     SCORES = "scores"
     CURVATURE = "curvature"
     SPREAD = "spread"
@@ -64,53 +67,76 @@ class Measurement:
         return f"{self.step}.{self.statistic}"
 
 
-_O, _S, _C, _P, _F = Statistic.OUTCOMES, Statistic.SCORES, Statistic.CURVATURE, Statistic.PRODUCTS, Statistic.SPREAD
+_O, _L, _S, _C = Statistic.OUTCOMES, Statistic.PLACES, Statistic.SCORES, Statistic.CURVATURE
+_F, _P = Statistic.SPREAD, Statistic.PRODUCTS
 _SHARES: Final[Mapping[Family, tuple[tuple[int, Statistic, str], ...]]] = {
     Family.LINEAR: (
-        (0, _O, "0.04"),
-        (1, _S, "0.16"),
-        (1, _C, "0.12"),
-        (1, _F, "0.03"),
-        (2, _S, "0.45"),
-        (2, _C, "0.12"),
-        (2, _P, "0.08"),
-    ),
-    Family.LOGISTIC: (
         (0, _O, "0.02"),
-        (1, _S, "0.04"),
+        (0, _L, "0.03"),
+        (1, _S, "0.03"),
         (1, _C, "0.03"),
-        (2, _S, "0.08"),
-        (2, _C, "0.05"),
-        (3, _S, "0.24"),
-        (3, _C, "0.10"),
-        (4, _S, "0.28"),
+        (1, _F, "0.02"),
+        (1, _L, "0.03"),
+        (2, _S, "0.05"),
+        (2, _C, "0.04"),
+        (2, _F, "0.02"),
+        (3, _S, "0.20"),
+        (3, _C, "0.12"),
+        (3, _F, "0.02"),
+        (4, _S, "0.23"),
         (4, _C, "0.10"),
         (4, _P, "0.06"),
     ),
+    Family.LOGISTIC: (
+        (0, _O, "0.02"),
+        (0, _L, "0.03"),
+        (1, _S, "0.03"),
+        (1, _C, "0.03"),
+        (1, _L, "0.03"),
+        (2, _S, "0.05"),
+        (2, _C, "0.04"),
+        (3, _S, "0.10"),
+        (3, _C, "0.06"),
+        (4, _S, "0.20"),
+        (4, _C, "0.08"),
+        (5, _S, "0.20"),
+        (5, _C, "0.07"),
+        (5, _P, "0.06"),
+    ),
     Family.POISSON: (
         (0, _O, "0.02"),
+        (0, _L, "0.03"),
         (1, _S, "0.04"),
         (1, _C, "0.03"),
         (1, _F, "0.02"),
-        (2, _S, "0.08"),
+        (1, _L, "0.03"),
+        (2, _S, "0.07"),
         (2, _C, "0.05"),
         (2, _F, "0.02"),
-        (3, _S, "0.24"),
+        (3, _S, "0.21"),
         (3, _C, "0.10"),
         (3, _F, "0.02"),
-        (4, _S, "0.24"),
+        (4, _S, "0.22"),
         (4, _C, "0.08"),
         (4, _P, "0.06"),
     ),
 }
 STEPS: Final[Mapping[Family, int]] = {family: max(step for step, _, _ in rows) for family, rows in _SHARES.items()}
-FIRST_USED: Final[Mapping[Family, int]] = {Family.LINEAR: 1, Family.LOGISTIC: 3, Family.POISSON: 3}
+FIRST_USED: Final[Mapping[Family, int]] = {Family.LINEAR: 3, Family.LOGISTIC: 4, Family.POISSON: 3}
 """The first step that counts for the final estimate: earlier ones lie too far off for a straight line."""
 
 
 def shares_of(family: Family) -> tuple[Decimal, ...]:
     """The part of rho of each measurement, in order; they add up to one."""
     return tuple(Decimal(share) for _, _, share in _SHARES[family])
+
+
+def used_share(family: Family, statistic: Statistic) -> Decimal:
+    """The part of rho that a statistic has in the steps that count for the final estimate."""
+    first = FIRST_USED[family]
+    return sum(
+        (Decimal(share) for step, one, share in _SHARES[family] if one is statistic and step >= first), Decimal(0)
+    )
 
 
 def schedule(design: Design) -> tuple[Measurement, ...]:
@@ -159,6 +185,7 @@ def sizes_of(design: Design) -> dict[Statistic, int]:
     packed = packed_size(design.size)
     return {
         Statistic.OUTCOMES: len(cell_middles(design)),
+        Statistic.PLACES: places.counted(design),
         Statistic.SCORES: design.size,
         Statistic.CURVATURE: packed,
         Statistic.SPREAD: 3 if design.family is Family.POISSON else 1,

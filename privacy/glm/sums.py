@@ -13,7 +13,7 @@ Rules
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from privacy.glm.course import CENTRING, LOGISTIC_BOUND, Settings
 from privacy.glm.design import CONSTANT, Design
 from privacy.glm.families import Family
-from privacy.glm.schedule import GRID, MARGIN, Statistic, cell_edges, cell_middles, sizes_of
+from privacy.glm.places import CELLS, Place, most
+from privacy.glm.schedule import GRID, MARGIN, Statistic, cell_edges, sizes_of
 from privacy.training.units import UnitTable
 
 _ROWS_AT_ONCE = 4096
@@ -97,15 +98,33 @@ class Cases:
         return np.asarray(np.add.reduceat(weighted, self.starts[:-1], axis=0))
 
 
-def sum_outcomes(design: Design, cases: Cases) -> Integers:
-    """The outcome's histogram, in units of 1 / GRID."""
-    total = np.zeros(len(cell_middles(design)), dtype=np.int64)
-    edges = np.asarray(cell_edges(design))
+def sum_first(design: Design, cases: Cases) -> dict[Statistic, Integers]:
+    """The outcome's histogram and where terms lie in their declared ranges, each in units of its bound / GRID."""
+    sizes, edges = sizes_of(design), np.asarray(cell_edges(design))
+    totals = {one: np.zeros(sizes[one], dtype=np.int64) for one in (Statistic.OUTCOMES, Statistic.PLACES)}
+    declared = (Place(),) * len(design.terms)
     for block in cases.blocks():
         cells = np.searchsorted(edges, block.outcomes, side="right")
-        hot = (cells[:, None] == np.arange(len(total))).astype(np.float64)
-        total += _bounded_sum(block.by_unit(hot), 1.0)
-    return total
+        hot = _hot(cells, sizes[Statistic.OUTCOMES])
+        totals[Statistic.OUTCOMES] += _bounded_sum(block.by_unit(hot), 1.0)
+        totals[Statistic.PLACES] += _bounded_sum(_placed_counts(design, declared, block), most(design))
+    return totals
+
+
+def _placed_counts(design: Design, places: Sequence[Place], block: Cases) -> Floats:
+    """Of each unit: its rows in each cell of a number's window, and in each category."""
+    parts = []
+    for number, (term, place) in enumerate(zip(design.terms, places, strict=True), start=1):
+        values = block.rows[:, number]
+        inner = np.asarray(place.edges[1:-1])
+        in_cells = _hot(np.searchsorted(inner, values, side="right"), CELLS)
+        parts.append((values > 0)[:, None].astype(np.float64) if term.category else in_cells)
+    return block.by_unit(np.concatenate(parts, axis=1))
+
+
+def _hot(cells: Integers, many: int) -> Floats:
+    """One in each row's cell."""
+    return np.asarray((cells[:, None] == np.arange(many)).astype(np.float64))
 
 
 def sum_step(
@@ -125,7 +144,9 @@ def sum_step(
     totals = {statistic: np.zeros(sizes[statistic], dtype=np.int64) for statistic in wanted}
     for block in cases.blocks():
         with np.errstate(all="ignore"):
-            found = _statistics(design, settings, block, residual)
+            found = dict(_statistics(design, settings, block, residual))
+            if Statistic.PLACES in wanted:
+                found[Statistic.PLACES] = _placed_counts(design, settings.places, block)
             for statistic in wanted:
                 totals[statistic] += _bounded_sum(found[statistic], bounds[statistic])
     return totals
@@ -145,17 +166,24 @@ _Residual: TypeAlias = Callable[[Floats, Floats], _Seen]
 
 
 def _statistics(design: Design, settings: Settings, block: Cases, residual: _Residual) -> Mapping[Statistic, Floats]:
-    squares = np.einsum("ij,ij->i", block.rows, block.rows)
+    rows = _read(block.rows, settings.places)
+    squares = np.einsum("ij,ij->i", rows, rows)
     weights = np.minimum(1.0, design.radius**2 / squares)
-    seen = residual(_predicted(block.rows, settings), block.outcomes)
+    seen = residual(_predicted(rows, settings), block.outcomes)
     bounded = np.clip(seen.bounded, -settings.bound, settings.bound)
-    scores = block.by_unit(block.rows * (weights * bounded)[:, None])
+    scores = block.by_unit(rows * (weights * bounded)[:, None])
     return {
         Statistic.SCORES: scores,
-        Statistic.CURVATURE: block.by_unit(_packed(block.rows, block.rows * (weights * seen.slopes)[:, None])),
+        Statistic.CURVATURE: block.by_unit(_packed(rows, rows * (weights * seen.slopes)[:, None])),
         Statistic.SPREAD: block.by_unit(np.stack(seen.spread, axis=1)),
         Statistic.PRODUCTS: _packed(scores, scores),
     }
+
+
+def _read(rows: Floats, places: Sequence[Place]) -> Floats:
+    """Rows as read from where terms lie."""
+    middles, halves = np.array([0.0, *(one.middle for one in places)]), np.array([1.0, *(one.half for one in places)])
+    return np.asarray((rows - middles) / halves)
 
 
 def _predicted(rows: Floats, settings: Settings) -> Floats:

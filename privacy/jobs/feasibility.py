@@ -14,6 +14,13 @@ noise, and noise in directions that do not matter does harm, too, as the root of
 At a given epsilon that is about people x epsilon / sqrt(weights), whatever rate and steps are. Evaluations and
 statistics are as good as their counts: two deviations of the noise, over the declared number of those who are counted.
 A tuning is as good as one try, or as the counts that choose between tries if they are worse.
+
+A generalised linear model has a table where the curvature stands out from its noise, and one that is worth its price
+where noise does not widen intervals much. With n units, z the noise multiplier of all sums, R^2 = 1/4 + 2/5 for each
+term, and the shares s of the scores and the curvature of the steps that count:
+
+    clarity = n sqrt(s_curvature) / (z R^2 sqrt(2 coefficients) / 3),
+    widening = sqrt(1 + k z^2 R^2 / (n s_scores)), k by family, as measured.
 """
 
 from __future__ import annotations
@@ -25,8 +32,11 @@ from statistics import median
 from typing import Final
 
 from kernel.amounts import Share
+from privacy.glm.families import Family
+from privacy.glm.schedule import Statistic, used_share
+from privacy.jobs.glm_spec import Counted
 from privacy.jobs.measurements import MeasurementSize
-from privacy.jobs.plan import EvaluationPlan, Plan, StatisticsPlan, SynthesisPlan, TrainingPlan, TuningPlan
+from privacy.jobs.plan import EvaluationPlan, GlmPlan, Plan, StatisticsPlan, SynthesisPlan, TrainingPlan, TuningPlan
 from privacy.jobs.queries import Side
 
 
@@ -41,10 +51,14 @@ class Feasibility(StrEnum):
 LIKELY_CLARITY: Final = {"linear": 30.0, "network": 20.0}
 HOPELESS_CLARITY: Final = {"linear": 5.0, "network": 3.0}
 LIKELY_ERROR, HOPELESS_ERROR = 0.05, 0.2
+LIKELY_TABLE, HOPELESS_TABLE = 90.0, 22.0
+LIKELY_WIDENING, HOPELESS_WIDENING = 1.5, 4.0
+_NOISE: Final = {Family.LINEAR: 16.0, Family.LOGISTIC: 16.0, Family.POISSON: 46.0}
+_CONSTANT_SQUARE, _TERM_SQUARE = 0.25, 0.4
 
 
-def feasibility(plan: Plan, public_size: int, holdout_share: Share) -> Feasibility | None:
-    """The word for a job on so many units, as declared; none for a kind of job that has none."""
+def feasibility(plan: Plan, public_size: int, holdout_share: Share) -> Feasibility:
+    """The word for a job on so many units, as declared."""
     held_out = float(holdout_share.value) * public_size
     match plan:
         case TrainingPlan():
@@ -60,8 +74,8 @@ def feasibility(plan: Plan, public_size: int, holdout_share: Share) -> Feasibili
         case SynthesisPlan():
             units = held_out if plan.block is Side.HOLDOUT else public_size - held_out
             return counting_word(2 * float(plan.pair_deviation.number) * math.sqrt(_pair_cells(plan)), units)
-        case _:
-            return None
+        case GlmPlan():
+            return glm_word(plan, public_size - held_out)
 
 
 def _pair_cells(plan: SynthesisPlan) -> float:
@@ -85,6 +99,37 @@ def clarity(plan: TrainingPlan) -> float:
     """How far the sum of all steps stands out from its noise, by declared numbers."""
     signal = float(plan.normaliser.number) * math.sqrt(plan.recipe.steps)
     return signal / (float(plan.noise_multiplier.number) * math.sqrt(plan.size.parameters))
+
+
+def glm_word(plan: GlmPlan, units: float) -> Feasibility:
+    """The word for a generalised linear model of about so many units: the worse of clarity and widening."""
+    table = word_of(glm_clarity(plan, units), LIKELY_TABLE, HOPELESS_TABLE)
+    width = word_of(1 / glm_widening(plan, units), 1 / LIKELY_WIDENING, 1 / HOPELESS_WIDENING)
+    return max(table, width, key=list(Feasibility).index)
+
+
+def glm_clarity(plan: GlmPlan, units: float) -> float:
+    """How far the curvature stands out from what is taken for noise, by declared numbers."""
+    share = math.sqrt(used_share(plan.family, Statistic.CURVATURE))
+    noise = float(plan.noise_multiplier.number) * _square(plan) * math.sqrt(2 * (plan.terms + 1)) / 3
+    return _full(plan, units) * share / noise
+
+
+def glm_widening(plan: GlmPlan, units: float) -> float:
+    """How many times as long noise makes an interval, about, by declared numbers."""
+    share = float(used_share(plan.family, Statistic.SCORES))
+    noise = float(plan.noise_multiplier.number) ** 2 * _square(plan) / share
+    return math.sqrt(1 + _NOISE[plan.family] * noise / max(_full(plan, units), 1.0))
+
+
+def _square(plan: GlmPlan) -> float:
+    """The squared length from which on a row weighs less, as for numbers."""
+    return _CONSTANT_SQUARE + _TERM_SQUARE * plan.terms
+
+
+def _full(plan: GlmPlan, units: float) -> float:
+    """Units of full weight: where rows count, a unit has half of the declared most, as far as is known."""
+    return units * (1 + 1 / plan.rows_per_unit) / 2 if plan.counted is Counted.ROW else units
 
 
 def counting_word(noise: float, units: float) -> Feasibility:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+from fractions import Fraction
 from typing import ClassVar
 
 from kernel.canonical import Digest
@@ -70,6 +71,17 @@ class GlmPlan(RepeatedPlan):
         """The noise multiplier of each measurement, by name."""
         return multipliers_of(design, self.noise_multiplier)
 
+    def require_price(self, design: Design) -> None:
+        """Return if all measurements together cost no more than the plan's one Gaussian; exact, in fractions.
+
+        Raises:
+            InvalidError: They cost more.
+        """
+        noises = [Fraction(noise.number) for noise in self.multipliers(design).values()]
+        together = sum((1 / noise**2 for noise in noises), Fraction(0))
+        if len(noises) != len(shares_of(self.family)) or together > 1 / Fraction(self.noise_multiplier.number) ** 2:
+            raise InvalidError("these measurements cost more than their plan", field="noise_multiplier")
+
     def uses(self) -> tuple[MechanismUse, ...]:
         """What it composes if it runs once through."""
         return (Gaussian(noise_multiplier=self.noise_multiplier, count=1),)
@@ -115,5 +127,7 @@ def _check_rows(design: Design, width: int, facts: DeclaredFacts) -> None:
 
 
 def _part(noise_multiplier: Parameter, share: Decimal) -> Parameter:
-    exact = _ROUND_UP.divide(noise_multiplier.number, _ROUND_DOWN.sqrt(share))
+    # A square root is rounded to the nearest number in every context: the one before it is surely no larger.
+    root = _ROUND_DOWN.next_minus(_ROUND_DOWN.sqrt(share))
+    exact = _ROUND_UP.divide(noise_multiplier.number, root)
     return Parameter(_ROUND_UP.quantize(exact, NOISE_QUANTUM))

@@ -12,6 +12,7 @@ from privgate.cli import (
     audit,
     datasets,
     evaluations,
+    glm,
     grants,
     jobs,
     keyholder,
@@ -77,6 +78,7 @@ app.add_typer(populations.app, name="populations")
 app.add_typer(grants.app, name="grants")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(evaluations.app, name="evaluations")
+app.add_typer(glm.app, name="glm")
 app.add_typer(statistics.app, name="statistics")
 app.add_typer(synthesis.app, name="synthesis")
 app.add_typer(releases.app, name="releases")

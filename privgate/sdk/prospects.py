@@ -17,6 +17,7 @@ _SUFFERS: Final = {
     "training": ("what it learns", "ask for more epsilon, or for a smaller model"),
     "tuning": ("what a try learns", "ask for more epsilon, or for a smaller model"),
     "evaluation": ("its figures", "ask for more epsilon or for fewer measures, or have more people held out"),
+    "glm": ("the table: its intervals, or all of it", "ask for more epsilon, or for fewer predictors"),
     "synthesis": ("what holds between columns", "ask for more epsilon, for fewer columns or for fewer bins"),
     "statistics": ("an answer", "ask for more epsilon or for fewer queries, or give `weight` to those that matter"),
 }

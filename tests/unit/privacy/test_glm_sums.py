@@ -10,23 +10,27 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from privacy.glm import sums
-from privacy.glm.course import Settings, clipped_count_square, count_settings, first_settings, matched
+from privacy.glm.course import Settings, Start, clipped_count_square, count_settings, first_settings, matched
 from privacy.glm.design import CONSTANT, Design, Term
 from privacy.glm.families import Family
+from privacy.glm.places import Place
 from privacy.glm.schedule import GRID, MARGIN, STEPS, Statistic, cell_middles, schedule
-from privacy.glm.sums import _RESIDUALS, Cases, sum_outcomes, sum_step  # the residuals are what is tested
+from privacy.glm.sums import _RESIDUALS, Cases, sum_first, sum_step  # the residuals are what is tested
 from privacy.training.rows import Rows
 from privacy.training.units import UnitTable
 
 FAMILIES = list(Family)
-WANTED = (Statistic.SCORES, Statistic.CURVATURE, Statistic.SPREAD, Statistic.PRODUCTS)
+WANTED = (Statistic.PLACES, Statistic.SCORES, Statistic.CURVATURE, Statistic.SPREAD, Statistic.PRODUCTS)
+
+
+PLACES = (Place(-0.6, 0.05), Place(-0.4, 0.65))
 
 
 def design_for(family: Family, highest: int = 30) -> Design:
     """A model of two terms."""
     terms = (
         Term(name="age", place=0, middle=50.0, half=30.0),
-        Term(name="sex=male", place=2, middle=0.0, half=1.0),
+        Term(name="sex=male", place=2, middle=0.5, half=1.0, column=1, category=True, shift=-0.5),
     )
     most = highest if family is Family.POISSON else 1
     return Design(family=family, terms=terms, radius=1.1, highest=most)
@@ -35,8 +39,8 @@ def design_for(family: Family, highest: int = 30) -> Design:
 def settings_for(design: Design, coefficients: tuple[float, ...] = (0.4, 0.3, -0.5)) -> Settings:
     """Where a step might stand."""
     counts = [20.0 + 5 * cell for cell in range(len(cell_middles(design)))][::-1]
-    start = first_settings(design, counts)
-    return Settings(coefficients=coefficients, bound=start.bound, level=start.level)
+    start = first_settings(design, Start(outcomes=counts, places=PLACES))
+    return Settings(coefficients=coefficients, places=PLACES, bound=start.bound, level=start.level)
 
 
 def cases_of(design: Design, features: NDArray[np.float64], targets: NDArray[np.float64]) -> Cases:
@@ -66,7 +70,7 @@ def test_a_unit_moves_no_sum_by_more_than_the_grid(family: Family) -> None:
     for _ in range(25):
         settings = settings_for(design, tuple(source.uniform(-12, 12, design.size)))
         alone = hostile_rows(family, 1, source)
-        for numbers in (*sum_step(design, settings, alone, WANTED).values(), sum_outcomes(design, alone)):
+        for numbers in (*sum_step(design, settings, alone, WANTED).values(), *sum_first(design, alone).values()):
             assert sum(int(number) ** 2 for number in numbers) <= GRID**2
 
 
@@ -169,7 +173,7 @@ def test_a_logistic_residual_has_mean_zero_and_the_stated_slope(chance: float) -
 def test_a_count_residual_has_mean_zero_and_the_stated_slope(expected: float, dispersion: float) -> None:
     """Over all counts of the settings' dispersion, those above the declared most counting as it."""
     design = design_for(Family.POISSON)
-    settings = count_settings((0.4, 0.3, -0.5), settings_for(design).level, dispersion)
+    settings = count_settings((0.4, 0.3, -0.5), PLACES, settings_for(design).level, dispersion)
     counts = np.arange(3000.0)
     chances = stats.nbinom.pmf(counts, 1 / dispersion, 1 / (1 + dispersion * expected)) if dispersion else None
     chances = stats.poisson.pmf(counts, expected) if chances is None else chances
@@ -197,7 +201,7 @@ def test_a_dispersion_is_found_from_its_own_clipped_square(dispersion: float) ->
 def test_sums_are_in_units_of_their_bound() -> None:
     """Read back, the curvature of a linear model is the weighted product of rows."""
     design = design_for(Family.LINEAR)
-    settings = Settings(coefficients=(0.0, 0.0, 0.0), bound=10.0)
+    settings = Settings(coefficients=(0.0, 0.0, 0.0), places=(Place(), Place()), bound=10.0)
     source = np.random.default_rng(3)
     cases = cases_of(design, source.uniform(-1, 1, (50, 3)), source.uniform(-1, 1, 50))
     found = sum_step(design, settings, cases, (Statistic.CURVATURE,))[Statistic.CURVATURE]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from decimal import Decimal
 from fractions import Fraction
@@ -10,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.glm import TRIALS, Cell, Trial, draw, fitted_openly
+from benchmarks.glm import NARROW, TRIALS, Cell, Trial, draw, fitted_openly
 from kernel import canonical
-from kernel.errors import CorruptError, InvalidError
+from kernel.errors import CorruptError, InvalidError, PrivgateError
 from kernel.events import Parameter
 from privacy.glm.inference import coefficients_of
 from privacy.glm.matrices import packed_size, spectrum, unpacked
@@ -22,7 +23,7 @@ from privacy.glm.rehearsal import rehearse
 from privacy.glm.report import glm_bytes, read_glm, require_glm
 from privacy.glm.schedule import STEPS, schedule
 from privacy.glm.sums import Cases
-from privacy.jobs.glm_plan import multipliers_of
+from privacy.jobs.glm_plan import GlmPlan, multipliers_of
 from privacy.training.units import UnitTable
 
 LOGISTIC = next(trial for trial in TRIALS if trial.family == "logistic")
@@ -42,7 +43,7 @@ def released(cell: Cell, people: int = 2000, seed: int = 1) -> bytes:
     return glm_bytes(cell.plan, cell.trial.outcome["name"], cell.design, sums)
 
 
-@pytest.mark.parametrize("trial", TRIALS, ids=lambda trial: trial.family)
+@pytest.mark.parametrize("trial", TRIALS, ids=lambda trial: trial.name)
 def test_without_noise_it_is_the_ordinary_fit(trial: Trial) -> None:
     """With next to no noise the table is near the truth, and its errors are near those of the efficient fit."""
     cell = Cell(trial, 20_000, "3")
@@ -60,7 +61,7 @@ def test_without_noise_it_is_the_ordinary_fit(trial: Trial) -> None:
         assert line.noise_share < 0.01
 
 
-@pytest.mark.parametrize("trial", TRIALS, ids=lambda trial: trial.family)
+@pytest.mark.parametrize("trial", TRIALS, ids=lambda trial: trial.name)
 def test_the_table_follows_from_the_file_alone(trial: Trial) -> None:
     """Reading works it out again; a figure that was touched is refused, and so is another plan's file."""
     cell = Cell(trial, 2000, "3")
@@ -108,7 +109,60 @@ def test_the_measurements_together_cost_no_more_than_their_one_gaussian() -> Non
         assert whole * Fraction("0.99999") < sum(parts) <= whole
 
 
-@pytest.mark.parametrize("trial", TRIALS, ids=lambda trial: trial.family)
+@pytest.mark.parametrize("noise", ["0.05", "0.333333", "1", "7.123457", "1000000"])
+def test_the_price_is_proven_in_fractions(noise: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For every family; a thousandth taken from one measurement's noise is found before anything runs."""
+    for trial in TRIALS:
+        cell = Cell(trial, 2000, "1")
+        plan = cell.plan.with_noise(Parameter(noise))
+        plan.require_price(cell.design)
+        multipliers = plan.multipliers(cell.design)
+        for name, value in multipliers.items():
+            less = multipliers | {name: Parameter(value.number * Decimal("0.999"))}
+            with monkeypatch.context() as patch:
+                patch.setattr(GlmPlan, "multipliers", lambda self, design, less=less: less)
+                with pytest.raises(InvalidError, match="cost more"):
+                    plan.require_price(cell.design)
+                with pytest.raises(InvalidError, match="cost more"):
+                    rehearse(plan, trial.outcome["name"], cell.design)
+
+
+@pytest.mark.parametrize("trial", NARROW, ids=lambda trial: trial.name)
+def test_a_hostile_file_is_refused_and_nothing_else(trial: Trial) -> None:
+    """Whatever numbers stand in it: it is read, or refused as a file, and never breaks its reader."""
+    body = read_glm(released(Cell(trial, 2000, "3")))
+    design, sums = body["design"], body["sums"]
+    hostile = ["0.0", "-1.0", "1e-300", "5e-324", "1e-09", "1e+300", "1.7e+308", "inf", "nan", "", "1", 0, 1.5, None]
+    changed: list[dict[str, Any]] = []
+    for value in hostile:
+        changed += [{"design": design | {name: value}} for name in design]
+        for name in design["terms"][0]:
+            changed.append({"design": design | {"terms": [design["terms"][0] | {name: value}, *design["terms"][1:]]}})
+        changed += [{name: value} for name in body]
+    for number in (0, 1, -1, 2**53 - 1, 1 - 2**53, 2**53, True, "1"):
+        changed += [{"sums": sums | {name: [number] * len(numbers)}} for name, numbers in sums.items()]
+        changed.append({"sums": {name: [number] * len(numbers) for name, numbers in sums.items()}})
+    for column in (-1, 0, 1, 2, 40, True):
+        for place in (0, 1, -1):
+            terms = [dict(term) for term in design["terms"]]
+            terms[place]["column"] = column
+            changed.append({"design": design | {"terms": terms}})
+    for change in changed:
+        with contextlib.suppress(PrivgateError):
+            read_glm(canonical.encode(body | change))
+
+
+def test_a_range_that_cannot_be_computed_with_is_refused_when_asked() -> None:
+    """By its column, before anything is held."""
+    columns = [dict(column) for column in LOGISTIC.schema.to_json()["columns"]]
+    columns[0] |= {"low": "0", "high": "0.000000000000001"}
+    schema = type(LOGISTIC.schema).from_json({"columns": columns})
+    with pytest.raises(InvalidError) as caught:
+        Cell(LOGISTIC, 2000, "1").spec.design(schema)
+    assert caught.value.field == "age"
+
+
+@pytest.mark.parametrize("trial", TRIALS, ids=lambda trial: trial.name)
 def test_the_rehearsal_finds_a_row_that_moves_too_much(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
     """It passes as things are; with a looser grid than is priced it does not."""
     cell = Cell(trial, 2000, "1")
@@ -128,7 +182,7 @@ def test_the_noise_is_drawn_with_the_stated_deviation() -> None:
         assert np.sqrt(np.mean(numbers**2)) == pytest.approx(float(z.number), rel=5 / math.sqrt(2 * len(numbers)))
 
 
-@pytest.mark.parametrize("trial", TRIALS, ids=lambda trial: trial.family)
+@pytest.mark.parametrize("trial", TRIALS, ids=lambda trial: trial.name)
 def test_no_noisy_number_makes_a_run_fail(trial: Trial) -> None:
     """Whatever came out of the noise, there is a file: a job's end must not hang on rows."""
     cell = Cell(trial, 2000, "1")

@@ -1,0 +1,45 @@
+"""`glm`: read a released generalised linear model as a paper prints it; `jobs submit --family` asks for one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from privgate.cli.options import DEFAULT, Machine, Profile, commands, gateway
+from privgate.cli.screen import dump, note, say, table
+
+if TYPE_CHECKING:
+    from privgate.glm import GlmTable
+
+app = commands("Read coefficients with standard errors that include the noise.")
+_HEAD = ("family", "outcome", "counted", "count", "confidence", "table")
+
+
+@app.command("show")
+def show_coefficients(
+    source: Annotated[str, typer.Argument(help="rel_..., or a glm.json that was fetched.", metavar="RELEASE")],
+    profile: Profile = DEFAULT,
+    machine: Machine = False,
+) -> None:
+    """Coefficients, standard errors, intervals at 95 %, p-values and ratios, worked out again from the noisy sums."""
+    found = _read(source, profile)
+    if machine:
+        dump({name: found.body[name] for name in _HEAD})
+        return
+    say(found.title)
+    if found.drowned:
+        note(found.drowned)
+        return
+    table(list(found.header), [list(row) for row in found.rows])
+    note(found.legend)
+
+
+def _read(source: str, profile: str) -> GlmTable:
+    from privgate.glm import GlmTable
+
+    if not source.startswith("rel_"):
+        return GlmTable.read(Path(source).read_bytes())
+    with gateway(profile) as connected:
+        return connected.releases[source].fetch().glm()
