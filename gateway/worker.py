@@ -23,6 +23,7 @@ from gateway.launchers.local import Cancelled, Confinement, Died, End, Finished,
 from gateway.records import TaskKind, TaskRecord
 from gateway.services import run_job
 from gateway.services.collaborators import Collaborators
+from gateway.services.collections.ending import fail_overdue
 from gateway.services.expire_holds import expire_holds
 from gateway.services.release_desk import release_automatically
 from kernel.errors import PrivgateError, StaleError, UnavailableError
@@ -60,6 +61,7 @@ class Worker:
             try:
                 if time.monotonic() >= next_upkeep:
                     expire_holds(self.on)
+                    fail_overdue(self.on)
                     next_upkeep = time.monotonic() + UPKEEP_SECONDS
                 if not self.step():
                     self.stopping.wait(IDLE_SECONDS)

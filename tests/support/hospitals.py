@@ -126,7 +126,7 @@ class Hospitals:
         done(made["admin"].post("/v1/purposes", {"purpose": PURPOSE, "within": ["research"]}), 201)
         for name in ("lab", *(f"owner-{number}" for number in range(1, len(counts) + 1))):
             made.enrol(name, "owner")
-        self.holder = self._party("holder", "lab", PartyKind.KEYHOLDER)
+        self.holder = self.enrolled("holder", "lab", PartyKind.KEYHOLDER)
         self.rows = [rows_of(seed, count) for seed, count in enumerate(counts, start=1)]
         self.sites = [self._site(number, exact=exact) for number in range(1, len(counts) + 1)]
         trust = TrustFile.from_bytes(canonical.encode(done(made["auditor"].get("/v1/trust"))["trust"]))
@@ -193,7 +193,8 @@ class Hospitals:
                 return found
         raise AssertionError([party.told for party in self.everybody])
 
-    def _party(self, name: str, owner: str, kind: PartyKind) -> Party:
+    def enrolled(self, name: str, owner: str, kind: PartyKind) -> Party:
+        """An agent with a home, that its owner enrolled."""
         path, key = self.folder / name, KeyFile(SecretBytes(os.urandom(32)))
         who = Home.create(path, kind, Slug(name), key, os.urandom)
         with Home(path, key, os.urandom, SystemClock()) as home:
@@ -211,7 +212,7 @@ class Hospitals:
 
     def _site(self, number: int, *, exact: bool) -> Party:
         owner = f"owner-{number}"
-        party = self._party(f"hospital-{number}", owner, PartyKind.SITE)
+        party = self.enrolled(f"hospital-{number}", owner, PartyKind.SITE)
         population = done(self.made[owner].post("/v1/populations", population_body()), 201)["population"]
         declared = dataset_body(population, schema=SCHEMA.to_json(), unit=UNIT.to_json(), site=party.party)
         party.dataset = done(self.made[owner].post("/v1/datasets", declared), 201)
