@@ -1,4 +1,4 @@
-"""The operator's command: `privgate-gateway init | serve | worker | migrate | token | check`.
+"""The operator's command: `privgate-gateway init | serve | worker | migrate | token | rotate | check`.
 
 Rules
 -----
@@ -143,6 +143,28 @@ def token(
         require_free(out)
         write_token(out, reissue(gateway.on, PrincipalId(principal)))
     _say(f"token          in {out}")
+
+
+@app.command()
+def rotate(
+    destroy_old: Annotated[
+        bool, typer.Option("--destroy-old", help="Destroy former wrapping keys: older database backups stop to open")
+    ] = False,
+) -> None:
+    """Give every organisation a new wrapping key and bring all data keys under it. Stop API and workers first."""
+    from contextlib import closing
+
+    from gateway.services.rotate_keys import rotate_keys
+    from gateway.storage.generation import remember_generation
+    from gateway.wiring import build
+
+    with closing(build(Settings())) as gateway:
+        with gateway.on.database.read() as reading:
+            tenants = reading.tenants.all()
+        for tenant in tenants:
+            version = rotate_keys(gateway.on, tenant, destroy_old=destroy_old)
+            remember_generation(gateway.on.database, gateway.on.keyring.generation)
+            _say(f"{tenant}   wrapped by version {version}")
 
 
 @app.command()

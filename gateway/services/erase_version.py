@@ -33,13 +33,12 @@ def erase_version(on: Collaborators, caller: Caller, dataset: DatasetId, version
         NotFoundError: The tenant's dataset has no such version.
     """
     with on.database.work(caller.tenant) as work:
-        record = work.datasets.get(id=dataset, tenant=caller.tenant)
         answer = on.decider.decide_in(work, caller, Action.DATASET_ERASE, enacts=True, dataset=dataset)
         if answer.denial is None:
             found = work.versions.get(id=version, dataset=dataset, tenant=caller.tenant)
             if found.state is not VersionState.ERASED:
                 in_use = answer.snapshot.datasets[dataset].state is not DatasetState.RETIRED
-                _require_unused(work, work.datasets.get(id=record.id), found, in_use=in_use)
+                _require_unused(work, work.datasets.get(id=dataset), found, in_use=in_use)
                 dek = found.dek or DekId("")
                 work.deks.replace(destroy_dek(work.deks.get(dek), work.now))
                 work.versions.change({"id": version}, state=VersionState.ERASED, manifest_blob=None)
