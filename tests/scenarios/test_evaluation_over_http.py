@@ -12,21 +12,11 @@ from typing import Any
 
 import pytest
 
-from kernel.signing import Envelope
 from privacy.evaluation.check import evaluation_problems
 from privacy.evaluation.report import read_evaluation
 from privacy.release.certificate import PrivacyCertificate
-from tests.support.api import (
-    House,
-    dataset_body,
-    done,
-    grant_body,
-    house,
-    job_body,
-    population_body,
-    refused,
-    worker_of,
-)
+from tests.support.api import House, done, house, job_body, refused
+from tests.support.walks import certificate_of, fetched, granted, released, sealed
 
 ROWS = 4000
 SCHEMA = {
@@ -42,6 +32,7 @@ FEATURES = {
     "v": 1,
     "columns": [{"column": "age", "transform": "scale"}, {"column": "sex", "transform": "one-hot"}],
 }
+FILE = "evaluation.json"
 RECIPE = {"steps": 60, "expected_batch": 400, "learning_rate": "2"}
 
 
@@ -60,16 +51,9 @@ def _rows() -> bytes:
 def walked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """A house with one sealed table and two released models on it: whether somebody is ill, and the pressure."""
     with house(tmp_path_factory.mktemp("evaluations") / "home") as made:
-        admin, owner, trainer = made["admin"], made["owner"], made["trainer"]
-        for purpose, within in (("research", []), ("research/oncology", ["research"])):
-            done(admin.post("/v1/purposes", {"purpose": purpose, "within": within}), 201)
-        declared = population_body(public_size=ROWS, epsilon="40", holdout_share="0.5", delta="0.000001")
-        population = done(owner.post("/v1/populations", declared), 201)["population"]
-        dataset = done(owner.post("/v1/datasets", dataset_body(population, schema=SCHEMA)), 201)["dataset"]
-        done(owner.post("/v1/grants", grant_body(trainer.principal, dataset)), 201)
-        done(owner.put(f"/v1/datasets/{dataset}/content", content=_rows()), 202)
-        assert worker_of(made).step()
-        made.ids = {"population": population, "dataset": dataset}
+        declared = {"public_size": ROWS, "epsilon": "40", "holdout_share": "0.5", "delta": "0.000001"}
+        sealed(made, _rows(), schema=SCHEMA, **declared)
+        granted(made, "training", "evaluation")
         made.ids["ill"] = _trained(made, {"column": "ill", "encoding": "positive", "category": "true"})
         made.ids["pressure"] = _trained(made, {"column": "pressure", "encoding": "scaled"}, learning_rate="0.5")
         yield made
@@ -78,16 +62,7 @@ def walked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 def _trained(made: House, label: dict[str, Any], **recipe: str) -> str:
     features = FEATURES | {"label": label}
     body = job_body(made.ids["dataset"], label=None, epsilon="8", features=features, recipe=RECIPE | recipe)
-    return _released(made, body)
-
-
-def _released(made: House, body: dict[str, Any]) -> str:
-    job = done(made["trainer"].post("/v1/jobs", body), 202)["job"]
-    assert worker_of(made).step()
-    release = str(done(made["trainer"].get(f"/v1/jobs/{job}"))["release"])
-    done(made["owner"].post(f"/v1/releases/{release}/check", {"verdict": "release"}))
-    made.settle()
-    return release
+    return released(made, body)["release"]
 
 
 def _request(model: str, made: House, **choices: Any) -> dict[str, Any]:
@@ -97,11 +72,8 @@ def _request(model: str, made: House, **choices: Any) -> dict[str, Any]:
 
 def _evaluated(made: House, model: str, **choices: Any) -> tuple[dict[str, Any], PrivacyCertificate]:
     """What the trainer fetches of an evaluation, computed again beside its certificate."""
-    release = _released(made, _request(model, made, **choices))
-    files = f"/v1/releases/{release}/files"
-    data = made["trainer"].get(f"{files}/artifact").content
-    envelope = Envelope.from_bytes(made["trainer"].get(f"{files}/certificate.json").content)
-    certificate = PrivacyCertificate.parse(envelope.payload)
+    files = fetched(made, FILE, released(made, _request(model, made, **choices))["release"])
+    data, certificate = files[FILE], certificate_of(files)
     assert list(evaluation_problems(certificate.predicate, data)) == []
     _, body = read_evaluation(data)
     return body, certificate

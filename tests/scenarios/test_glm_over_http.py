@@ -12,29 +12,15 @@ from typing import Any
 import pytest
 
 from audit.findings import Verdict
-from audit.trust import TrustFile
-from gateway.services.log_reading import trust_file
 from kernel import canonical
 from kernel.canonical import Digest
-from kernel.signing import Envelope
 from privacy.release.artifacts import artifact_problems
-from privacy.release.certificate import PrivacyCertificate
 from privgate.glm import GlmTable
-from privgate.verify.releases import ReleaseFolder, check_folder
-from tests.support.api import (
-    House,
-    dataset_body,
-    done,
-    grant_body,
-    house,
-    population_body,
-    refused,
-    rows_csv,
-    worker_of,
-)
+from tests.support.api import House, done, house, refused, rows_csv
+from tests.support.walks import certificate_of, fetched, granted, released, sealed, verified
 
 ROWS = 4000
-FILES = ("artifact", "certificate.json", "receipt.tlog-proof", "MODEL_CARD.md")
+FILE = "glm.json"
 
 
 def body(dataset: str, **changes: Any) -> dict[str, Any]:
@@ -55,37 +41,15 @@ def body(dataset: str, **changes: Any) -> dict[str, Any]:
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """A house with sealed rows, a grant for models, and one released table."""
     with house(tmp_path_factory.mktemp("glm") / "home") as made:
-        admin, owner, trainer = made["admin"], made["owner"], made["trainer"]
-        for purpose, within in (("research", []), ("research/oncology", ["research"])):
-            done(admin.post("/v1/purposes", {"purpose": purpose, "within": within}), 201)
-        population = done(owner.post("/v1/populations", population_body()), 201)["population"]
-        dataset = done(owner.post("/v1/datasets", dataset_body(population)), 201)["dataset"]
-        made.ids = {"population": population, "dataset": dataset}
-        done(owner.put(f"/v1/datasets/{dataset}/content", content=rows_csv(ROWS)), 202)
-        assert worker_of(made).step()
-        grant = grant_body(trainer.principal, dataset, job_kinds=["glm"])
-        done(owner.post("/v1/grants", grant), 201)
-        job = done(trainer.post("/v1/jobs", body(dataset)), 202)
-        assert worker_of(made).step()
-        ended = done(trainer.get(f"/v1/jobs/{job['job']}"))
-        assert (ended["state"], ended["percent"]) == ("finished", 100)
-        done(owner.post(f"/v1/releases/{ended['release']}/check", {"verdict": "release"}))
-        made.settle()
-        made.ids |= {"job": job["job"], "release": ended["release"]}
+        sealed(made, rows_csv(ROWS))
+        granted(made, "glm")
+        made.ids |= released(made, body(made.ids["dataset"]))
         yield made
-
-
-def fetched(made: House) -> dict[str, bytes]:
-    """The files of the release, under the names that they have in a folder."""
-    path = f"/v1/releases/{made.ids['release']}/files/"
-    found = {name: made["trainer"].get(path + name) for name in FILES}
-    files = {name: bytes(answer.content) for name, answer in found.items()}
-    return {("glm.json" if name == "artifact" else name): data for name, data in files.items()}
 
 
 def test_the_table_is_what_people_print(fitted: House) -> None:
     """Coefficient, error, interval, ratio and p-value; intervals hold their estimates."""
-    table = GlmTable.read(fetched(fitted)["glm.json"])
+    table = GlmTable.read(fetched(fitted, FILE)["glm.json"])
     assert [line.term for line in table] == ["(intercept)", "age", "dose"]
     printed = str(table)
     assert all(word in printed for word in ("coefficient", "std. error", "odds ratio", "dose", "privacy noise"))
@@ -98,20 +62,19 @@ def test_the_table_is_what_people_print(fitted: House) -> None:
 def test_it_is_charged_as_one_gaussian(fitted: House) -> None:
     """What the certificate states is what the quote told."""
     quote = done(fitted["trainer"].post("/v1/quotes", body(fitted.ids["dataset"])))["quote"]
-    certificate = PrivacyCertificate.parse(Envelope.from_bytes(fetched(fitted)["certificate.json"]).payload)
+    certificate = certificate_of(fetched(fitted, FILE))
     (part,) = certificate.predicate.mechanisms
     assert (str(part.block), part.mechanism.times) == ("train", 1)
     assert quote["charge"] == str(certificate.predicate.guarantee.charge)
     assert Decimal(quote["epsilon"]) <= 3
-    assert certificate.artifact == Digest.of(fetched(fitted)["glm.json"])
+    assert certificate.artifact == Digest.of(fetched(fitted, FILE)["glm.json"])
 
 
 def test_the_verifier_works_the_table_out_again(fitted: House) -> None:
     """The folder is sound; a table that does not follow, or less noise than was charged, is found."""
-    files = fetched(fitted)
-    trust: TrustFile = trust_file(fitted.gateway.on, fitted.tenant)
-    assert check_folder(ReleaseFolder("", dict(files)), trust, None).verdict is Verdict.OK
-    certificate = PrivacyCertificate.parse(Envelope.from_bytes(files["certificate.json"]).payload)
+    files = fetched(fitted, FILE)
+    assert verified(fitted, files) is Verdict.OK
+    certificate = certificate_of(files)
     assert artifact_problems(certificate, files["glm.json"]) == ()
     assert "generalised linear model" in files["MODEL_CARD.md"].decode()
     changed = dict(canonical.decode(files["glm.json"], limit=2**20))

@@ -12,26 +12,12 @@ from typing import Any
 import pytest
 
 from audit.findings import Verdict
-from audit.trust import TrustFile
-from gateway.services.log_reading import trust_file
 from kernel import canonical
 from kernel.canonical import Digest
-from kernel.signing import Envelope
 from privacy.release.artifacts import artifact_problems
-from privacy.release.certificate import PrivacyCertificate
 from privgate.statistics import Statistics, mean, profile, quantiles
-from privgate.verify.releases import ReleaseFolder, check_folder
-from tests.support.api import (
-    House,
-    dataset_body,
-    done,
-    grant_body,
-    house,
-    population_body,
-    refused,
-    rows_csv,
-    worker_of,
-)
+from tests.support.api import House, done, house, refused, rows_csv
+from tests.support.walks import certificate_of, fetched, granted, released, sealed, verified
 
 ROWS = 4373
 QUERIES = [
@@ -41,7 +27,7 @@ QUERIES = [
     quantiles("age", at=["0.5"]),
     profile(bins=6),
 ]
-FILES = ("artifact", "certificate.json", "receipt.tlog-proof", "MODEL_CARD.md")
+FILE = "statistics.json"
 
 
 def body(dataset: str, **changes: Any) -> dict[str, Any]:
@@ -60,57 +46,17 @@ def body(dataset: str, **changes: Any) -> dict[str, Any]:
 def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """A house with sealed rows, a grant for statistics whose jobs wait for a yes, and one released answer."""
     with house(tmp_path_factory.mktemp("statistics") / "home") as made:
-        admin, owner, trainer = made["admin"], made["owner"], made["trainer"]
-        for purpose, within in (("research", []), ("research/oncology", ["research"])):
-            done(admin.post("/v1/purposes", {"purpose": purpose, "within": within}), 201)
-        population = done(owner.post("/v1/populations", population_body(holdout_share="0.25")), 201)["population"]
-        dataset = done(owner.post("/v1/datasets", dataset_body(population)), 201)["dataset"]
-        made.ids = {"population": population, "dataset": dataset}
-        sent = owner.put(f"/v1/datasets/{dataset}/content", content=rows_csv(ROWS))
-        done(sent, 202)
-        made.ids["version"] = sent.headers["location"]
-        assert worker_of(made).step()
-        refused(trainer.post("/v1/jobs", body(dataset)), 403, "denied")
-        grant = grant_body(trainer.principal, dataset, job_kinds=["statistics"])
-        done(owner.post("/v1/grants", grant | {"obligations": {"approval_required": True}}), 201)
-        made.ids |= _released(made, body(dataset))
+        sealed(made, rows_csv(ROWS), holdout_share="0.25")
+        request = body(made.ids["dataset"])
+        refused(made["trainer"].post("/v1/jobs", request), 403, "denied")
+        granted(made, "statistics", obligations={"approval_required": True})
+        made.ids |= released(made, request)
         yield made
-
-
-def _released(made: House, request: dict[str, Any]) -> dict[str, str]:
-    trainer, owner = made["trainer"], made["owner"]
-    job = done(trainer.post("/v1/jobs", request), 202)
-    assert job["state"] == "awaiting-approval"
-    yes = {"verdict": "approved", "request_digest": job["request_digest"]}
-    done(owner.post(f"/v1/jobs/{job['job']}/approval", yes))
-    assert worker_of(made).step()
-    ended = done(trainer.get(f"/v1/jobs/{job['job']}"))
-    assert (ended["state"], ended["percent"]) == ("finished", 100)
-    release = f"/v1/releases/{ended['release']}"
-    refused(trainer.get(f"{release}/files/artifact"), 409, "conflict")
-    done(owner.post(f"{release}/check", {"verdict": "release"}))
-    made.settle()
-    return {"job": job["job"], "release": ended["release"]}
-
-
-def fetched(made: House) -> dict[str, bytes]:
-    """The files of the release, under the names that they have in a folder."""
-    path = f"/v1/releases/{made.ids['release']}/files/"
-    found = {name: made["trainer"].get(path + name) for name in FILES}
-    assert all(answer.status_code == 200 for answer in found.values())
-    files = {name: bytes(answer.content) for name, answer in found.items()}
-    return {("statistics.json" if name == "artifact" else name): data for name, data in files.items()}
-
-
-def verified(made: House, files: dict[str, bytes]) -> Verdict:
-    """What the verifier says of a release's folder."""
-    trust: TrustFile = trust_file(made.gateway.on, made.tenant)
-    return check_folder(ReleaseFolder("", dict(files)), trust, None).verdict
 
 
 def test_the_answers_are_near_the_rows_that_train(asked: House) -> None:
     """Three quarters of the rows, within the noise; the profile has a histogram for each column."""
-    told = Statistics.read(fetched(asked)["statistics.json"])
+    told = Statistics.read(fetched(asked, FILE)["statistics.json"])
     assert (told.block, len(told)) == ("train", 4 + 3)
     (rows,) = told[0]
     assert Decimal(rows.low) - 200 < ROWS * Decimal("0.75") < Decimal(rows.high) + 200
@@ -125,7 +71,7 @@ def test_the_answers_are_near_the_rows_that_train(asked: House) -> None:
 def test_quoted_and_charged_as_one_gaussian_on_the_side_that_was_read(asked: House) -> None:
     """However many queries: what the certificate states is what the quote told."""
     quote = done(asked["trainer"].post("/v1/quotes", body(asked.ids["dataset"])))
-    certificate = PrivacyCertificate.parse(Envelope.from_bytes(fetched(asked)["certificate.json"]).payload)
+    certificate = certificate_of(fetched(asked, FILE))
     predicate = certificate.predicate
     (part,) = predicate.mechanisms
     assert (str(part.block), part.mechanism.times) == ("train", 1)
@@ -133,17 +79,17 @@ def test_quoted_and_charged_as_one_gaussian_on_the_side_that_was_read(asked: Hou
     assert (quote["quote"]["block"], quote["quote"].get("model")) == ("train", None)
     assert predicate.kind == "statistics"
     assert Decimal(quote["quote"]["hold"]) > Decimal(quote["quote"]["charge"])
-    assert certificate.artifact == Digest.of(fetched(asked)["statistics.json"])
+    assert certificate.artifact == Digest.of(fetched(asked, FILE)["statistics.json"])
     budget = done(asked["owner"].get(f"/v1/populations/{asked.ids['population']}"))
     assert {block["block"] for block in budget["blocks"] if Decimal(block["charged"])} == {"train"}
 
 
 def test_the_verifier_computes_every_answer_again(asked: House) -> None:
     """The folder is sound as it is; a figure that does not follow is found even if the digest were to fit."""
-    files = fetched(asked)
+    files = fetched(asked, FILE)
     assert verified(asked, files) is Verdict.OK
     assert "statistics.json" in files["MODEL_CARD.md"].decode()
-    certificate = PrivacyCertificate.parse(Envelope.from_bytes(files["certificate.json"]).payload)
+    certificate = certificate_of(files)
     assert artifact_problems(certificate, files["statistics.json"]) == ()
     changed = canonical.decode(files["statistics.json"], limit=2**24)
     changed["answers"][0]["values"] = ["1"]

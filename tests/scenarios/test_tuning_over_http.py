@@ -37,21 +37,19 @@ from privgate.verify.releases import ReleaseFolder, check_folder
 from tests.support.api import (
     SCHEMA,
     House,
-    dataset_body,
     done,
-    grant_body,
     house,
     job_body,
-    population_body,
     refused,
     worker_of,
 )
+from tests.support.walks import certificate_of, fetched, granted, released, sealed
 
 ROWS = 1603
 SEARCH = {"learning_rate": ["0.5", "2"], "clip": {"low": "0.25", "high": "1", "values": 2}}
 TRIES = {"most": 4, "shape": "0", "gamma": "0.1"}
 RECIPE = {"steps": 30, "expected_batch": 200}
-FILES = ("certificate.json", "receipt.tlog-proof", "MODEL_CARD.md")
+FILE = "model.safetensors"
 
 
 def rows() -> bytes:
@@ -70,45 +68,18 @@ def body(made: House, **changes: Any) -> dict[str, Any]:
 def tuned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """A house with sealed rows, a grant for tuning and evaluation, and one tuned model that was let go."""
     with house(tmp_path_factory.mktemp("tuning") / "home") as made:
-        admin, owner, trainer = made["admin"], made["owner"], made["trainer"]
-        for purpose, within in (("research", []), ("research/oncology", ["research"])):
-            done(admin.post("/v1/purposes", {"purpose": purpose, "within": within}), 201)
-        declared = population_body(public_size=1600, epsilon="20", holdout_share="0.25")
-        population = done(owner.post("/v1/populations", declared), 201)["population"]
-        dataset = done(owner.post("/v1/datasets", dataset_body(population)), 201)["dataset"]
-        made.ids = {"population": population, "dataset": dataset}
-        done(owner.put(f"/v1/datasets/{dataset}/content", content=rows()), 202)
-        assert worker_of(made).step()
-        done(owner.post("/v1/grants", grant_body(trainer.principal, dataset, job_kinds=["training"])), 201)
-        refused(trainer.post("/v1/jobs", body(made)), 403, "denied")
-        grant = grant_body(trainer.principal, dataset, job_kinds=["tuning", "evaluation"])
-        done(owner.post("/v1/grants", grant), 201)
+        sealed(made, rows(), public_size=1600, epsilon="20", holdout_share="0.25")
+        granted(made, "training")
+        refused(made["trainer"].post("/v1/jobs", body(made)), 403, "denied")
+        granted(made, "tuning", "evaluation")
         made.ids["trust"] = trust_file(made.gateway.on, made.tenant).to_bytes().decode()
         made.ids |= released(made, body(made))
         yield made
 
 
-def released(made: House, request: dict[str, Any]) -> dict[str, str]:
-    """Run a job and let its release go."""
-    job = done(made["trainer"].post("/v1/jobs", request), 202)["job"]
-    assert worker_of(made).step()
-    ended = done(made["trainer"].get(f"/v1/jobs/{job}"))
-    assert ended["state"] == "finished", ended
-    done(made["owner"].post(f"/v1/releases/{ended['release']}/check", {"verdict": "release"}))
-    made.settle()
-    return {"job": job, "release": ended["release"]}
-
-
-def fetched(made: House) -> dict[str, bytes]:
-    """The files of the tuned model."""
-    path, trainer = f"/v1/releases/{made.ids['release']}/files/", made["trainer"]
-    found = {name: bytes(trainer.get(path + name).content) for name in FILES}
-    return found | {"model.safetensors": bytes(trainer.get(path + "artifact").content)}
-
-
 def predicate(made: House) -> Predicate:
     """What the certificate states."""
-    return PrivacyCertificate.parse(Envelope.from_bytes(fetched(made)["certificate.json"]).payload).predicate
+    return certificate_of(fetched(made, FILE)).predicate
 
 
 def test_a_quote_says_what_both_ways_cost_and_takes_the_cheaper(tuned: House) -> None:
@@ -158,7 +129,7 @@ def test_each_block_is_charged_its_own_part(tuned: House) -> None:
 
 def test_the_certificate_names_the_released_candidate_and_no_other(tuned: House) -> None:
     """Only the best model and its recipe leave; the card tells them, and the number of tries is nowhere."""
-    stated, card = predicate(tuned), fetched(tuned)["MODEL_CARD.md"].decode()
+    stated, card = predicate(tuned), fetched(tuned, FILE)["MODEL_CARD.md"].decode()
     assert stated.selection is not None
     recipe = stated.selection.recipe
     assert str(recipe.learning_rate) in ("0.5", "2")
@@ -264,7 +235,7 @@ def test_a_selection_that_was_lost_is_made_anew_and_charged_twice(
 
 def test_the_model_is_used_and_evaluated_like_any_other(tuned: House) -> None:
     """It opens by its request, has learned the rule, and its evaluation is priced on the same holdout."""
-    files, stated = fetched(tuned), predicate(tuned)
+    files, stated = fetched(tuned, FILE), predicate(tuned)
     request = done(tuned["trainer"].get(f"/v1/jobs/{tuned.ids['job']}"))["request"]
     schema = TableSchema.from_json(SCHEMA)
     model = Model.open(
@@ -279,7 +250,7 @@ def test_the_model_is_used_and_evaluated_like_any_other(tuned: House) -> None:
 def test_the_verifier_confirms_release_and_history(tuned: House, tmp_path: Path) -> None:
     """Folder and exported archive are sound; prices, balances and certificate follow from each other offline."""
     trust = trust_file(tuned.gateway.on, tuned.tenant)
-    folder = check_folder(ReleaseFolder("", dict(fetched(tuned))), trust, None)
+    folder = check_folder(ReleaseFolder("", dict(fetched(tuned, FILE))), trust, None)
     assert folder.verdict is Verdict.OK, folder
     tuned.settle()
     archive = tuned["auditor"].get("/v1/archive")
