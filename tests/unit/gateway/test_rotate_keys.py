@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
@@ -10,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from gateway import cli
 from gateway.records import VersionState
 from gateway.services import datasets
 from gateway.services.log_reading import read_entries
@@ -18,7 +21,7 @@ from gateway.services.owner_facts import sealed_rows
 from gateway.services.rotate_keys import rotate_keys
 from gateway.wiring import build
 from kernel import canonical
-from kernel.errors import ConflictError
+from kernel.errors import ConflictError, CorruptError
 from kernel.ids import DatasetId, VersionId
 from policies.decisions import Deny
 from privacy.ingest.formats import UploadFormat
@@ -101,6 +104,21 @@ def test_an_old_version_is_ended_where_that_is_asked_for(stage: Stage) -> None:
     for record in keys(stage):
         with open_dek(record, stage.on.keyring) as key:
             assert len(key) == 32
+
+
+def test_the_command_rotates_every_organisation_and_an_older_keyring_is_refused_then(
+    sealed: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database remembers how new the keyring is, so that the one from before does not come back unseen."""
+    place = sealed.copy(tmp_path / "place")
+    before = shutil.copytree(place.settings.home / "keyring", tmp_path / "before")
+    monkeypatch.setattr(cli, "Settings", lambda: place.settings)
+    told = CliRunner().invoke(cli.app, ["rotate", "--destroy-old"])
+    assert (told.exit_code, told.output.split()[-1]) == (0, "2"), told.output
+    shutil.rmtree(place.settings.home / "keyring")
+    shutil.copytree(before, place.settings.home / "keyring")
+    with pytest.raises(CorruptError):
+        build(place.settings)
 
 
 def _rotate(stage: Stage) -> None:
