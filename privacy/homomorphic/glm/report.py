@@ -61,7 +61,7 @@ def glm_bytes(plan: ExactGlm, ending: Fit | Unfit, sites: int) -> bytes:
             "rows": None if fit is None else fit.rows,
             "cut": None if fit is None else fit.cut,
             "confidence": str(CONFIDENCE),
-            "table": None if fit is None else [_line_json(plan.family, line) for line in table_of(plan, fit)],
+            "table": None if fit is None else [line_json(plan.family, line) for line in table_of(plan, fit)],
         }
     )
 
@@ -105,7 +105,8 @@ def _check_ending(plan: ExactGlm, body: Mapping[str, Any], sites: int) -> None:
             raise InvalidError("an interval holds its coefficient", field="table")
 
 
-def _line_json(family: Family, line: Line) -> dict[str, Any]:
+def line_json(family: Family, line: Line) -> dict[str, Any]:
+    """One line as it is written."""
     written: dict[str, Any] = {
         "term": line.term,
         "coefficient": _text(line.value),

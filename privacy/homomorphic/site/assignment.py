@@ -14,6 +14,7 @@ from kernel import canonical
 from kernel.checks import text, whole
 from kernel.errors import InvalidError
 from kernel.ids import Slug
+from privacy.homomorphic.documents.order import MOST_SITES
 from privacy.homomorphic.documents.parties import LEAST_PERSONS, MOST_PERSONS
 from privacy.homomorphic.layout import Layout
 from privacy.ingest.formats import UploadFormat
@@ -24,7 +25,7 @@ from privacy.units import PrivacyUnit
 ROLE = "he-site"
 LIMIT = 16 * 2**20
 _LONGEST_PATH = 4096
-_MEMBERS = ("file", "format", "kind", "layout", "least_persons", "plan", "schema", "state", "unit", "v")
+_MEMBERS = ("file", "format", "kind", "layout", "least_persons", "place", "plan", "schema", "state", "unit", "v")
 
 
 class Answer(StrEnum):
@@ -51,6 +52,7 @@ class SiteAssignment:
         plan, state: Of order and round.
         layout: Where the numbers lie.
         least_persons: With fewer persons in the sums, nothing is encrypted.
+        place: Which of the order's sites this is, from 0.
     """
 
     file: str
@@ -62,10 +64,12 @@ class SiteAssignment:
     state: Mapping[str, Any]
     layout: Layout
     least_persons: int
+    place: int
 
     def __post_init__(self) -> None:
         text(_LONGEST_PATH, file=self.file)
         whole(LEAST_PERSONS, MOST_PERSONS, least_persons=self.least_persons)
+        whole(0, MOST_SITES - 1, place=self.place)
         for name, value in (("plan", self.plan), ("state", self.state)):
             if not isinstance(value, Mapping):
                 raise InvalidError(f"`{name}` must be an object", field=name)
@@ -79,6 +83,7 @@ class SiteAssignment:
                 "kind": self.kind,
                 "layout": self.layout.to_json(),
                 "least_persons": self.least_persons,
+                "place": self.place,
                 "plan": dict(self.plan),
                 "schema": self.schema.to_json(),
                 "state": dict(self.state),
@@ -102,4 +107,5 @@ class SiteAssignment:
             state=body["state"],
             layout=Layout.from_json(body["layout"]),
             least_persons=body["least_persons"],
+            place=body["place"],
         )

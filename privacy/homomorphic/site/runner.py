@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from kernel import canonical
 from kernel.errors import InvalidError
 from kernel.ids import Slug
+from privacy.homomorphic.averaging.plan import FederatedAverage
 from privacy.homomorphic.glm.plan import ExactGlm
 from privacy.homomorphic.glm.steps import asked_point
 from privacy.homomorphic.glm.sums import cases_of, site_sums
@@ -37,6 +38,7 @@ from privacy.jobs.strict import members_of
 from privacy.sandbox.frames import Channel
 from privacy.training.dialogue import expect
 from privacy.training.rows import RowEncoder
+from privacy.training.units import UnitTable
 
 Numbers = tuple[list[int], NDArray[np.bool_]]
 """A site's numbers, and which rows are in them."""
@@ -97,7 +99,18 @@ def _statistics(assignment: SiteAssignment, table: Table) -> Numbers:
     return statistics_sums(plan, table.rows, table.units), np.ones(table.rows.num_rows, dtype=np.bool_)
 
 
+def _average(assignment: SiteAssignment, table: Table) -> Numbers:
+    # Torch is slow to import and not at every site: whoever takes part in no averaging does without.
+    from privacy.homomorphic.averaging.site import site_numbers
+
+    plan = FederatedAverage.from_json(assignment.plan)
+    rows = RowEncoder(plan.features, plan.schema).encode(table.rows)
+    units = UnitTable.by_unit(rows, table.units, plan.rows_per_unit)
+    return site_numbers(plan, assignment.state, units, assignment.place), rows.alive
+
+
 _KINDS: Mapping[Slug, Callable[[SiteAssignment, Table], Numbers | Answer]] = {
+    Slug("he.aggregate"): _average,
     Slug("he.glm"): _glm,
     Slug("he.statistics"): _statistics,
 }

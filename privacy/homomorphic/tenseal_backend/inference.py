@@ -66,15 +66,21 @@ def infer(model: Scored, evaluation: bytes, features: bytes) -> bytes:
     Raises:
         CorruptError: Keys or ciphertexts are not those of the model's shape.
     """
+    vectors = load_vectors(model.shape.profile, features, model.shape.features)
+    return save_results(model.shape.profile, evaluated(model, evaluation, vectors))
+
+
+def evaluated(model: Scored, evaluation: bytes, vectors: Sequence[Any]) -> list[Any]:
+    """SEAL's ciphertexts of the scores, from those of the features, which stay as they are."""
     shape = model.shape
     keys = load_evaluation_keys(shape.profile, evaluation, products=shape.products)
     engine = _Engine(shape.profile)
-    made = engine.layer(model.layers[0], load_vectors(shape.profile, features, shape.features))
+    made = engine.layer(model.layers[0], vectors)
     if shape.products:
         for one in made:
             engine.square(one, keys.products)
         made = engine.layer(model.layers[1], made)
-    return save_results(shape.profile, made)
+    return made
 
 
 class _Engine:

@@ -13,14 +13,18 @@ import pytest
 from kernel.events import Parameter
 from kernel.ids import Slug
 from privacy.glm.families import Family
+from privacy.graph.templates import ModelChoice
+from privacy.graph.weights import unpack_weights
+from privacy.homomorphic.averaging.plan import Bounded, FederatedAverage
 from privacy.homomorphic.documents.order import Outcome
 from privacy.homomorphic.documents.signed import Parcel
 from privacy.homomorphic.noise import SiteNoise
 from privacy.homomorphic.statistics.plan import FederatedStatistics
 from privacy.homomorphic.statistics.report import read_statistics
 from privacy.jobs.asking import complete_query
+from privacy.jobs.training_spec import Loss
 from privgate.agents.verifying import verify_home
-from tests.support.consortium import PROFILE, SCHEMA, Consortium
+from tests.support.consortium import PROFILE, SCHEMA, Consortium, features
 
 NOISE = SiteNoise(sites=3, tolerated=1, noise_multiplier=Parameter("2"))
 
@@ -94,6 +98,53 @@ def test_noise_that_is_not_what_was_promised_is_refused(
     carrier = of.carrier(**{**statistics(noise), **changed})
     assert of.play(carrier) is None
     assert {of.why(party) for party in of.everybody} == {"rules"}
+
+
+@pytest.mark.parametrize("noise", [None, NOISE], ids=["exact", "noised"])
+def test_a_model_is_averaged_in_rounds(tmp_path: Path, noise: SiteNoise | None) -> None:
+    """Two rounds of gradients, or of updates, of three hospitals end in weights that moved from where they began."""
+    of = Consortium(tmp_path)
+    plan = average(noise)
+    final = of.play(of.carrier(**plan))
+    assert final is not None, [(party.who.name, party.told) for party in of.everybody]
+    graph = FederatedAverage.from_json(plan["plan"]).checked.graph
+    weights = unpack_weights(graph, Parcel.from_bytes(final).attachment)
+    assert any(np.abs(array).max() > 0 for array in weights.values())
+    assert verify_home(of.holder.path).history.of(of.job).decryptions == 2
+
+
+def test_an_average_that_weighs_sites_otherwise_than_the_order_is_refused(tmp_path: Path) -> None:
+    """By every party: a plan's weights are those that owners saw."""
+    of = Consortium(tmp_path)
+    changed = average(None)
+    changed["plan"] = changed["plan"] | {"weights": [1, 2, 1]}
+    assert of.play(of.carrier(**changed)) is None
+    assert {of.why(party) for party in of.everybody} == {"rules"}
+
+
+def average(noise: SiteNoise | None) -> dict[str, Any]:
+    """What an order of averaging has: a logistic model of illness on age, by persons where there is noise."""
+    plan = FederatedAverage(
+        features=features("ill"),
+        schema=SCHEMA,
+        model=ModelChoice.from_json({"template": "logistic"}),
+        loss=Loss.LOGISTIC,
+        bounded=Bounded.UPDATE if noise is None else Bounded.PERSON,
+        clip=Parameter("1"),
+        rounds=2,
+        rate=Parameter("0.5"),
+        weights=(1, 1, 1),
+        public_size=100,
+        local_steps=3 if noise is None else 1,
+        noise=noise,
+    )
+    return {
+        "kind": Slug("he.aggregate"),
+        "plan": plan.to_json(),
+        "outcome": Outcome.EXACT if noise is None else Outcome.NOISED,
+        "rounds_at_most": 2,
+        "profile": PROFILE.name,
+    }
 
 
 def statistics(noise: SiteNoise | None = None) -> dict[str, Any]:
