@@ -28,15 +28,21 @@ class Family(StrEnum):
 
 
 _NEIGHBOURS = "its parameters are the training rows themselves, so that no bound on one person's influence exists"
+_TREES = (
+    "its splits are sought in all rows, again and again, and leaves hold a few rows each; train the template `gam`, whose "
+    "shapes over declared bins answer the same question"
+)
 _REFUSED: Final[Mapping[str, str]] = {
     "cox": (
         "the partial likelihood ranks each person against all who are still at risk, so one person changes every later "
-        "term and no sum over persons exists to add noise to; fit a discrete-time hazard with `logistic` instead"
+        "term and no sum over persons exists to add noise to; fit a discrete-time `hazard` instead"
     ),
     "knn": _NEIGHBOURS,
     "k-nn": _NEIGHBOURS,
     "kernel": _NEIGHBOURS,
     "gaussian-process": _NEIGHBOURS,
+    "random-forest": _TREES,
+    "gradient-boosting": _TREES,
     "svm": "its support vectors are training rows; train a linear model with a training job instead",
     "kaplan-meier": "the curve steps at each person's own time; count events in declared periods instead",
     "quantile": "its interval needs the density of the residuals at the quantile, which noisy sums do not give",
@@ -57,6 +63,9 @@ _ALIASES: Final[Mapping[str, str]] = {
     "logit": "logistic",
     "coxph": "cox",
     "proportional-hazards": "cox",
+    "xgboost": "gradient-boosting",
+    "lightgbm": "gradient-boosting",
+    "boosting": "gradient-boosting",
     "nearest-neighbours": "knn",
     "nearest-neighbors": "knn",
     "random-effects": "mixed",
@@ -64,15 +73,28 @@ _ALIASES: Final[Mapping[str, str]] = {
 }
 
 
+_HAZARDS: Final = frozenset({"hazard", "discrete-time-hazard", "discrete-hazard"})
+
+
+def is_hazard(name: object) -> bool:
+    """Whether a name asks for a discrete-time hazard: a logistic model of persons' periods, in which rows count."""
+    return _plain(name) in _HAZARDS
+
+
 def read_family(name: object) -> Family:
     """Read a family's name; raise `InvalidError` with the reason where it cannot be done."""
-    written = name.strip().lower().replace("_", "-").replace(" ", "-") if isinstance(name, str) else ""
-    written = _ALIASES.get(written, written)
+    if is_hazard(name):
+        return Family.LOGISTIC
+    written = _ALIASES.get(_plain(name), _plain(name))
     if written in list(Family):
         return Family(written)
     if written in _REFUSED:
         raise InvalidError(f"`family` {written} is not offered: {_REFUSED[written]}", field="family")
-    raise InvalidError("`family` must be one of " + ", ".join(Family), field="family")
+    raise InvalidError("`family` must be one of " + ", ".join((*Family, "hazard")), field="family")
+
+
+def _plain(name: object) -> str:
+    return name.strip().lower().replace("_", "-").replace(" ", "-") if isinstance(name, str) else ""
 
 
 def check_outcome(family: Family, label: Label, column: Column) -> None:

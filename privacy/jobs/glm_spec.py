@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final
 
 from kernel.errors import InvalidError
 from privacy.glm.design import MOST_TERMS, Design, design_of
-from privacy.glm.families import Family, read_family
+from privacy.glm.families import Family, is_hazard, read_family
 from privacy.jobs.features import Feature, FeatureSpec, Transform
 from privacy.jobs.head import HeadedSpec, JobKind, head_of, members_of_short
 from privacy.jobs.labels import Encoding, Label, default_label
@@ -80,7 +80,8 @@ def complete_glm(body: Any, schema: TableSchema) -> GlmSpec:
 
     Args:
         body: `kind`, `dataset`, `purpose`, `epsilon`, `family`, and either `features` in full, or `outcome` (a column's
-            name, or a label) and `predictors` (columns' names, or transforms); `counted` may be missing.
+            name, or a label) and `predictors` (columns' names, or transforms); `counted` may be missing. The family
+            `hazard` is a logistic one in which rows count.
         schema: The dataset's declared schema.
 
     Returns:
@@ -96,10 +97,22 @@ def complete_glm(body: Any, schema: TableSchema) -> GlmSpec:
         **head_of(members),
         family=family,
         features=features_of_short(members, family, schema),
-        counted=one_of(Counted, members.get("counted", Counted.UNIT.value), "counted"),
+        counted=_counted(members),
     )
     spec.design(schema)
     return spec
+
+
+def _counted(members: Mapping[str, Any]) -> Counted:
+    """As asked, by default each unit once; of a hazard every row: how many a person has hangs on the event."""
+    hazard = is_hazard(members["family"])
+    usual = Counted.ROW if hazard else Counted.UNIT
+    counted: Counted = one_of(Counted, members.get("counted", usual.value), "counted")
+    if hazard and counted is not Counted.ROW:
+        raise InvalidError(
+            "of a hazard every row counts: how many rows a person has hangs on the event", field="counted"
+        )
+    return counted
 
 
 def features_of_short(members: Mapping[str, Any], family: Family, schema: TableSchema) -> FeatureSpec:

@@ -106,7 +106,21 @@ def test_what_does_not_fit_is_refused_by_its_field(members: dict[str, Any], fiel
     assert caught.value.field == field
 
 
-@pytest.mark.parametrize("name", ["cox", "CoxPH", "k-NN", "knn", "svm", "negative binomial", "mixed", "probit"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cox",
+        "CoxPH",
+        "k-NN",
+        "knn",
+        "Gaussian process",
+        "svm",
+        "XGBoost",
+        "kaplan_meier",
+        "negative binomial",
+        "probit",
+    ],
+)
 def test_what_cannot_be_done_soundly_gets_its_reason(name: str) -> None:
     """One sentence says why, and mostly what to do instead."""
     with pytest.raises(InvalidError, match=r"is not offered: .{30,}") as caught:
@@ -117,5 +131,6 @@ def test_what_cannot_be_done_soundly_gets_its_reason(name: str) -> None:
 def test_usual_names_are_understood() -> None:
     """Other programs say gaussian and binomial."""
     assert (read_family("Gaussian"), read_family("binomial")) == (Family.LINEAR, Family.LOGISTIC)
-    with pytest.raises(InvalidError, match="linear, logistic, poisson"):
+    assert read_family("Discrete-time hazard") is Family.LOGISTIC
+    with pytest.raises(InvalidError, match="linear, logistic, poisson, hazard"):
         read_family(3)
