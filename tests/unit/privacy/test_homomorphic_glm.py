@@ -4,117 +4,27 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from numpy.typing import NDArray
 from scipy import stats  # type: ignore[import-untyped]  # the library has no stubs
 from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
 
 from kernel import canonical
-from kernel.errors import CorruptError, InvalidError, NotFoundError
-from kernel.events import Parameter
-from privacy.glm.families import Family
+from kernel.errors import CorruptError, InvalidError
 from privacy.glm.sums import Cases
 from privacy.homomorphic.glm import student
 from privacy.homomorphic.glm.plan import GRID, MOST_ROWS, ExactGlm, Kind
 from privacy.homomorphic.glm.report import glm_bytes, read_glm
-from privacy.homomorphic.glm.steps import LONGEST, Fit, State, Unfit, Why, advance, ask_json, asked_point
+from privacy.homomorphic.glm.steps import LONGEST, Fit, State, Unfit, Why, advance, asked_point
 from privacy.homomorphic.glm.sums import cases_of, site_sums
 from privacy.homomorphic.glm.table import table_of
 from privacy.homomorphic.packing import pack, unpack
-from privacy.homomorphic.registry import profile_of
-from privacy.jobs.glm_spec import complete_glm
-from privacy.schema import TableSchema
 from privacy.training.rows import RowEncoder, encode_columns
-from privgate.demo.hospitals import rows_of, study
-
-WIDE = profile_of("bfv-2048-wide-public")
-Floats = NDArray[np.float64]
-_READ: dict[str, Callable[[str], Any]] = {"numeric": float, "boolean": lambda text: text == "true"}
-OUTCOMES: dict[str, Any] = {
-    "linear": {"name": "y", "kind": "numeric", "low": "-4", "high": "4", "clamp": True},
-    "logistic": {"name": "y", "kind": "boolean"},
-    "poisson": {"name": "y", "kind": "numeric", "low": "0", "high": "40", "clamp": True},
-}
-
-
-def plan_for(family: str, columns: Sequence[str] = ("a", "b"), ridge: str = "0", high: str = "40") -> ExactGlm:
-    """Predictors in [-1, 1], so that unit ranges are the columns' own."""
-    outcome = dict(OUTCOMES[family])
-    if family == "poisson":
-        outcome["high"] = high
-    numeric = [{"name": name, "kind": "numeric", "low": "-1", "high": "1", "clamp": True} for name in columns]
-    schema = TableSchema.from_json({"columns": [*numeric, outcome]})
-    spec = complete_glm(
-        {"kind": "glm", "dataset": "dst_" + "a" * 26, "purpose": "research", "epsilon": "1", "family": family,
-         "outcome": "y", "predictors": list(columns)},
-        schema,
-    )  # fmt: skip
-    return ExactGlm(family=Family(family), features=spec.features, schema=schema, ridge=Parameter(ridge))
-
-
-def cases_from(plan: ExactGlm, rows: Floats, outcomes: Floats) -> Cases:
-    """Rows through the encoder that a site uses."""
-    names = [column.name for column in plan.schema.columns]
-    truths = outcomes > 0.5 if plan.family is Family.LOGISTIC else outcomes
-    columns = {name: rows[:, place] for place, name in enumerate(names[:-1])} | {"y": truths}
-    encoder = RowEncoder(plan.features, plan.schema)
-    return cases_of(plan, encode_columns(encoder, {name: pa.array(values) for name, values in columns.items()}))
-
-
-def run(plan: ExactGlm, sites: Sequence[Cases]) -> Fit | Unfit:
-    """The course as the parties go it, every message and state written and read on the way."""
-    layout = plan.layout(WIDE, len(sites))
-    state: State | Fit | Unfit = State.first()
-    while isinstance(state, State):
-        point = asked_point(plan, json.loads(json.dumps(ask_json(state))))
-        uploads = [site_sums(plan, point, site) for site in sites]
-        assert all(abs(number) <= layout.bound for upload in uploads for number in upload)
-        state = State.from_json(json.loads(json.dumps(state.to_json())))
-        state = advance(plan, state, [sum(numbers) for numbers in zip(*uploads, strict=True)], len(sites))
-    return state
-
-
-def drawn(family: str, people: int = 900, seed: int = 3) -> tuple[Floats, Floats]:
-    """People whose outcome follows the model."""
-    source = np.random.default_rng(seed)
-    rows = source.uniform(-1, 1, (people, 2)).astype(np.float32).astype(np.float64)
-    predictor = 0.4 + rows @ np.array([1.2, -0.7])
-    match family:
-        case "linear":
-            return rows, np.clip(predictor + source.normal(0, 0.5, people), -4, 4)
-        case "logistic":
-            return rows, (source.random(people) < 1 / (1 + np.exp(-predictor))).astype(np.float64)
-        case _:
-            return rows, np.clip(source.poisson(np.exp(predictor)), 0, 40).astype(np.float64)
-
-
-def parts(plan: ExactGlm, rows: Floats, outcomes: Floats, count: int = 4) -> list[Cases]:
-    """The same people at several sites."""
-    cuts = np.array_split(np.arange(len(rows)), count)
-    return [cases_from(plan, rows[cut], outcomes[cut]) for cut in cuts]
-
-
-def pooled(rows: Floats, outcomes: Floats, family: str) -> tuple[Floats, Floats]:
-    """Iteratively reweighted least squares in float64 on all rows: coefficients and standard errors."""
-    design = np.column_stack([np.ones(len(rows)), rows])
-    if family == "linear":
-        solved, *_ = np.linalg.lstsq(design, outcomes, rcond=None)
-        left = outcomes - design @ solved
-        inverse = np.linalg.inv(design.T @ design) * (left @ left) / (len(rows) - design.shape[1])
-        return np.asarray(solved, float), np.sqrt(np.diag(inverse))
-    found = np.zeros(design.shape[1])
-    for _ in range(50):
-        predictor = design @ found
-        mean = np.exp(predictor) if family == "poisson" else 1 / (1 + np.exp(-predictor))
-        weight = mean if family == "poisson" else mean * (1 - mean)
-        information = design.T @ (design * weight[:, None])
-        found = found + np.linalg.solve(information, design.T @ (outcomes - mean))
-    return found, np.sqrt(np.diag(np.linalg.inv(information)))
+from tests.support.federated import OUTCOMES, WIDE, cases_from, drawn, parts, plan_for, pooled, run
 
 
 @pytest.mark.parametrize("family", ["linear", "logistic", "poisson"])
@@ -367,55 +277,3 @@ def _summed(plan: ExactGlm, point: tuple[float, ...], sites: Sequence[Cases]) ->
 
 def _fit_at(plan: ExactGlm, point: tuple[float, ...], sites: Sequence[Cases]) -> float:
     return _summed(plan, point, sites)[2] * plan.bound(Kind.FIT, first=False) / GRID
-
-
-def hospital_table(name: str) -> pa.Table:
-    """A hospital's rows as its agent reads them: declared values stand in for missing ones."""
-    declared = study()
-    schema = TableSchema.from_json(declared.schema)
-    (hospital,) = [one for one in declared.hospitals if one.name == name]
-    try:
-        rows = list(rows_of(hospital))
-    except NotFoundError as error:
-        pytest.skip(str(error))
-    columns: dict[str, list[Any]] = {}
-    for column in schema.columns:
-        texts = [column.fill if row[column.name] in column.missing else row[column.name] for row in rows]
-        read = _READ.get(column.kind.value, str)
-        columns[column.name] = [read(str(text)) for text in texts]
-    return pa.table(columns)
-
-
-def test_four_hospitals_fit_the_model_that_nobody_could_make() -> None:
-    """The issue's goal: within 1e-5 of the pooled fit, at most 10 rounds, at most 100 KB per site and round."""
-    declared = study()
-    schema = TableSchema.from_json(declared.schema)
-    spec = complete_glm(
-        {"kind": "glm", "dataset": "dst_" + "a" * 26, "purpose": "research", "epsilon": "1", **declared.model}, schema
-    )
-    plan = ExactGlm(family=spec.family, features=spec.features, schema=schema)
-    tables = [hospital_table(hospital.name) for hospital in declared.hospitals]
-    encoder = RowEncoder(plan.features, plan.schema)
-    fit = run(plan, [cases_of(plan, encoder.encode(table)) for table in tables])
-    assert isinstance(fit, Fit)
-    assert fit.rounds <= 10
-    assert fit.cut == 0
-    assert fit.rows == sum(table.num_rows for table in tables) == 920
-    assert plan.layout(WIDE, 4).upload_bytes <= 100_000
-    together = pa.concat_tables(tables)
-    columns: list[Floats] = []
-    for column in schema.columns[:-1]:
-        values = together.column(column.name).to_pylist()
-        if column.low is not None and column.high is not None:
-            columns.append(np.clip(values, float(column.low.number), float(column.high.number)))
-        columns += [np.array([value == one for value in values], float) for one in column.categories[1:]]
-    rows, ill = np.column_stack(columns), np.array(together.column("ill").to_pylist(), float)
-    printed = [float(line["coefficient"]) for line in read_glm(glm_bytes(plan, fit, 4))["table"]]
-    expected, errors = pooled(rows, ill, "logistic")
-    assert np.abs(printed - expected).max() < 1e-6
-    assert np.abs([line.error for line in table_of(plan, fit)] - errors).max() < 1e-6
-    # The second oracle converges in units of its own: standardised columns, then back.
-    middle, spread = rows.mean(axis=0), rows.std(axis=0)
-    model = LogisticRegression(C=np.inf, tol=1e-10, max_iter=10_000).fit((rows - middle) / spread, ill)
-    slopes = model.coef_[0] / spread
-    assert np.abs(printed - np.array([model.intercept_[0] - slopes @ middle, *slopes])).max() < 1e-5
