@@ -14,7 +14,7 @@ from typing import Any
 from kernel import canonical
 from kernel.errors import PrivgateError
 from kernel.ids import Slug
-from privacy.homomorphic.documents.order import Order
+from privacy.homomorphic.documents.order import Order, Outcome
 from privacy.homomorphic.glm.plan import ExactGlm
 from privacy.homomorphic.glm.report import glm_bytes
 from privacy.homomorphic.glm.steps import State, advance, ask_json
@@ -24,6 +24,7 @@ from privacy.homomorphic.statistics.plan import FederatedStatistics
 from privacy.homomorphic.statistics.report import statistics_bytes
 from privgate.agents.averaging import AverageCourse
 from privgate.agents.course import MEMORY_LIMIT, Course, Ended, Going, require_noise
+from privgate.agents.noised_glm import NoisedGlmCourse
 from privgate.agents.orders import profile_for
 from privgate.agents.refusing import RefusalError, Why
 
@@ -104,7 +105,8 @@ def course_of(order: Order) -> Course:
     Raises:
         RefusalError: Its kind is not known here, or its plan does not fit it.
     """
-    made = _COURSES.get(order.kind)
+    made = _NOISED.get(order.kind) if order.outcome is Outcome.NOISED else None
+    made = made or _COURSES.get(order.kind)
     if made is None:
         raise RefusalError(Why.RULES, "`kind`")
     try:
@@ -124,3 +126,5 @@ _COURSES: Mapping[Slug, Callable[[Order], Course]] = {
     Slug("he.glm"): GlmCourse,
     Slug("he.statistics"): StatisticsCourse,
 }
+_NOISED: Mapping[Slug, Callable[[Order], Course]] = {Slug("he.glm"): NoisedGlmCourse}
+"""Kinds whose course is another one where there is noise."""

@@ -2,7 +2,8 @@
 
 Rules
 -----
-1. The key in use is public: whoever reads this process's memory afterwards finds rows that the site has anyway.
+1. The key in use is public, or one that every site has: whoever reads this process's memory finds rows that the site
+   has anyway.
 2. Whether there are enough persons is looked at before anything is encrypted (RULES 39).
 3. A value raises nothing; the file as a whole is read or refused.
 
@@ -22,6 +23,8 @@ from kernel import canonical
 from kernel.errors import InvalidError
 from kernel.ids import Slug
 from privacy.homomorphic.averaging.plan import FederatedAverage
+from privacy.homomorphic.glm.noised import NoisedGlm
+from privacy.homomorphic.glm.noised_sums import noised_cases, noised_site_sums
 from privacy.homomorphic.glm.plan import ExactGlm
 from privacy.homomorphic.glm.steps import asked_point
 from privacy.homomorphic.glm.sums import cases_of, site_sums
@@ -85,12 +88,20 @@ def _numbers(assignment: SiteAssignment, table: Table) -> list[int] | Answer:
 
 
 def _glm(assignment: SiteAssignment, table: Table) -> Numbers | Answer:
+    if "noise" in assignment.plan:
+        return _noised_glm(assignment, table)
     if table.most_rows_of_a_unit > assignment.unit.rows_per_unit:
         # Without noise nobody's rows are left out, so that nobody may have more than was declared.
         return Answer.CROWDED
     plan = ExactGlm.from_json(assignment.plan)
     rows = RowEncoder(plan.features, plan.schema).encode(table.rows)
     return site_sums(plan, asked_point(plan, assignment.state), cases_of(plan, rows)), rows.alive
+
+
+def _noised_glm(assignment: SiteAssignment, table: Table) -> Numbers:
+    plan = NoisedGlm.from_json(assignment.plan)
+    rows = RowEncoder(plan.features, plan.schema).encode(table.rows)
+    return noised_site_sums(plan, assignment.state, noised_cases(plan, rows, table.units)), rows.alive
 
 
 def _statistics(assignment: SiteAssignment, table: Table) -> Numbers:

@@ -18,6 +18,7 @@ from privacy.graph.weights import unpack_weights
 from privacy.homomorphic.averaging.plan import Bounded, FederatedAverage
 from privacy.homomorphic.documents.order import Outcome
 from privacy.homomorphic.documents.signed import Parcel
+from privacy.homomorphic.glm.noised import NoisedGlm, read_noised_glm
 from privacy.homomorphic.noise import SiteNoise
 from privacy.homomorphic.statistics.plan import FederatedStatistics
 from privacy.homomorphic.statistics.report import read_statistics
@@ -120,6 +121,17 @@ def test_an_average_that_weighs_sites_otherwise_than_the_order_is_refused(tmp_pa
     changed["plan"] = changed["plan"] | {"weights": [1, 2, 1]}
     assert of.play(of.carrier(**changed)) is None
     assert {of.why(party) for party in of.everybody} == {"rules"}
+
+
+def test_a_model_with_noise_ends_in_a_table_that_follows_from_its_sums(tmp_path: Path) -> None:
+    """A round for each step; what is released is worked out again from the noisy sums alone."""
+    of = Consortium(tmp_path)
+    plan = NoisedGlm(family=Family.LOGISTIC, features=features("ill"), schema=SCHEMA, noise=NOISE)
+    changed: dict[str, Any] = {"plan": plan.to_json(), "outcome": Outcome.NOISED, "rounds_at_most": plan.rounds}
+    final = of.play(of.carrier(**changed))
+    assert final is not None, [(party.who.name, party.told) for party in of.everybody]
+    assert read_noised_glm(Parcel.from_bytes(final).attachment)["privacy"].startswith("noised")
+    assert verify_home(of.holder.path).history.of(of.job).decryptions == plan.rounds
 
 
 def average(noise: SiteNoise | None) -> dict[str, Any]:
