@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +11,9 @@ from privgate.cli.following import followed
 from privgate.cli.options import DEFAULT, Key, Machine, Profile, commands, gateway
 from privgate.cli.quotes import Home
 from privgate.cli.screen import dump, note, show, table
+
+if TYPE_CHECKING:
+    from privgate.evaluations import Evaluation
 
 app = commands("Ask for priced figures of a released model, and read them.")
 Release = Annotated[str, typer.Argument(help="rel_..., a released model.", metavar="RELEASE")]
@@ -77,7 +80,7 @@ def show_figures(
     machine: Machine = False,
 ) -> None:
     """The figures of a released evaluation, computed again from its noisy numbers, each with its interval."""
-    from privgate.evaluations import HEADER, Evaluation
+    from privgate.evaluations import Evaluation
 
     if source.startswith("rel_"):
         with gateway(profile) as connected:
@@ -87,6 +90,13 @@ def show_figures(
     if machine:
         dump(dict(found))
         return
+    say_figures(found)
+
+
+def say_figures(found: Evaluation) -> None:
+    """Write the figures as a table."""
+    from privgate.evaluations import HEADER
+
     table(list(HEADER), [figure.cells for figure in found.figures])
 
 

@@ -28,6 +28,11 @@ def show_coefficients(
     if machine:
         dump({name: found.body[name] for name in _HEAD})
         return
+    say_coefficients(found)
+
+
+def say_coefficients(found: GlmTable) -> None:
+    """Write the coefficients as a table, or that noise drowned them."""
     say(found.title)
     if found.drowned:
         note(found.drowned)

@@ -10,7 +10,7 @@ import typer
 from privgate.cli import quotes
 from privgate.cli.exits import Exit
 from privgate.cli.options import DEFAULT, Machine, Profile, gateway
-from privgate.cli.screen import dump, note, say, show
+from privgate.cli.screen import note, show
 
 if TYPE_CHECKING:
     from privgate.sdk.rehearsals import JobRehearsal, Rehearsal
@@ -56,14 +56,14 @@ def rehearse(
         )
     show(found, machine=machine)
     if not machine:
-        _say_result(found)
+        say_result(found)
     if out is not None:
         note("Wrote " + ", ".join(map(str, found.write(out))) + ": a rehearsal, not a release.")
     if found.failed_checks:
         raise typer.Exit(Exit.FAILED)
 
 
-def _say_result(found: Rehearsal | JobRehearsal) -> None:
+def say_result(found: Rehearsal | JobRehearsal) -> None:
     """What a job of another kind than a training answered."""
     match getattr(found, "kind", None):
         case "statistics":
@@ -75,8 +75,13 @@ def _say_result(found: Rehearsal | JobRehearsal) -> None:
 
             say_pairs(found.found)  # type: ignore[union-attr]
         case "glm":
-            say(str(found.found))  # type: ignore[union-attr]
+            from privgate.cli.glm import say_coefficients
+
+            say_coefficients(found.found)  # type: ignore[union-attr]
         case "evaluation":
-            dump(found.to_json()["result"])
+            from privgate.cli.evaluations import say_figures
+            from privgate.evaluations import Evaluation
+
+            say_figures(Evaluation.read(found.artifact))  # type: ignore[union-attr]
         case _:
             pass

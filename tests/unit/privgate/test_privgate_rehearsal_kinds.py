@@ -12,6 +12,7 @@ import pytest
 from kernel.errors import InvalidError
 from privacy.schema import TableSchema
 from privgate import statistics as ask
+from privgate.cli.rehearse import say_result
 from privgate.sdk.rehearsals import JobRehearsal, RehearsedRelease
 from privgate.sdk.requests import glm_request, statistics_request, training_request
 from privgate.sdk.trying import planned, rehearse
@@ -49,7 +50,7 @@ def rehearsed(request: dict[str, Any], unit: Any = None, **how: Any) -> JobRehea
     return found
 
 
-def test_statistics_of_own_rows_are_those_of_the_declared_size() -> None:
+def test_statistics_of_own_rows_are_those_of_the_declared_size(capsys: pytest.CaptureFixture[str]) -> None:
     """Counts as if there were as many units as are declared, with the noise that belongs to them."""
     request = statistics_request(ID, queries=[ask.histogram("ward"), ask.mean("age")], **HEAD)
     found = rehearsed(request, rows=own(300))
@@ -61,6 +62,8 @@ def test_statistics_of_own_rows_are_those_of_the_declared_size() -> None:
     assert abs(total - 1600) < 200
     (mean,) = means
     assert abs(float(mean.value or 0) - 50) < 3
+    say_result(found)
+    assert "mean of age, per row" in capsys.readouterr().out
 
 
 def test_dummy_rows_are_answered_as_well(tmp_path: Path) -> None:
@@ -73,12 +76,14 @@ def test_dummy_rows_are_answered_as_well(tmp_path: Path) -> None:
     assert "no release" in json.loads(path.read_text())["what"]
 
 
-def test_a_glm_has_the_table_of_a_release() -> None:
+def test_a_glm_has_the_table_of_a_release(capsys: pytest.CaptureFixture[str]) -> None:
     """Coefficients with standard errors for the declared size: age tells who is ill."""
     request = glm_request(ID, family="logistic", outcome="ill", predictors=["age", "ward"], **HEAD)
     found = rehearsed(request, rows=own(300))
     assert found.kind == "glm"
     assert "age" in str(found.found)
+    say_result(found)
+    assert "std. error" in capsys.readouterr().out
 
 
 def test_a_tuning_is_run_as_one_job() -> None:
@@ -91,7 +96,7 @@ def test_a_tuning_is_run_as_one_job() -> None:
     assert set(found.found.predict(own(3))) <= {True, False}
 
 
-def test_an_evaluation_uses_the_released_model() -> None:
+def test_an_evaluation_uses_the_released_model(capsys: pytest.CaptureFixture[str]) -> None:
     """Its weights as they were fetched, on own rows as many as are held out; a table of another shape is refused."""
     trained = rehearse(card(SCHEMA), training_request(ID, label="ill", recipe={"steps": 20}, **HEAD), rows=own(300))
     gateway = gateway_with(trained)
@@ -101,6 +106,8 @@ def test_an_evaluation_uses_the_released_model() -> None:
     found = rehearse(dataset, request, rows=own(300))
     assert isinstance(found, JobRehearsal)
     assert float(found.found["accuracy"]["value"]) > 0.7
+    say_result(found)
+    assert "95 % interval" in capsys.readouterr().out
     gateway.model["graph"] = "sha256:" + "0" * 64
     with pytest.raises(InvalidError, match="a table of another shape"):
         planned(dataset, request)
