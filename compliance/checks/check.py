@@ -21,6 +21,7 @@ from compliance.history import Entered, History
 from kernel.ids import Slug
 from policies.events import DatasetRegistered, DecisionMade, TenantCreated
 from privacy.events.budget import PopulationCreated
+from privacy.events.collections import CollectionRequested
 from privacy.events.jobs import JobRequested
 from privacy.events.releases import ReleaseHeld
 from privacy.events.sealing import DekCreated
@@ -41,14 +42,14 @@ class Source(StrEnum):
     KEY_TABLE = "key-table"
 
 
-_BEGINS_WITH: dict[Source, type] = {
-    Source.POLICY: TenantCreated,
-    Source.DECISIONS: DecisionMade,
-    Source.DATASETS: DatasetRegistered,
-    Source.LEDGER: PopulationCreated,
-    Source.JOBS: JobRequested,
-    Source.RELEASES: ReleaseHeld,
-    Source.KEYS: DekCreated,
+_BEGINS_WITH: dict[Source, tuple[type, ...]] = {
+    Source.POLICY: (TenantCreated,),
+    Source.DECISIONS: (DecisionMade,),
+    Source.DATASETS: (DatasetRegistered,),
+    Source.LEDGER: (PopulationCreated,),
+    Source.JOBS: (JobRequested, CollectionRequested),
+    Source.RELEASES: (ReleaseHeld,),
+    Source.KEYS: (DekCreated,),
 }
 
 
@@ -115,7 +116,7 @@ def _present(source: Source, history: History) -> bool:
             kinds = (e.event for e in history.of(EvidenceSnapshot) if e.event.kind is EvidenceKind.KEYS)
             return any(event.digest in history.snapshots for event in kinds)
         case _:
-            return bool(history.of(_BEGINS_WITH[source]))
+            return any(history.of(kind) for kind in _BEGINS_WITH[source])
 
 
 def _evidence(check: Slug, tally: Tally, *, missing: bool, whole: bool) -> Evidence:

@@ -8,7 +8,8 @@ from compliance.history import Entered, History, first_of
 from kernel.ids import Slug
 from policies.events import DecisionMade
 from policies.vocabulary import Action, Verdict
-from privacy.events.budget import BudgetCharged, BudgetReserved, BudgetTouched
+from privacy.events.budget import BudgetCharged, BudgetReserved, BudgetTouched, PopulationUncovered
+from privacy.events.collections import CollectionRequested
 from privacy.events.incidents import IncidentOpened
 from privacy.events.jobs import JobEnd, JobEnded, JobQueued, JobRequested, JobStarted
 
@@ -60,8 +61,16 @@ def _opened(history: History, tally: Tally) -> None:
 def _paid(history: History, tally: Tally) -> None:
     """Whatever touched data was charged for at least what it started, before or when it ended."""
     charged, touched = history.about("job", BudgetCharged), history.about("job", BudgetTouched)
+    marked, of_sites = history.about("job", PopulationUncovered), history.about("job", CollectionRequested)
     for entered in history.judged(JobEnded):
         job, end = entered.event.job, entered.event
+        if job in of_sites:
+            asked = {one.event.population for one in of_sites[job]}
+            left = asked - {one.event.population for one in marked.get(job, ()) if one.index < entered.index}
+            tally.look()
+            fine = end.end is not JobEnd.FINISHED or not left
+            tally.demand(fine, "an exact result left, and a population is not marked", entered, job)
+            continue
         if job not in touched and end.end is not JobEnd.FINISHED and not end.attempts:
             continue  # it never touched anything
         tally.look()

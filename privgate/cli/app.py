@@ -17,6 +17,7 @@ from privgate.cli import (
     jobs,
     keyholder,
     login,
+    parties,
     people,
     policy,
     populations,
@@ -86,5 +87,6 @@ app.add_typer(audit.app, name="audit")
 app.add_typer(reports.app, name="report")
 app.add_typer(people.app, name="people")
 app.add_typer(policy.app, name="policy")
+app.add_typer(parties.app, name="parties")
 app.add_typer(site.app, name="site")
 app.add_typer(keyholder.app, name="keyholder")

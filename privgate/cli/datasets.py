@@ -85,7 +85,7 @@ def add(
     except TypeError:
         raise InvalidError(
             "a declaration has title, population, schema, unit, sensitivity, purposes, legal_basis and "
-            "retention_until, and may have description, special_condition and basis_until",
+            "retention_until, and may have description, special_condition, basis_until and site",
             field=declaration.name,
         ) from None
     show(made, machine=machine)

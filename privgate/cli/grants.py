@@ -31,6 +31,9 @@ def create(
     auto_release: Annotated[
         str | None, typer.Option(help="Releases of jobs up to this epsilon go without a person's check.")
     ] = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Results without noise may leave, once you and another person say yes.")
+    ] = False,
     key: Key = None,
     profile: Profile = DEFAULT,
     machine: Machine = False,
@@ -47,6 +50,7 @@ def create(
             approval_required=approval,
             max_epsilon=max_epsilon,
             auto_release_epsilon=auto_release,
+            exact_release="two-approvals" if exact else None,
             key=key,
         )
     show(made, machine=machine)

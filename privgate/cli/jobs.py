@@ -32,10 +32,12 @@ def submit(
     machine: Machine = False,
 ) -> None:
     """Request a job: it is queued with its reservation, waits for an approval, or is refused with what would fit."""
+    from privgate.sdk.collections import of_sites
+
     with gateway(profile) as connected:
         job = connected.submit(request, key=key)
         note(f"Requested {job.job}.")
-        if job.state == "awaiting-approval":
+        if job.state == "awaiting-approval" and not of_sites(request):
             _say_whether_it_fits(connected.quote_request(request))
         show(followed(job) if follow else job, machine=machine)
 

@@ -113,8 +113,10 @@ def from_flags(command: Callable[..., None]) -> Callable[..., None]:
 @from_flags
 def quote(request: dict[str, Any], profile: Profile = DEFAULT, machine: Machine = False) -> None:
     """What a job would cost, whether it fits, and the largest of its shape that would. Nothing is held."""
+    from privgate.sdk.collections import of_sites
+
     with gateway(profile) as connected:
-        quoted = connected.quote_request(request)
+        quoted = connected.quote_sites(request) if of_sites(request) else connected.quote_request(request)
         show(quoted, machine=machine)
 
 

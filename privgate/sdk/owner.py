@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from kernel.errors import InvalidError
 from privacy.schema import TableSchema
 from privgate.sdk.amounts import Moment, Number, ahead_text, decimal_text, moment_text
+from privgate.sdk.collections import Party
 from privgate.sdk.datasets import Dataset
 from privgate.sdk.errors import UploadRefusedError
 from privgate.sdk.jobs import Job
@@ -128,9 +129,13 @@ class OwnerVerbs(Session):
         description: str = "",
         special_condition: str | None = None,
         basis_until: Moment | None = None,
+        site: str | None = None,
         key: str | None = None,
     ) -> Dataset:
-        """Declare a dataset: what its columns are, who is protected, what for, why, until when."""
+        """Declare a dataset: what its columns are, who is protected, what for, why, until when.
+
+        With `site`, one of your parties, the rows stay there: its agent attests them, and nothing is uploaded.
+        """
         body = {
             "title": title,
             "description": description,
@@ -143,6 +148,7 @@ class OwnerVerbs(Session):
             "retention_until": moment_text(retention_until, "retention_until"),
             **given(
                 special_condition=special_condition,
+                site=site,
                 basis_until=None if basis_until is None else moment_text(basis_until, "basis_until"),
             ),
         }
@@ -234,9 +240,13 @@ class OwnerVerbs(Session):
         approval_required: bool = False,
         max_epsilon: Number | None = None,
         auto_release_epsilon: Number | None = None,
+        exact_release: str | None = None,
         key: str | None = None,
     ) -> Grant:
-        """Permit one principal the use of one dataset for one purpose, until a date, within obligations."""
+        """Permit one principal the use of one dataset for one purpose, until a date, within obligations.
+
+        `exact_release="two-approvals"` lets results without noise leave, once you and another person have said yes.
+        """
         limits = {"max_epsilon": max_epsilon, "auto_release_epsilon": auto_release_epsilon}
         body = {
             "principal": principal,
@@ -248,6 +258,7 @@ class OwnerVerbs(Session):
                 "trainer_share": decimal_text(trainer_share, "trainer_share"),
                 "approval_required": approval_required,
                 **{name: decimal_text(value, name) for name, value in limits.items() if value is not None},
+                **given(exact_release=exact_release),
             },
         }
         return Grant.read(self.connection.post("/v1/grants", body, key=key))
@@ -255,6 +266,15 @@ class OwnerVerbs(Session):
     def revoke_grant(self, grant: Grant | str) -> None:
         """Take a grant back."""
         self.connection.delete(f"/v1/grants/{identifier(grant, 'grant')}")
+
+    @property
+    def parties(self) -> Collection[Party]:
+        """The agents of sites and key holders that were enrolled."""
+        return Collection(self.connection, "/v1/parties", Party.read, Party)
+
+    def disable_party(self, party: Party | str) -> Party:
+        """End the access of one of your agents, for good."""
+        return Party.read(self.connection.delete(f"/v1/parties/{identifier(party, 'party')}"))
 
     def approve(self, job: Job | str) -> Job:
         """Say yes to a job that waits for its owner: to exactly the request that it shows now."""

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from privgate.sdk.amounts import Number
+from privgate.sdk.collections import SitesQuote
 from privgate.sdk.datasets import Dataset
 from privgate.sdk.jobs import Job, Quote
 from privgate.sdk.pages import Collection
@@ -58,6 +59,10 @@ class TrainerVerbs(Session):
     def quote_request(self, request: Mapping[str, Any]) -> Quote:
         """What a written request would cost."""
         return Quote.read(self.connection.post("/v1/quotes", {"spec": dict(request)}), gateway=self._whole)
+
+    def quote_sites(self, request: Mapping[str, Any]) -> SitesQuote:
+        """What a job on data of sites (`he.glm`, `he.statistics`) would take, and who would learn what."""
+        return SitesQuote.read(self.connection.post("/v1/quotes", {"spec": dict(request)}))
 
     def rehearse(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import shutil
@@ -16,11 +17,14 @@ import pytest
 
 from audit.trust import TrustFile
 from kernel import canonical
+from kernel.errors import CorruptError
 from kernel.signing import Envelope, sign_envelope
 from privacy.homomorphic.documents.places import Place
 from privacy.homomorphic.documents.rounds import Round
 from privacy.homomorphic.documents.signed import DocumentKind
 from privacy.release.disclosure import DisclosureCertificate
+from privgate.sdk.believing import believe
+from privgate.sdk.collections import Party, SitesQuote
 from privgate.verify import verify_bundle
 from privgate.verify.verdict import BundleVerdict, Outcome
 from tests.support.api import House, done, house, refused
@@ -175,6 +179,37 @@ def test_a_quote_says_bytes_rounds_and_who_learns_what(made: House, hospitals: H
     assert holds == {"trainer": False, "gateway": False, "key-holder": True, "site": False}
     assert "exact" in quote["says"]
     assert len(done(made["trainer"].get("/v1/jobs"))) == before
+
+
+def test_the_sdk_reads_quote_parties_and_certificate(made: House, hospitals: Hospitals, story: Story) -> None:
+    """In words who holds the key; fingerprints to compare; a verified release that has no price to ask for."""
+    quote = SitesQuote.read(done(made["trainer"].post("/v1/quotes", hospitals.body())))
+    said = {name: str(value) for name, value in quote.lines()}
+    assert [name for name, value in said.items() if "holds the secret key" in value] == ["key-holder sees"]
+    parties = [Party.read(one) for one in done(made["trainer"].get("/v1/parties"))]
+    assert {one.fingerprint for one in parties} == {one.who.fingerprint for one in hospitals.everybody}
+    files = {
+        name: (story.bundle / "release" / name).read_bytes() for name in ("certificate.json", "receipt.tlog-proof")
+    }
+    papers = {"certificate": files["certificate.json"], "receipt": files["receipt.tlog-proof"]}
+    believed = believe(story.ended["release"], artifact=story.artifact, trust=story.trust, **papers)
+    assert isinstance(believed.certificate, DisclosureCertificate)
+    with pytest.raises(CorruptError, match="exact result"):
+        _ = believed.priced
+    with pytest.raises(CorruptError):
+        believe(story.ended["release"], artifact=story.artifact + b" ", trust=story.trust, **papers)
+
+
+def test_a_compliance_report_finds_no_fault_in_it(made: House, story: Story) -> None:
+    """Every check looks at a period with a disclosure, and each still holds."""
+    made.settle()
+    report = done(made["auditor"].post("/v1/reports", {}), 201)["report"]
+    body = made["auditor"].get(f"/v1/reports/{report}/files/report.json").json()
+    statement = json.loads(base64.b64decode(body["payload"]))
+    failed = {one["check"]: one["findings"] for one in statement["checks"] if one["verdict"] == "fail"}
+    looked = {one["check"]: one["looked_at"] for one in statement["checks"]}
+    assert failed == {}
+    assert min(looked["certificates.complete"], looked["releases.charged"], looked["duties.approver"]) > 0
 
 
 def test_an_exact_result_needs_two_people_for_each_site(made: House, hospitals: Hospitals) -> None:

@@ -1,0 +1,97 @@
+"""Views of jobs on data that the gateway never sees: parties, and what such a job would take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
+
+from kernel.errors import CorruptError
+from privgate.sdk.view import View
+
+PREFIX = "he."
+"""How the kinds of these jobs begin."""
+
+
+def of_sites(request: Mapping[str, Any]) -> bool:
+    """Whether a request is for a job on data of sites."""
+    return str(request.get("kind", "")).startswith(PREFIX)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Party(View):
+    """The agent of a site or a key holder. Compare its fingerprint over a second channel: this one the gateway says."""
+
+    NOUN: ClassVar[str] = "party"
+    COLUMNS: ClassVar[tuple[str, ...]] = ("party", "kind", "name", "fingerprint", "disabled")
+    party: str
+    kind: str
+    name: str
+    owner: str
+    fingerprint: str
+    disabled: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SitesQuote(View):
+    """What a job on data of sites would take, and who would learn what. Nothing is held by asking.
+
+    Attributes:
+        result: `exact`: no noise, no epsilon.
+        bytes_per_site_and_round, bytes_per_site_at_most: What a site sends.
+        computing_seconds: Of all parties together, on one core each; how long people take to answer is theirs.
+        longest_seconds: After which it has failed at the latest, for want of an answer.
+        observers: Who holds the secret key, and what each of them sees.
+        uncovered_before: Populations from which an exact result left before.
+        says: In words.
+        request: In its final form; `request_digest` is what approvals would bind.
+    """
+
+    NOUN: ClassVar[str] = "quote"
+    kind: str
+    result: str
+    sites: int
+    rounds_at_most: int
+    profile: str
+    numbers: int
+    bytes_per_site_and_round: int
+    bytes_per_site_at_most: int
+    computing_seconds: int
+    longest_seconds: int
+    observers: tuple[Mapping[str, Any], ...]
+    uncovered_before: tuple[str, ...]
+    says: str
+    request: Mapping[str, Any] = field(repr=False)
+    request_digest: str
+
+    @classmethod
+    def read(cls, body: Any, **bound: Any) -> Self:
+        """Make a quote from the gateway's answer, which holds figures, request and digest."""
+        if not isinstance(body, Mapping) or not isinstance(body.get("quote"), Mapping):
+            raise CorruptError("the gateway's answer is no quote")
+        outer = {"request": body.get("spec"), "request_digest": body.get("request_digest")}
+        return super(SitesQuote, cls).read({**body["quote"], **outer}, **bound)
+
+    def lines(self) -> list[tuple[str, object]]:
+        """The quote as one would say it."""
+        return [
+            ("result", self.says),
+            ("sites, rounds", f"{self.sites}, at most {self.rounds_at_most}"),
+            ("encryption", f"{self.profile}, {self.numbers} numbers of each site in a round"),
+            (
+                "a site sends",
+                f"{self.bytes_per_site_and_round:,} bytes a round, {self.bytes_per_site_at_most:,} at most",
+            ),
+            (
+                "computing",
+                f"about {self.computing_seconds} s in all; it fails after {self.longest_seconds} s of waiting",
+            ),
+            *((f"{one['observer']} sees", _seen(one)) for one in self.observers),
+            ("not covered before", ", ".join(self.uncovered_before) or "-"),
+            ("request", self.request_digest),
+        ]
+
+
+def _seen(observer: Mapping[str, Any]) -> str:
+    key = "; holds the secret key" if observer["secret_key"] else ""
+    return ", ".join(str(one).replace("-", " ") for one in observer["sees"]) + key
