@@ -50,6 +50,11 @@ class Loss(StrEnum):
 _LOSS_OF: Final = {Target.BINARY: Loss.LOGISTIC, Target.REAL: Loss.SQUARED, Target.CLASSES: Loss.SOFTMAX}
 
 
+def loss_for(target: Target) -> Loss:
+    """The loss of a kind of target: there is one for each."""
+    return _LOSS_OF[target]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSpec(HeadedSpec):
     """A request to train a model privately.

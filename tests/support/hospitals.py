@@ -235,7 +235,7 @@ class Hospitals:
         grant = grant_body(
             self.made["trainer"].principal,
             party.dataset["dataset"],
-            job_kinds=["he.glm", "he.statistics"],
+            job_kinds=["he.aggregate", "he.glm", "he.statistics"],
             obligations=obligations,
         )
         done(self.made[owner].post("/v1/grants", grant), 201)

@@ -15,22 +15,27 @@ from kernel.checks import whole
 from kernel.errors import InvalidError
 from kernel.events import Parameter
 from privacy.glm.families import Family, read_family
+from privacy.homomorphic.averaging.plan import LEAST_BITS, MOST_BITS, MOST_LOCAL_STEPS, Bounded, FederatedAverage
+from privacy.homomorphic.averaging.plan import MOST_ROUNDS as AVERAGE_ROUNDS
 from privacy.homomorphic.glm.plan import MOST_ROUNDS, NO_RIDGE, ExactGlm
 from privacy.homomorphic.layout import Layout
 from privacy.homomorphic.profiles import Profile
 from privacy.homomorphic.statistics.plan import FederatedStatistics
 from privacy.jobs.asking import complete_query
-from privacy.jobs.features import FeatureSpec
+from privacy.jobs.features import FeatureSpec, default_features
 from privacy.jobs.glm_spec import features_of_short
+from privacy.jobs.model import Model, check_target, complete_model, model_from_json
 from privacy.jobs.queries import Query, list_of
 from privacy.jobs.statistics_spec import MOST_QUERIES
 from privacy.jobs.strict import one_of, text_of
+from privacy.jobs.training_spec import Loss, loss_for
 from privacy.schema import TableSchema
 
 
 class CollectionKind(StrEnum):
     """What kinds of job on data of sites there are."""
 
+    HE_AGGREGATE = "he.aggregate"
     HE_GLM = "he.glm"
     HE_STATISTICS = "he.statistics"
 
@@ -55,11 +60,13 @@ class Sites:
         schema: The columns that the job reads, the same at every site.
         rows_per_unit: The most rows of one person, at any site.
         least_persons: Fewer persons no site and no cell may have.
+        count: How many sites there are.
     """
 
     schema: TableSchema
     rows_per_unit: int
     least_persons: int
+    count: int
 
 
 class Question(ABC):
@@ -256,11 +263,116 @@ class StatisticsQuestion(Question):
         return FederatedStatistics.from_json(body)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AverageQuestion(Question):
+    """A model of any graph, by averaged updates.
+
+    Attributes:
+        features, model, loss: As of a training job; the model starts from zeros, constants or draws.
+        clip: The bound on the Euclidean norm of a site's update in a round.
+        rate, local_steps: Of a site's own steps.
+        rounds: How many there are, always.
+        bits: Of a number, sign included.
+    """
+
+    KIND: ClassVar = CollectionKind.HE_AGGREGATE
+    ARTIFACT: ClassVar = "he-model.safetensors"
+    NEEDED: ClassVar = ("clip", "rate", "rounds")
+    OPTIONAL: ClassVar = ("bits", "features", "label", "local_steps", "loss", "model")
+    FORM: ClassVar = ("bits", "clip", "features", "local_steps", "loss", "model", "rate", "rounds")
+
+    features: FeatureSpec
+    model: Model
+    loss: Loss
+    clip: Parameter
+    rate: Parameter
+    rounds: int
+    local_steps: int = 1
+    bits: int = 16
+
+    @property
+    def most_rounds(self) -> int:
+        """The most results that may be decrypted."""
+        return self.rounds
+
+    def columns(self) -> frozenset[str]:
+        """Features and label."""
+        return frozenset({self.features.label.column, *(feature.column for feature in self.features.columns)})
+
+    def plan(self, sites: Sites) -> FederatedAverage:
+        """Updates of sites that all weigh the same; exact, so that declared sizes play no part."""
+        return FederatedAverage(
+            features=self.features,
+            schema=sites.schema,
+            model=self.model,
+            loss=self.loss,
+            bounded=Bounded.UPDATE,
+            clip=self.clip,
+            rounds=self.rounds,
+            rate=self.rate,
+            weights=(1,) * sites.count,
+            public_size=1,
+            local_steps=self.local_steps,
+            rows_per_unit=sites.rows_per_unit,
+            bits=self.bits,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Encode as members of the final form."""
+        return {
+            "bits": self.bits,
+            "clip": str(self.clip),
+            "features": self.features.to_json(),
+            "local_steps": self.local_steps,
+            "loss": self.loss.value,
+            "model": self.model.to_json(),
+            "rate": str(self.rate),
+            "rounds": self.rounds,
+        }
+
+    @classmethod
+    def complete(cls, members: Mapping[str, Any], schema: TableSchema) -> Self:
+        """Features in full, or the column to predict; the plain model and the loss of its kind; one step, 16 bits."""
+        if ("features" in members) == ("label" in members):
+            raise InvalidError("give either `features` or `label`, the name of the column to predict", field="label")
+        if "features" in members:
+            features = FeatureSpec.from_json(members["features"])
+        else:
+            features = default_features(schema, text_of(members["label"], "label"))
+        model = complete_model(members.get("model"), features, schema)
+        filled = {"bits": 16, "local_steps": 1, "loss": loss_for(features.label.target).value, **members}
+        return cls.from_json({**filled, "features": features.to_json(), "model": model.to_json()})
+
+    @classmethod
+    def from_json(cls, members: Mapping[str, Any]) -> Self:
+        """Read the final form's members."""
+        features, model = FeatureSpec.from_json(members["features"]), model_from_json(members["model"])
+        loss = one_of(Loss, members["loss"], "loss")
+        if loss is not loss_for(features.label.target):
+            raise InvalidError("`loss` is the one of the label's kind", field="loss")
+        check_target(model, features.label.target)
+        return cls(
+            features=features,
+            model=model,
+            loss=loss,
+            clip=Parameter.of(text_of(members["clip"], "clip"), "clip"),
+            rate=Parameter.of(text_of(members["rate"], "rate"), "rate"),
+            rounds=whole(1, AVERAGE_ROUNDS, rounds=members["rounds"]),
+            local_steps=whole(1, MOST_LOCAL_STEPS, local_steps=members["local_steps"]),
+            bits=whole(LEAST_BITS, MOST_BITS, bits=members["bits"]),
+        )
+
+    @classmethod
+    def read_plan(cls, body: Mapping[str, Any]) -> FederatedAverage:
+        """Read an order's `plan`."""
+        return FederatedAverage.from_json(body)
+
+
 def _matrices(written: Any) -> tuple[tuple[str, ...], ...]:
     lists: Sequence[Any] = list_of(written, "covariances")
     return tuple(tuple(text_of(name, "covariances") for name in list_of(columns, "covariances")) for columns in lists)
 
 
 QUESTIONS: Final[Mapping[CollectionKind, type[Question]]] = {
-    question.KIND: question for question in (GlmQuestion, StatisticsQuestion)
+    question.KIND: question for question in (AverageQuestion, GlmQuestion, StatisticsQuestion)
 }

@@ -87,7 +87,12 @@ class CollectionSpec:
 
     def plan(self, schema: TableSchema, rows_per_unit: int) -> CollectionPlan:
         """What every party computes by, on columns that all sites declare alike."""
-        sites = Sites(schema=schema, rows_per_unit=rows_per_unit, least_persons=self.least_persons)
+        sites = Sites(
+            schema=schema,
+            rows_per_unit=rows_per_unit,
+            least_persons=self.least_persons,
+            count=len(self.datasets),
+        )
         return self.question.plan(sites)
 
     def to_json(self) -> dict[str, Any]:
@@ -159,7 +164,10 @@ def complete_collection(body: Mapping[str, Any], schemas: Sequence[TableSchema],
     question = question_kind.complete(members, schemas[0])
     filled = {"round_seconds": ROUND_SECONDS, "least_persons": LEAST_PERSONS, "profile": "", **members}
     sites = Sites(
-        schema=common_schema(question, schemas), rows_per_unit=rows_per_unit, least_persons=filled["least_persons"]
+        schema=common_schema(question, schemas),
+        rows_per_unit=rows_per_unit,
+        least_persons=filled["least_persons"],
+        count=len(schemas),
     )
     filled["profile"] = members["profile"] if "profile" in members else _shortest(question.plan(sites), len(schemas))
     spec = CollectionSpec(**_head_of(filled), question=question)
