@@ -10,7 +10,7 @@ from privacy.homomorphic.documents.parties import LEAST_PERSONS
 from privacy.homomorphic.registry import profile_of
 from privacy.homomorphic.requests.questions import CollectionKind
 from privacy.release.disclosure import DisclosurePredicate
-from privacy.release.observers import OBSERVERS
+from privacy.release.observers import observers_of
 
 
 def check_disclosure(predicate: DisclosurePredicate) -> tuple[str, ...]:
@@ -21,12 +21,13 @@ def check_disclosure(predicate: DisclosurePredicate) -> tuple[str, ...]:
 def _problems(predicate: DisclosurePredicate) -> Iterator[str]:
     yield from _site_problems(predicate)
     known = [kind for kind in CollectionKind if kind.value == predicate.kind]
-    if not known or tuple(predicate.observers) != OBSERVERS[known[0]]:
-        yield "who learns what is not what such a job shows"
     try:
-        digest = profile_of(predicate.encryption.profile).digest
+        profile = profile_of(predicate.encryption.profile)
     except PrivgateError:
-        digest = None
+        profile = None
+    if not known or profile is None or tuple(predicate.observers) != observers_of(known[0], profile):
+        yield "who learns what is not what such a job shows"
+    digest = None if profile is None else profile.digest
     if digest != predicate.encryption.digest:
         yield "no profile of this name has this digest"
     course = predicate.course

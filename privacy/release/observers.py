@@ -9,12 +9,12 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from kernel.events import Record
+from privacy.homomorphic.profiles import Mode, Profile
 from privacy.homomorphic.requests.questions import CollectionKind
 
 
@@ -46,18 +46,21 @@ class ObserverFacts(Record):
     sees: tuple[Seen, ...]
 
 
-def _observers(*, states: bool) -> tuple[ObserverFacts, ...]:
-    between = (Seen.STATES,) if states else ()
+_ONE_ROUND: Final = frozenset({CollectionKind.HE_STATISTICS})
+"""Kinds whose rounds do not build on each other, so that nothing is asked in between."""
+
+
+def observers_of(kind: CollectionKind, profile: Profile) -> tuple[ObserverFacts, ...]:
+    """Who sees what in a job of this kind under this profile.
+
+    Under a `seeded` profile every site has the secret key; uploads are then sealed to the key holder, so that a site
+    sees no more for it (RULES 36).
+    """
+    between = () if kind in _ONE_ROUND else (Seen.STATES,)
+    shared = profile.mode is Mode.SEEDED
     return (
         ObserverFacts(observer=Observer.TRAINER, secret_key=False, sees=(*between, Seen.RESULT)),
         ObserverFacts(observer=Observer.GATEWAY, secret_key=False, sees=(Seen.CIPHERTEXTS, *between, Seen.RESULT)),
         ObserverFacts(observer=Observer.KEY_HOLDER, secret_key=True, sees=(Seen.SUMS, *between, Seen.RESULT)),
-        ObserverFacts(observer=Observer.SITE, secret_key=False, sees=(Seen.OWN_ROWS, *between)),
+        ObserverFacts(observer=Observer.SITE, secret_key=shared, sees=(Seen.OWN_ROWS, *between)),
     )
-
-
-OBSERVERS: Final[Mapping[CollectionKind, tuple[ObserverFacts, ...]]] = {
-    CollectionKind.HE_GLM: _observers(states=True),
-    CollectionKind.HE_STATISTICS: _observers(states=False),
-}
-"""For each kind, under a profile in which sites encrypt with a public key."""

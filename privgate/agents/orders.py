@@ -12,7 +12,7 @@ from __future__ import annotations
 from kernel.errors import PrivgateError
 from privacy.homomorphic.documents.order import Order
 from privacy.homomorphic.documents.parties import PartyKind, SiteMember
-from privacy.homomorphic.profiles import Mode, Profile
+from privacy.homomorphic.profiles import Profile
 from privacy.homomorphic.registry import profile_of
 from privgate.agents.home import Home
 from privgate.agents.refusing import RefusalError, Why
@@ -49,8 +49,6 @@ def profile_for(order: Order) -> Profile:
         raise RefusalError(Why.PROFILE, "no such name") from None
     if profile.digest != order.profile_digest:
         raise RefusalError(Why.PROFILE, "another digest")
-    if profile.mode is not Mode.PUBLIC_KEY:
-        raise RefusalError(Why.PROFILE, "agents encrypt under public keys alone")
     return profile
 
 

@@ -13,9 +13,10 @@ from kernel.canonical import Digest
 from kernel.errors import ConflictError
 from kernel.ids import ApprovalId, DecisionId, ReleaseId, Slug
 from privacy.events.budget import PopulationUncovered
+from privacy.homomorphic.registry import profile_of
 from privacy.homomorphic.requests.questions import QUESTIONS, CollectionKind
 from privacy.release import disclosure as d
-from privacy.release.observers import OBSERVERS
+from privacy.release.observers import observers_of
 from privacy.release.settlement import Disclosure
 
 
@@ -77,7 +78,7 @@ def certify_disclosure(
             decryptions=results[-1].decryptions,
             learned=sum(result.learned for result in results),
         ),
-        observers=OBSERVERS[CollectionKind(job.kind)],
+        observers=observers_of(CollectionKind(job.kind), profile_of(order.profile)),
         approvals=tuple(sorted(ApprovalId(given.id) for given in work.approvals.all(job=job.id))),
         policy_epoch=job.policy_epoch,
         origin=Slug(on.origin),

@@ -16,10 +16,12 @@ from typing import Any, Final
 from gateway.services.collections.planning import PlannedCollection
 from gateway.unit_of_work import Reading
 from kernel.canonical import Digest
+from privacy.homomorphic.profiles import Mode
 from privacy.homomorphic.registry import profile_of
 from privacy.homomorphic.requests.spec import CollectionSpec
-from privacy.homomorphic.wire import public_key_form
-from privacy.release.observers import OBSERVERS
+from privacy.homomorphic.sealed import OVERHEAD
+from privacy.homomorphic.wire import public_key_form, secret_key_form
+from privacy.release.observers import observers_of
 
 KEY_MS: Final = 200
 CIPHERTEXT_MS: Final = 5
@@ -67,7 +69,7 @@ def quoted(reading: Reading, planned: PlannedCollection) -> CollectionQuote:
         "bytes_per_site_at_most": layout.upload_bytes * rounds + key_bytes,
         "computing_seconds": -(-computing // 1000),
         "longest_seconds": spec.round_seconds * (2 * rounds + 2),
-        "observers": [one.to_fields() for one in OBSERVERS[spec.kind]],
+        "observers": [one.to_fields() for one in observers_of(spec.kind, profile_of(spec.profile))],
         "uncovered_before": marked,
         "says": WORDS,
     }
@@ -75,5 +77,11 @@ def quoted(reading: Reading, planned: PlannedCollection) -> CollectionQuote:
 
 
 def _key_bytes(planned: PlannedCollection) -> int:
+    """The public key, and under a seeded profile the secret key for each site, sealed and in base64 twice."""
     profile = profile_of(planned.spec.profile)
-    return sum(public_key_form(profile, instance).size for instance in range(profile.instances))
+    instances = range(profile.instances)
+    public = sum(public_key_form(profile, instance).size for instance in instances)
+    if profile.mode is Mode.PUBLIC_KEY:
+        return public
+    sealed = OVERHEAD + sum(secret_key_form(profile, instance).size for instance in instances)
+    return public + len(planned.sites) * -(-sealed * 16 // 9)

@@ -28,6 +28,7 @@ from privacy.homomorphic.documents.places import Place
 from privacy.homomorphic.documents.rounds import Added, LogHead, Round, RoundResult
 from privacy.homomorphic.documents.signed import DocumentKind, Parcel
 from privacy.homomorphic.envelope import Expected, open_upload
+from privacy.homomorphic.sharing import job_key
 from privgate.agents.agent import Agent, Told
 from privgate.agents.channel import Channel
 from privgate.agents.course import Course, Ended
@@ -79,11 +80,12 @@ class KeyHolder(Agent):
         """The job's key: made once."""
         kept = papers.get(_KEY)
         if kept is None:
-            public, secret = self._confined.make_keys(profile_for(order))
+            profile = profile_for(order)
+            public, secret = self._confined.make_keys(profile)
             # Written anew until the public half is kept: nothing is encrypted under a key that nobody has seen.
             papers.put(_SECRET, self._home.vault.seal(secret.reveal(), kind=_SECRET, job=order.job))
+            kept = Parcel(job_key(order, profile, public, secret).signed(self._home.signer), public).to_bytes()
             secret.wipe()
-            kept = Parcel(JobKey.of(order, public).signed(self._home.signer), public).to_bytes()
             papers.keep(_KEY, kept)
         parcel = Parcel.from_bytes(kept)
         if self._history(order.job).key is None:

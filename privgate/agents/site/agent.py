@@ -27,6 +27,7 @@ from privacy.homomorphic.documents.places import Place
 from privacy.homomorphic.documents.rounds import Round, RoundResult
 from privacy.homomorphic.documents.signed import Document, DocumentKind, Parcel
 from privacy.homomorphic.envelope import Expected, Upload, make_upload, read_upload
+from privacy.homomorphic.sharing import encrypting_key
 from privacy.homomorphic.validator import require_public_key
 from privgate.agents.agent import Agent, Told
 from privgate.agents.channel import Channel
@@ -89,7 +90,7 @@ class Site(Agent):
             if asked is None or not (begin or number in self._history(order.job).answered):
                 self._final(order, papers, number - 1, previous)
                 return
-            upload = self._answered(order, papers, course, key.attachment, asked)
+            upload = self._answered(order, papers, course, key, asked)
             result = self._result(order, papers, asked, upload)
             if result is None:
                 return
@@ -112,6 +113,7 @@ class Site(Agent):
         try:
             public = parcel.attached(document.public_key)
             require_public_key(profile_for(order), public)
+            self._encrypting_key(order, document, public)
         except CorruptError as error:
             raise RefusalError(Why.KEY, error.message) from None
         if known is None:
@@ -120,6 +122,11 @@ class Site(Agent):
         elif known != document.public_key:
             raise RefusalError(Why.KEY, "another one was accepted")
         return parcel
+
+    def _encrypting_key(self, order: Order, key: JobKey, public: bytes) -> bytes:
+        """What this site encrypts with; under a seeded profile it is opened for each round and kept nowhere."""
+        own = own_place(self._home, order).party
+        return encrypting_key(key, order, profile_for(order), public, own, self._home.sealing)
 
     def _round(self, order: Order, papers: Papers, number: int, previous: Digest) -> Round | None:
         """A round that follows; nothing while it is awaited."""
@@ -132,15 +139,15 @@ class Site(Agent):
         papers.keep(f"round-{number}", data)
         return asked
 
-    def _answered(self, order: Order, papers: Papers, course: Course, public_key: bytes, asked: Round) -> Upload:
+    def _answered(self, order: Order, papers: Papers, course: Course, key: Parcel, asked: Round) -> Upload:
         """Make, enter and send the upload of a round, as far as that was not done."""
         own, number = own_place(self._home, order), asked.number
-        expected = expected_upload(order, course, public_key, asked, own.party)
+        expected = expected_upload(order, course, key.attachment, asked, own.party)
         data = papers.get(f"upload-{number}")
         if data is None:
             if number in self._history(order.job).answered:
                 raise RefusalError(Why.UPLOAD, "a paper is gone")
-            data = self._made(order, course, asked, expected, public_key)
+            data = self._made(order, course, asked, expected, key)
             papers.keep(f"upload-{number}", data)
         upload = read_upload(expected, data, self._home.who.identity)
         if number not in self._history(order.job).answered:
@@ -149,12 +156,14 @@ class Site(Agent):
             self._post(Place(order.job, DocumentKind.UPLOAD, number, own.party), data)
         return upload
 
-    def _made(self, order: Order, course: Course, asked: Round, expected: Expected, public_key: bytes) -> bytes:
+    def _made(self, order: Order, course: Course, asked: Round, expected: Expected, key: Parcel) -> bytes:
         own = own_place(self._home, order)
         dataset = self._datasets.for_order(order, own)
         if commitment(dataset, self._home.commitment_key) != self._datasets.noted_rows(own.dataset):
             raise RefusalError(Why.DATA, "the file is not the one that was attested")
-        body = self._computing.ciphertexts(order, own, dataset, course.layout, asked.state, public_key)
+        document = _signed(JobKey, key.document, order, Why.KEY)
+        encrypting = self._encrypting_key(order, document, key.attachment)
+        body = self._computing.ciphertexts(order, own, dataset, course.layout, asked.state, encrypting)
         return make_upload(expected, body, self._home.signer, order.key_holder.who.sealing)
 
     def _result(self, order: Order, papers: Papers, asked: Round, upload: Upload) -> RoundResult | None:
