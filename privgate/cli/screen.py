@@ -16,6 +16,8 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from privgate.cli.fitting import GAP, widths
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from privgate.sdk.view import View
 
 WIDE = 10_000
-SHORT = 10
+EDGES = 2
 _ID = re.compile("[a-z]{3}_[a-z2-7]{26}|-")
 
 
@@ -92,29 +94,36 @@ def card(title: str, lines: Iterable[tuple[str, object]]) -> None:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a table; where it is too wide for the terminal, without ids but the first, which is what one copies."""
+    """Write a table; on a narrow terminal without ids but the first, or row by row with each value on a line."""
     console, cells = _console(), [[plain(cell) for cell in row] for row in rows]
     kept = list(range(len(header)))
-    unlimited = console.options.update(max_width=WIDE)
-    if console.measure(_drawn(header, cells, kept), options=unlimited).maximum > console.width:
+    if _needs(header, cells) > console.width - EDGES:
         kept = [place for place in kept if place == 0 or not all(_ID.fullmatch(row[place]) for row in cells)]
-    console.print(_drawn(header, cells, kept))
+    named, shown = [plain(header[place]) for place in kept], [[row[place] for place in kept] for row in cells]
+    fitted = widths(named, shown, console.width - EDGES)
+    if fitted is None:
+        for row in shown:
+            card(row[0], list(zip(named, row, strict=True))[1:])
+    else:
+        console.print(_drawn(named, shown, fitted))
     if left := [name for place, name in enumerate(header) if place not in kept]:
         note(f"Too narrow for {', '.join(left)}: widen the terminal, or take --json.")
 
 
-def _drawn(header: Sequence[str], cells: Sequence[Sequence[str]], kept: Sequence[int]) -> Table:
+def _needs(header: Sequence[str], cells: Sequence[Sequence[str]]) -> int:
+    return sum(max(map(len, column)) + GAP for column in zip(header, *cells, strict=True))
+
+
+def _drawn(header: Sequence[str], cells: Sequence[Sequence[str]], fitted: Sequence[int]) -> Table:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    for place in kept:
-        # Ids are copied from here: the first one stays in one piece, as do short texts; others are folded, none is cut.
-        widest = max(len(text) for text in (header[place], *(row[place] for row in cells)))
-        drawn.add_column(plain(header[place]), overflow="fold", no_wrap=place == 0 or widest <= SHORT)
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, GAP - 1, 0, 0), header_style="bold")
+    for name, width in zip(header, fitted, strict=True):
+        drawn.add_column(name, overflow="fold", width=width)
     for row in cells:
-        drawn.add_row(*(Text(row[place]) for place in kept))
+        drawn.add_row(*map(Text, row))
     return drawn
 
 
