@@ -22,8 +22,9 @@ from gateway.launchers.second_opinion import ask_dp_accounting
 from gateway.services.sweep_blobs import sweep_blobs
 from gateway.settings import Settings
 from gateway.spools import sweep_spools
-from gateway.wiring import build
+from gateway.wiring import Gateway, build
 from gateway.worker import Worker
+from kernel.errors import PrivgateError
 from privacy.sandbox.limits import Level, Limits, require
 from privacy.sealing.stores import LocalBlobStore
 
@@ -42,10 +43,7 @@ def work(settings: Settings) -> None:
     confinement = confinement_of(settings)
     require(confinement.minimum)
     gateway = build(settings)
-    if isinstance(gateway.on.blobs, LocalBlobStore):
-        gateway.on.blobs.sweep()
-    sweep_spools()
-    sweep_blobs(gateway.on)
+    _sweep(gateway)
     stopping = threading.Event()
     _stop_on_signals(stopping)
     worker = Worker(
@@ -57,6 +55,17 @@ def work(settings: Settings) -> None:
     finally:
         gateway.close()
     _log.info("stopped")
+
+
+def _sweep(gateway: Gateway) -> None:
+    """Remove what killed processes left. A store that does not answer is no reason not to work."""
+    sweep_spools()
+    try:
+        if isinstance(gateway.on.blobs, LocalBlobStore):
+            gateway.on.blobs.sweep()
+        sweep_blobs(gateway.on)
+    except PrivgateError as error:
+        _log.warning("not-swept", kind=error.kind.value)
 
 
 def confinement_of(settings: Settings) -> Confinement:

@@ -10,24 +10,25 @@ Rules
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 from gateway.records import VersionRecord, VersionState
 from gateway.services.collaborators import Collaborators
-from kernel.errors import NotFoundError
-from kernel.ids import JobId, VersionId
+from kernel.errors import InvalidError, NotFoundError
+from kernel.ids import Identifier, JobId, VersionId
 from privacy.sealing.stores import BlobPath
 
+Id = TypeVar("Id", bound=Identifier)
 STAGED, DATASETS, SAVEPOINTS = (BlobPath(name) for name in ("staged", "datasets", "savepoints"))
 
 
 def sweep_blobs(on: Collaborators) -> int:
     """Delete all of it; return how many objects. For the start of a worker."""
-    versions = {path.split("/")[2] for path in on.blobs.list(DATASETS)}
-    versions |= {path.split("/")[1] for path in on.blobs.list(STAGED)}
-    swept = sum(sweep_version(on, VersionId(name)) for name in sorted(versions))
-    jobs = sorted({path.split("/")[1] for path in on.blobs.list(SAVEPOINTS)})
-    return swept + sum(_sweep_job(on, JobId(name)) for name in jobs)
+    versions = {*_named_in(on, VersionId, DATASETS, 2), *_named_in(on, VersionId, STAGED, 1)}
+    swept = sum(sweep_version(on, version) for version in sorted(versions))
+    return swept + sum(_sweep_job(on, job) for job in sorted({*_named_in(on, JobId, SAVEPOINTS, 1)}))
 
 
 def sweep_version(on: Collaborators, version: VersionId) -> int:
@@ -41,6 +42,13 @@ def sweep_version(on: Collaborators, version: VersionId) -> int:
         return 0
     left = [path for path in _of_version(on, record) if not _named(record, path)]
     return _deleted(on, left)
+
+
+def _named_in(on: Collaborators, kind: type[Id], folder: BlobPath, place: int) -> Iterator[Id]:
+    """The ids that stand at one place of the names below a folder; what has none there is not ours to judge."""
+    for path in on.blobs.list(folder):
+        with contextlib.suppress(InvalidError, IndexError):
+            yield kind(path.split("/")[place])
 
 
 def _sweep_job(on: Collaborators, job: JobId) -> int:

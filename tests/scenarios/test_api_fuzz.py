@@ -29,7 +29,15 @@ from tests.support.authorization import OPERATIONS, scenes
 ROLES = ("admin", "owner", "trainer", "checker", "auditor", "nobody")
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 SAMPLE, WHOLE = 2, 50
-LAST = ("disablePrincipal", "removeRole", "retireDataset", "revokeCredential", "revokeGrant", "uploadDataset")
+LAST = (
+    "disablePrincipal",
+    "removeRole",
+    "eraseVersion",
+    "retireDataset",
+    "revokeCredential",
+    "revokeGrant",
+    "uploadDataset",
+)
 """Operations that take away what others need."""
 
 ORDER = [name for name in OPERATIONS if name not in LAST] + list(LAST)

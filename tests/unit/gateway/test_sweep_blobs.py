@@ -84,6 +84,8 @@ def test_what_may_still_be_named_is_left(stage: Stage) -> None:
     put(stage, "staged", fresh(VersionId))
     put(stage, "savepoints", stage.known["job"], "1-4")
     put(stage, "savepoints", fresh(JobId), "1-4")
+    put(stage, "savepoints", "notes")
+    put(stage, "datasets", "of-somebody-else")
     before = lies(stage)
     assert sweep_blobs(stage.on) == 0
     assert lies(stage) == before

@@ -577,6 +577,26 @@ def test_what_is_exported_and_reported_is_verified_offline(cycle: Cycle, termina
     terminal.run("verify", bundle, "--trust", trust, code=1)
 
 
+def test_an_owner_erases_the_version_that_a_later_one_replaced(
+    cycle: Cycle, terminal: Terminal, tmp_path: Path
+) -> None:
+    """Not the one that jobs read; then the former one, by its id in the listing; a model of it stays what it is."""
+    owner, fewer = cycle["owner"], tmp_path / "fewer.csv"
+    fewer.write_text("".join(cycle.rows.read_text().splitlines(keepends=True)[:-1]))
+    erase = ("datasets", "erase", cycle.dataset, cycle.version.version, "-p", "owner")
+    assert "that jobs read" in terminal.run(*erase, code=8)
+    later = owner.upload(cycle.dataset, fewer)
+    terminal.run(*erase)
+    listed = terminal.run("datasets", "versions", cycle.dataset, "--json", "-p", "owner")
+    assert [(one["version"], one["state"]) for one in listed][-2:] == [
+        (cycle.version.version, "erased"), (later.version, "sealed"),
+    ]  # fmt: skip
+    assert owner.version(cycle.dataset, cycle.version.version).rows is None
+    assert cycle["trainer"].releases[cycle.held.release].fetch().certificate is not None
+    with pytest.raises(DeniedError):
+        cycle["trainer"].erase_version(cycle.dataset, later)
+
+
 def test_signing_out_forgets(cycle: Cycle, terminal: Terminal) -> None:
     """Profile and pin are gone."""
     terminal.run("logout", "-p", "peer")
