@@ -109,7 +109,8 @@ class Agent(ABC):
         except RefusalError as refusal:
             self._refuse(job, refusal)
             return self._say_refusal(job)
-        except (UnavailableError, TooLargeError) as error:
+        except PrivgateError as error:
+            # The gateway, the disk or the data: whatever it is, it may be mended, and the deadline ends it otherwise.
             self._tell(f"{job}: {error.message}")
             return False
         return True

@@ -17,6 +17,7 @@ from kernel.canonical import Digest
 from kernel.errors import ConflictError
 from kernel.ids import DatasetId, JobId, PartyId, PopulationId, Slug
 from kernel.signing import Ed25519Signer
+from privacy.glm.families import Family
 from privacy.homomorphic.documents.key import JobKey
 from privacy.homomorphic.documents.order import Outcome
 from privacy.homomorphic.documents.parties import Identity, Member, PartyKind, SiteMember
@@ -374,3 +375,15 @@ def test_a_job_that_is_no_longer_listed_is_read_to_its_end(consortium: Consortiu
         known = home.log.history.of(consortium.job)
         assert (known.ended, known.why) == (True, None)
     assert not [place for place in carrier.kept if place.kind is DocumentKind.REFUSAL]
+
+
+@pytest.mark.parametrize("garbage", [b"", b"privgate/parcel/v1\n\x00\x00\x00\x02{}"], ids=["empty", "parcel"])
+@pytest.mark.parametrize("kind", ["order", "key", "round", "upload", "result", "final"])
+def test_garbage_in_any_place_stops_no_agent(tmp_path: Path, kind: str, garbage: bytes) -> None:
+    """It costs a poll, or the job; nothing is decrypted because of it, and every agent lives."""
+    of = Consortium(tmp_path, Family.LINEAR)
+    carrier: Lying = of.carrier(Lying)
+    carrier.lie = lambda _, place, data: garbage if place.kind == kind and data is not None else data
+    confined = Unconfined()
+    of.play(carrier, confined=confined)
+    assert len(confined.decrypted) == (1 if kind in ("result", "final") else 0)

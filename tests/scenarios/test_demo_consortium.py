@@ -17,7 +17,7 @@ HEART = Path(os.environ.get("PRIVGATE_TEST_DATA", "../shared/data")) / "heart"
 
 @pytest.mark.slow
 def test_four_hospitals_fit_the_pooled_model(tmp_path: Path) -> None:
-    """Within 1e-5 of the fit that nobody could make, in at most 10 rounds of at most 100 KB, and the verifier agrees."""
+    """Within 1e-5 of the fit that nobody could make, in at most 10 rounds of at most 100 KB; the verifier agrees."""
     if not HEART.is_dir():
         pytest.skip("UCI Heart Disease is not here: set PRIVGATE_TEST_DATA")
     out = tmp_path / "out"

@@ -57,8 +57,8 @@ def uploads(carrier: Carrier) -> dict[Place, bytes]:
     return {place: data for place, data in carrier.kept.items() if place.kind is DocumentKind.UPLOAD}
 
 
-EACH = 3
-"""Of all points of a life each third is killed at: about a hundred are passed, most of them those of papers."""
+EACH = 7
+"""Of all points of a life each seventh is killed at: about a hundred are passed, most of them those of papers."""
 
 
 @pytest.mark.slow
