@@ -73,6 +73,8 @@ class JobSiteRecord:
         number: Its place in the job, from 0.
         version, manifest: What the site attested and the job is to read; set when the job is admitted.
         decision, decision_leaf: Name and leaf hash of the decision that admitted the job for this dataset.
+        uncovered_seq, uncovered_leaf: Number and leaf hash of the entry that marks its population; set before anything
+            can be decrypted.
     """
 
     job: JobId
@@ -84,6 +86,8 @@ class JobSiteRecord:
     manifest: Digest | None = None
     decision: DecisionId | None = None
     decision_leaf: Digest | None = None
+    uncovered_seq: int | None = None
+    uncovered_leaf: Digest | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

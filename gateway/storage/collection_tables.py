@@ -61,6 +61,8 @@ job_site = Table(
     Column("manifest", DigestText),
     Column("decision", Id),
     Column("decision_leaf", DigestText),
+    Column("uncovered_seq", Integer),
+    Column("uncovered_leaf", DigestText),
     PrimaryKeyConstraint("job", "number"),
     UniqueConstraint("job", "dataset"),
     Index("ix_job_site_party_job", "party", "job"),

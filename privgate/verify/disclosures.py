@@ -31,7 +31,7 @@ from privacy.events.collections import (
 from privacy.events.jobs import JobEnd, JobEnded
 from privacy.homomorphic.documents.parties import PartyKind
 from privacy.release.disclosure import DisclosurePredicate, PartyFacts, SiteFacts
-from privgate.verify.history import Entered, History
+from privgate.verify.history import Anything, Entered, History
 
 E = TypeVar("E")
 
@@ -50,19 +50,21 @@ def disclosure_problems(
     yield from _approvals(predicate, history)
 
 
-def unmarked(history: History) -> Iterator[tuple[Entered[JobEnded], str]]:
-    """Jobs on data of sites that finished, and some of whose populations were not marked."""
-    populations: dict[JobId, set[PopulationId]] = defaultdict(set)
-    marked: dict[JobId, set[PopulationId]] = defaultdict(set)
-    for asked in history.of(CollectionRequested):
-        populations[asked.event.job].add(asked.event.population)
-    for mark in history.of(PopulationUncovered):
-        if mark.event.job is not None:
-            marked[mark.event.job].add(mark.event.population)
-    for ended in history.of(JobEnded):
-        job = ended.event.job
-        if ended.event.end is JobEnd.FINISHED and populations[job] - marked[job]:
-            yield ended, "an exact result left, and a population of its job is not marked as uncovered"
+def unmarked(history: History) -> Iterator[tuple[Entered[Anything], str]]:
+    """Rounds that were decrypted, and jobs that finished, before every population of theirs was marked."""
+    waiting: dict[JobId, set[PopulationId]] = defaultdict(set)
+    for entered in history.entries:
+        match entered.event:
+            case CollectionRequested(job=job, population=population):
+                waiting[job].add(population)
+            case PopulationUncovered(job=JobId() as job, population=population):
+                waiting[job].discard(population)
+            case RoundDecrypted(job=job) if waiting[job]:
+                yield entered, "a sum was decrypted before every population of its job was marked as uncovered"
+            case JobEnded(job=job, end=JobEnd.FINISHED) if waiting[job]:
+                yield entered, "an exact result left, and a population of its job is not marked as uncovered"
+            case _:
+                pass
 
 
 def _course(predicate: DisclosurePredicate, history: History) -> Iterator[str]:
@@ -74,6 +76,8 @@ def _course(predicate: DisclosurePredicate, history: History) -> Iterator[str]:
         yield "the order that it cites is not the one that was issued"
     if [e.event.key for e in history.of(KeyAnnounced) if e.event.job == job] != [stated.key]:
         yield "the key that it cites is not the one that was announced"
+    if [e.at for e in history.of(CollectionConcluded) if e.event.job == job] != [predicate.issued_at]:
+        yield "its time is not that of the job's last document"
     ends = [
         (e.event.final, e.event.rounds, e.event.decryptions)
         for e in history.of(CollectionConcluded)
@@ -129,8 +133,6 @@ def _mark(
     if cited is None or told != (predicate.job, site.population, site.ledger_seq):
         yield "the entry that marks a population is not in the log, or marks another"
         return
-    if cited.at != predicate.issued_at:
-        yield "its time is not that of its marks"
     state = ledgers.get(site.population)
     if state is None or state.account.uncovered_since != site.uncovered_since:
         yield "it does not say from when a population is not covered"

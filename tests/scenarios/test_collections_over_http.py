@@ -152,7 +152,9 @@ def test_the_log_tells_the_whole_course_and_nothing_of_the_numbers(made: House, 
     rounds = told.count("round:opened")
     assert told.count("upload:received") == 3 * rounds
     assert told.count("round:decrypted") == rounds <= 10
-    end = ["collection:concluded", *["population:uncovered"] * 3, "dek:created", "release:held", "job:ended"]
+    marked = told.index("population:uncovered")
+    assert told[marked - 1 : marked + 4] == ["upload:received", *["population:uncovered"] * 3, "round:decrypted"]
+    end = ["collection:concluded", "dek:created", "release:held", "job:ended"]
     assert told[told.index("collection:concluded") :][: len(end)] == end
     decrypted = [entry["fields"] for entry in of_job if entry["type"] == "round:decrypted"]
     assert [one["decryptions"] for one in decrypted] == list(range(1, rounds + 1))
@@ -293,6 +295,20 @@ def test_a_place_is_written_once_by_whose_it_is_and_in_its_turn(made: House, hos
     done(made["owner-1"].post(f"/v1/jobs/{job}/cancel"))
     refused(hospitals.sites[2].wire.client.put(elsewhere.path, content=data), 409)
     assert job not in holder.wire.work()
+
+
+def test_what_is_taken_back_ends_the_job_at_its_next_round(made: House, hospitals: Hospitals) -> None:
+    """A grant that was revoked after the order: the next round is not opened, and its populations stay marked."""
+    job, site = hospitals.admitted()["job"], hospitals.sites[0]
+    hospitals.turn(hospitals.holder)
+    for one in hospitals.sites:
+        hospitals.turn(one)
+    assert len([mark for mark in events(made, "population:uncovered") if mark["job"] == job]) == 3
+    for grant in hospitals.grants(site):
+        done(made[site.owner].delete(f"/v1/grants/{grant}"))
+    assert hospitals.play(job)["state"] == "failed"
+    assert [one["number"] for one in events(made, "round:opened") if one["job"] == job] == [1]
+    hospitals.permit(site)
 
 
 def test_a_site_that_declines_ends_the_job_and_nothing_is_marked(made: House, hospitals: Hospitals) -> None:

@@ -231,15 +231,23 @@ class Hospitals:
             )
         )
         self.attest(party)
-        obligations = {"exact_release": "two-approvals"} if exact else {}
+        self.permit(party, exact=exact)
+        return party
+
+    def permit(self, party: Party, *, exact: bool = True) -> None:
+        """The owner's grant to the trainer."""
         grant = grant_body(
             self.made["trainer"].principal,
             party.dataset["dataset"],
-            job_kinds=["he.aggregate", "he.glm", "he.statistics"],
-            obligations=obligations,
+            job_kinds=["he.glm", "he.statistics"],
+            obligations={"exact_release": "two-approvals"} if exact else {},
         )
-        done(self.made[owner].post("/v1/grants", grant), 201)
-        return party
+        done(self.made[party.owner].post("/v1/grants", grant), 201)
+
+    def grants(self, party: Party) -> list[str]:
+        """The grants on a site's dataset that hold."""
+        found = done(self.made[party.owner].get(f"/v1/grants?dataset={party.dataset['dataset']}"))
+        return [one["grant"] for one in found if one["state"] == "active"]
 
     def attest(self, party: Party) -> str:
         """A site attests its file as it is; the version that comes of it."""

@@ -5,6 +5,7 @@ Rules
 1. A place is written once. The same bytes again change nothing; other bytes are refused.
 2. Who has no part in a job learns nothing of it. An upload is its site's and the key holder's to read.
 3. Bytes first, then one work: the document, what it changes, its entry, and, with the last document, the job's end.
+4. Before a first sum can be decrypted its populations are marked; each further round is decided anew (`disclosing`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from gateway.records import JobState
 from gateway.services.collaborators import Collaborators
 from gateway.services.collections.accepting import Accepted, accept
 from gateway.services.collections.concluding import Concluded, conclude, prepared
+from gateway.services.collections.disclosing import lock_populations, mark_populations, may_go_on
 from gateway.services.collections.ending import end_collection, fail_overdue
 from gateway.services.collections.papers import Papers
 from gateway.services.collections.reading import judged
@@ -30,6 +32,7 @@ from privacy.sealing.stores import BlobPath
 
 INLINE = 1 << 20
 """Longer documents lie among the blobs."""
+_DECIDED_ANEW = frozenset({DocumentKind.ROUND, DocumentKind.FINAL})
 _WITH_BYTES = frozenset({DocumentKind.KEY, DocumentKind.UPLOAD, DocumentKind.FINAL})
 _OF_KEY_HOLDER = frozenset({DocumentKind.KEY, DocumentKind.ROUND, DocumentKind.RESULT, DocumentKind.FINAL})
 
@@ -94,14 +97,17 @@ def _stored(
     on: Collaborators, party: PartyRecord, place: Place, data: bytes, blob: BlobPath | None, ending: Concluded | None
 ) -> DocumentRecord:
     with on.database.work(party.tenant) as work:
-        if ending is not None:
-            for site in sorted(work.job_sites.all(job=place.job), key=lambda site: site.population):
-                work.ledger.lock(site.population, job=place.job)
+        if place.kind is DocumentKind.UPLOAD and place.number == 1:
+            lock_populations(work, Papers.of(on, work, place.job))
         papers = Papers.of(on, work, place.job, lock=True)
         if _same(papers, place, data) is not None:
             raise ConflictError("this document came twice at once; it is here", field="content")
         with judged():
             accepted = accept(papers, place, data)  # anew, on what this work holds
+        if place.kind in _DECIDED_ANEW and not may_go_on(on, work, papers):
+            end_collection(work, papers.job, JobState.FAILED, JobEnd.FAILED)
+            work.commit("collection-withdrawn")
+            raise ConflictError("what this job rests on was taken back: it has ended", field="job")
         record = _record(papers, place, data, blob, accepted, work)
         work.documents.insert(record)
         work.record(accepted.event, correlation=place.job)
@@ -117,8 +123,11 @@ def _stored(
 def _go_on(work: Work, papers: Papers, place: Place, accepted: Accepted) -> None:
     """Give whoever is next as long as the order says, and show how far the job is."""
     order = papers.order
-    if place.kind is DocumentKind.UPLOAD and len(papers.uploads(place.number)) < len(order.sites):
-        return  # the others have until the round's deadline
+    if place.kind is DocumentKind.UPLOAD:
+        if len(papers.uploads(place.number)) < len(order.sites) - order.dropouts:
+            return  # the others have until the round's deadline
+        if place.number == 1:
+            mark_populations(work, papers)
     deadline = work.now + timedelta(seconds=order.round_seconds)
     work.collections.change({"job": place.job}, **accepted.changes, deadline=deadline)
     if place.kind is DocumentKind.RESULT:

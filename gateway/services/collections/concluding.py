@@ -1,9 +1,9 @@
-"""The end of a job on data of sites: each population is marked, the result is certified, the release is held.
+"""The end of a job on data of sites: the result is certified, the release is held.
 
 Rules
 -----
-1. One work: the marks in every population's ledger, the certificate that cites them, the held release, the job's end.
-   The sealed artefact is stored before it.
+1. One work: the last document, the certificate that cites the marks of every population, the held release, the job's
+   end. The sealed artefact is stored before it, and the marks were made before anything could be decrypted.
 2. An exact result is a disclosure (RULES 20); it leaves when a person lets it go, never by itself.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gateway.collection_records import JobSiteRecord
 from gateway.records import JobState
 from gateway.services.collaborators import Collaborators
 from gateway.services.collections.accepting import Accepted
@@ -20,8 +21,8 @@ from gateway.services.collections.papers import Papers
 from gateway.services.holding import hold_release, seal_artifact
 from gateway.unit_of_work import Work
 from kernel.canonical import Digest
+from kernel.errors import ConflictError
 from kernel.ids import ReleaseId, TenantId
-from privacy.budget import ledger
 from privacy.events.budget import PopulationUncovered
 from privacy.events.jobs import JobEnd
 from privacy.release.settlement import Disclosure
@@ -47,19 +48,21 @@ def prepared(on: Collaborators, tenant: TenantId, artifact: bytes) -> Concluded:
 
 
 def conclude(on: Collaborators, work: Work, papers: Papers, accepted: Accepted, ending: Concluded) -> None:
-    """Mark, certify, hold and end, in the work that stores the last document. The populations are locked."""
-    job, marks = papers.job, [_mark(work, papers, number) for number in range(len(papers.sites))]
+    """Certify, hold and end, in the work that stores the last document."""
+    job, marks = papers.job, [_mark(work, site) for site in papers.sites]
     settlement = Disclosure.of(job.id, ending.artifact, [mark.event for mark in marks])
     signed = certify_disclosure(on, work, settlement, papers, accepted.digest, ending.release, marks)
     hold_release(work, job, ending.release, ending.path, ending.dek, ending.artifact, signed)
     end_collection(work, job, JobState.FINISHED, JobEnd.FINISHED, ending.release)
 
 
-def _mark(work: Work, papers: Papers, number: int) -> Mark:
-    site = papers.sites[number]
-    change = ledger.mark_uncovered(work.ledger.read(site.population, job=papers.job.id), papers.job.id)
-    assert isinstance(change.event, PopulationUncovered)
-    work.ledger.append(change)
-    leaf = work.record(change.event, correlation=papers.job.id).leaf_hash
-    since = change.after.account.uncovered_since or change.event.ledger_seq
-    return Mark(event=change.event, leaf=leaf, since=since, unit=change.after.account.population.unit_noun)
+def _mark(work: Work, site: JobSiteRecord) -> Mark:
+    if site.uncovered_seq is None or site.uncovered_leaf is None:
+        raise ConflictError("nothing of this job can have been decrypted yet", field="job")
+    account = work.ledger.read(site.population).account
+    return Mark(
+        event=PopulationUncovered(population=site.population, ledger_seq=site.uncovered_seq, job=site.job),
+        leaf=site.uncovered_leaf,
+        since=account.uncovered_since or site.uncovered_seq,
+        unit=account.population.unit_noun,
+    )

@@ -69,6 +69,8 @@ def upgrade() -> None:
         sa.Column('manifest', sa.String(length=71), nullable=True),
         sa.Column('decision', sa.String(length=30), nullable=True),
         sa.Column('decision_leaf', sa.String(length=71), nullable=True),
+        sa.Column('uncovered_seq', sa.Integer(), nullable=True),
+        sa.Column('uncovered_leaf', sa.String(length=71), nullable=True),
         sa.ForeignKeyConstraint(['dataset'], ['dataset.id'], name=op.f('fk_job_site_dataset')),
         sa.ForeignKeyConstraint(['job'], ['job.id'], name=op.f('fk_job_site_job')),
         sa.ForeignKeyConstraint(['party'], ['party.id'], name=op.f('fk_job_site_party')),

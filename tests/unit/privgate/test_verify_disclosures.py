@@ -1,0 +1,72 @@
+"""The verifier on histories in which an exact result left, or could have been read, before its people were marked."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from audit.entry import Actor
+from kernel.canonical import Digest
+from kernel.ids import DatasetId, DecisionId, JobId, PartyId, PopulationId, Slug
+from privacy.events.budget import PopulationUncovered
+from privacy.events.collections import CollectionRequested, RoundDecrypted
+from privacy.events.jobs import JobEnd, JobEnded
+from privgate.verify.disclosures import unmarked
+from privgate.verify.history import Entered, History
+
+JOB, OTHER = JobId.new(os.urandom), JobId.new(os.urandom)
+FIRST, SECOND = PopulationId.new(os.urandom), PopulationId.new(os.urandom)
+
+
+def asked(population: PopulationId) -> CollectionRequested:
+    """A job on a population."""
+    return CollectionRequested(
+        job=JOB,
+        kind=Slug("he.glm"),
+        dataset=DatasetId.new(os.urandom),
+        population=population,
+        party=PartyId.new(os.urandom),
+        key_holder=PartyId.new(os.urandom),
+        purpose=Slug("research"),
+        request=Digest.of(b"request"),
+        exact=True,
+        decision=DecisionId.new(os.urandom),
+        awaits_approval=True,
+    )
+
+
+def mark(population: PopulationId, job: JobId = JOB) -> PopulationUncovered:
+    """A population's mark."""
+    return PopulationUncovered(population=population, ledger_seq=2, job=job)
+
+
+DECRYPTED = RoundDecrypted(job=JOB, number=1, result=Digest.of(b"result"), sites=3, learned=8, decryptions=1)
+FINISHED = JobEnded(job=JOB, end=JobEnd.FINISHED, attempts=0, steps_started=0)
+FAILED = JobEnded(job=JOB, end=JobEnd.FAILED, attempts=0, steps_started=0)
+READ, LEFT = "a sum was decrypted before", "an exact result left"
+
+
+@pytest.mark.parametrize(
+    ("events", "found"),
+    [
+        ([mark(FIRST), mark(SECOND), DECRYPTED, FINISHED], []),
+        ([FAILED], []),
+        ([mark(FIRST), mark(SECOND), DECRYPTED, FAILED], []),
+        ([DECRYPTED, mark(FIRST), mark(SECOND), FINISHED], [READ]),
+        ([mark(FIRST), DECRYPTED, FAILED], [READ]),
+        ([mark(FIRST), mark(SECOND, OTHER), DECRYPTED, FINISHED], [READ, LEFT]),
+        ([FINISHED], [LEFT]),
+    ],
+)
+def test_every_population_is_marked_before_a_sum_can_be_read(events: list[Any], found: list[str]) -> None:
+    """Marks of other jobs do not count, nor do late ones; a job in which nothing was decrypted needs none."""
+    at = datetime(2026, 11, 27, tzinfo=UTC)
+    entries = [
+        Entered(index, "audit/payloads/000000.jsonl", at, Actor(), Digest.of(bytes([index])), event)
+        for index, event in enumerate([asked(FIRST), asked(SECOND), *events])
+    ]
+    said = [problem for _, problem in unmarked(History(entries=list(entries)))]
+    assert [problem.startswith(start) for problem, start in zip(said, found, strict=True)] == [True] * len(found)
