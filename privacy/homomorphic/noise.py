@@ -7,12 +7,12 @@ Rules
 2. Noise that an observer knows does not count for him: epsilon is stated for each observer and for coalitions.
 3. Numbers are refined until each site's deviation is at least LEAST_DEVIATION steps and the sum's at least
    QUANTA_PER_DEVIATION (RULES 38), so that a sum of discrete Gaussians is worth what one of them is: see below.
-4. A number with its noise that would lie beyond its tail is moved to it: the chance is below 2^-100, and what is done
-   to a noised number costs nothing.
+4. A noised number beyond its bound and 12 deviations is moved back to there, which no sum then exceeds. Only the noised
+   number is looked at, so that this costs nothing.
 
 Why the sum is priced as one discrete Gaussian
 ----------------------------------------------
-By Kairouz, Liu and Steinke 2021 (arXiv 2102.06387, section 4) the sum over n sites of discrete Gaussians of deviation
+By Kairouz, Liu and Steinke 2021 (arXiv 2102.06387) the sum over n sites of discrete Gaussians of deviation
 s >= 1/2 on d numbers satisfies e^2/2-zCDP with e^2 = D^2 / (n s^2) + tau d / 2, D the sensitivity and tau = 10 times
 the sum over k < n of exp(-2 pi^2 s^2 k / (k + 1)) <= 10 n exp(-pi^2 s^2). With s >= 8, n <= 1000 and d <= 2^26 the
 second term is below 1e-260, which the accountant's slack (1e-40 a use) holds at every order.
@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from fractions import Fraction
@@ -174,36 +174,48 @@ def _observed(noise: SiteNoise, delta: Delta, name: str, known: int, present: in
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addition:
+    """What is added to numbers of one kind.
+
+    Attributes:
+        count: How many numbers, side by side.
+        deviation: Of each number's priced noise, in whole units.
+        bound: The most that a site's number can be in size, in whole units.
+        refined: How many steps a unit has.
+    """
+
+    count: int
+    deviation: Parameter
+    bound: int
+    refined: int = 1
+
+
 def noised(
-    numbers: Sequence[int], deviations: Sequence[Parameter], refined: Sequence[int], noise: SiteNoise,
-    entropy: Entropy = os.urandom,
-) -> list[int]:  # fmt: skip
+    numbers: Sequence[int], additions: Sequence[Addition], noise: SiteNoise, entropy: Entropy = os.urandom
+) -> list[int]:
     """A site's numbers in steps, each with its share of the noise. At the site only.
 
     Args:
-        numbers: In whole units.
-        deviations: Of each number's priced noise, in whole units.
-        refined: How many steps each number's unit has.
+        numbers: In whole units, within their bounds.
+        additions: What is added, in the order of the numbers.
         noise: Who adds how much.
         entropy: Where random bytes come from; the operating system, in production.
 
     Guarantee: Whatever c sites do, the sum over all is released with the priced noise at least.
     """
-    if not len(numbers) == len(deviations) == len(refined):
+    if len(numbers) != sum(one.count for one in additions):
         raise InvalidError("every number has its noise", field="numbers")
-    source = ExactSource(entropy)
-    return [
-        number * steps + drawn
-        for number, steps, drawn in zip(numbers, refined, _shares(deviations, refined, noise, source), strict=True)
-    ]
-
-
-def _shares(
-    deviations: Sequence[Parameter], refined: Sequence[int], noise: SiteNoise, source: ExactSource
-) -> Iterator[int]:
-    for deviation, steps in zip(deviations, refined, strict=True):
-        tail = noise.site_tail(deviation, steps)
-        yield max(-tail, min(tail, source.gaussian(noise.share(deviation, steps))))
+    source, found, place = ExactSource(entropy), [], 0
+    for one in additions:
+        variance = noise.share(one.deviation, one.refined)
+        most = one.bound * one.refined + noise.site_tail(one.deviation, one.refined)
+        for number, drawn in zip(
+            numbers[place : place + one.count], source.gaussians(one.count, variance), strict=True
+        ):
+            found.append(max(-most, min(most, number * one.refined + drawn)))
+        place += one.count
+    return found
 
 
 def units_of(steps: int, refined: int) -> int:

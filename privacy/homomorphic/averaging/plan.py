@@ -145,6 +145,11 @@ class FederatedAverage:
         return 1 if self.noise is None else self.noise.refinement(self.deviation)
 
     @property
+    def bound(self) -> int:
+        """The most that a site's number can be in size without noise, in finer steps."""
+        return self.unit * self.refinement * (self.most_persons if self.bounded is Bounded.PERSON else 1)
+
+    @property
     def quantum(self) -> float:
         """What one finer step is."""
         return float(self.clip.number) / (self.unit * self.refinement)
@@ -164,10 +169,8 @@ class FederatedAverage:
 
     def layout(self, profile: Profile, sites: int) -> Layout:
         """Where a site's numbers lie; raise `InvalidError` if the profile cannot add so many sites' sums."""
-        most = self.most_persons if self.bounded is Bounded.PERSON else 1
         tail = 0 if self.noise is None else self.noise.tail(self.deviation, self.refinement)
-        bound = self.unit * self.refinement * most
-        return Layout(profile=profile, values=self.values, bound=bound, summands=sites, tail=tail)
+        return Layout(profile=profile, values=self.values, bound=self.bound, summands=sites, tail=tail)
 
     def uses(self) -> tuple[MechanismUse, ...]:
         """What is priced: a Gaussian for each round; nothing for exact sums, which are a disclosure."""

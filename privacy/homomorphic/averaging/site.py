@@ -23,7 +23,7 @@ from kernel.errors import InvalidError
 from kernel.ids import Entropy
 from privacy.homomorphic.averaging.course import asked_weights
 from privacy.homomorphic.averaging.plan import Bounded, FederatedAverage
-from privacy.homomorphic.noise import noised
+from privacy.homomorphic.noise import Addition, noised
 from privacy.jobs.engines import EngineChoice, EngineName, engine_for
 from privacy.jobs.plan import CLIP_MARGIN
 from privacy.training.bookkeeping.engine import BookkeepingEngine
@@ -62,8 +62,10 @@ def site_numbers(
     numbers: list[int] = found.tolist()
     if plan.noise is None:
         return numbers
-    size = len(numbers)
-    return noised(numbers, [plan.deviation] * size, [plan.refinement] * size, plan.noise, entropy)
+    addition = Addition(
+        count=len(numbers), deviation=plan.deviation, bound=plan.bound // plan.refinement, refined=plan.refinement
+    )
+    return noised(numbers, [addition], plan.noise, entropy)
 
 
 def _engine(plan: FederatedAverage) -> Engine:

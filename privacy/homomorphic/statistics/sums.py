@@ -20,9 +20,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from kernel.errors import InvalidError, Kind, PrivgateError
-from kernel.events import Parameter
 from kernel.ids import Entropy
-from privacy.homomorphic.noise import noised
+from privacy.homomorphic.noise import Addition, noised
 from privacy.homomorphic.statistics.plan import GRID, MOST_ROWS, FederatedStatistics
 from privacy.jobs.measurements import Measurement
 from privacy.jobs.queries import Per
@@ -77,12 +76,16 @@ def _batch(table: Any) -> Any:
 def _noised(plan: FederatedStatistics, numbers: list[int], entropy: Entropy) -> list[int]:
     if plan.noise is None:
         return numbers
-    deviations: list[Parameter] = []
-    refined: list[int] = []
-    for vector in plan.vectors:
-        deviations += [plan.deviation(vector)] * vector.cells
-        refined += [plan.refinement(vector)] * vector.cells
-    return noised(numbers, deviations, refined, plan.noise, entropy)
+    additions = [
+        Addition(
+            count=vector.cells,
+            deviation=plan.deviation(vector),
+            bound=MOST_ROWS * vector.row_bound,
+            refined=plan.refinement(vector),
+        )
+        for vector in plan.vectors
+    ]
+    return noised(numbers, additions, plan.noise, entropy)
 
 
 def _require_persons(plan: FederatedStatistics, batch: Any, persons: Whole, counting: dict[Per, _Mask]) -> None:

@@ -16,7 +16,7 @@ from kernel.errors import InvalidError
 from kernel.events import Parameter
 from privacy.accounting.mechanisms import Gaussian
 from privacy.accounting.rdp import job_epsilon
-from privacy.homomorphic.noise import LEAST_DEVIATION, SiteNoise, noised, observers, units_of
+from privacy.homomorphic.noise import LEAST_DEVIATION, Addition, SiteNoise, noised, observers, units_of
 from privacy.homomorphic.packing import pack, unpack
 from privacy.homomorphic.registry import profile_of
 from privacy.homomorphic.statistics.plan import MOST_ROWS, FederatedStatistics
@@ -195,11 +195,22 @@ def test_each_site_adds_its_share_of_exact_noise() -> None:
     draws = 1500
     sums = np.zeros(draws)
     for _ in range(NOISE.sites):
-        sums += noised([0] * draws, [deviation] * draws, [refined] * draws, NOISE)
+        sums += noised([0] * draws, [Addition(count=draws, deviation=deviation, bound=0, refined=refined)], NOISE)
     expected = 1600 * refined**2 * 4 / 3
     assert float(np.var(sums)) == pytest.approx(expected, rel=0.2)
     assert abs(float(np.mean(sums))) < 5 * (expected / draws) ** 0.5
     assert NOISE.share(deviation, refined) == Fraction(1600 * refined**2, 3)
+
+
+def test_a_noised_number_never_leaves_its_bound_and_tail() -> None:
+    """What is moved back is the noised number: with a bound of zero it is cut at twelve deviations, and not before."""
+    deviation = Parameter("40")
+    most = NOISE.site_tail(deviation)
+    far = Addition(count=1, deviation=deviation, bound=0)
+    assert noised([10 * most], [far], NOISE) == [most]
+    assert noised([-10 * most], [far], NOISE) == [-most]
+    with pytest.raises(InvalidError):
+        noised([1, 2], [far], NOISE)
 
 
 def test_small_noise_is_refined_until_sums_of_discrete_gaussians_are_safe() -> None:
