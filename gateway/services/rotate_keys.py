@@ -3,7 +3,8 @@
 Rules
 -----
 1. Nothing else runs meanwhile: a data key that was wrapped by the old version and is written down after the rotation
-   would be a finding of every report, and lost if the old version is destroyed.
+   would be a finding of every report, and lost if the old version is destroyed. A worker at its task is seen, and
+   nothing is rotated; an API that runs is not.
 2. The keyring rotates first, then the log says so. If it died between the two, the next call writes the entry and does
    not rotate again: versions in keyring and log rise together.
 3. A rewrap changes one row and nothing else. Both forms open meanwhile, so it may stop anywhere and be called again.
@@ -14,7 +15,8 @@ Rules
 from __future__ import annotations
 
 from gateway.services.collaborators import Collaborators
-from gateway.storage.rotations import rotations_logged
+from gateway.storage.rotations import rotations_logged, worker_is_busy
+from kernel.errors import ConflictError
 from kernel.ids import DekId, TenantId
 from privacy.events.sealing import KekRotated
 from privacy.sealing.lifecycle import rewrap_dek
@@ -23,7 +25,14 @@ FIRST = 1
 
 
 def rotate_keys(on: Collaborators, tenant: TenantId, *, destroy_old: bool = False) -> int:
-    """Rotate, rewrap, and destroy old versions where that is asked for; return the version that wraps now."""
+    """Rotate, rewrap, and destroy old versions where that is asked for; return the version that wraps now.
+
+    Raises:
+        ConflictError: A worker is at a task.
+    """
+    with on.database.read() as reading:
+        if worker_is_busy(reading, on.clock.now()):
+            raise ConflictError("a worker is at a task: stop API and workers, and wait until its lease has run out")
     current = _rotated(on, tenant)
     for dek in _under_older(on, tenant, current):
         with on.database.work(tenant) as work:

@@ -106,6 +106,19 @@ def test_an_old_version_is_ended_where_that_is_asked_for(stage: Stage) -> None:
             assert len(key) == 32
 
 
+def test_nothing_is_rotated_under_a_worker_that_is_at_a_task(stage: Stage) -> None:
+    """It has keys that it will write down as the old version's; once its lease is over nobody has."""
+    with stage.on.database.upkeep("claim") as work:
+        claimed = work.tasks.claim("a worker", stage.on.clock.now(), 600)
+    assert claimed is not None
+    with pytest.raises(ConflictError, match="a worker is at a task"):
+        rotate_keys(stage.on, stage.tenant)
+    assert (stage.on.keyring.describe(stage.tenant).current, wrapped_by(stage)) == (1, {1})
+    with stage.on.database.upkeep("claim") as work:
+        work.tasks.give_back(claimed)
+    assert rotate_keys(stage.on, stage.tenant) == 2
+
+
 def test_the_command_rotates_every_organisation_and_an_older_keyring_is_refused_then(
     sealed: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
