@@ -234,13 +234,14 @@ class VerifiedRelease:
         return GlmTable.read(self.artifact)
 
     def __repr__(self) -> str:
-        return f"VerifiedRelease({self.release.release}, {self.certificate.artifact_name}, {self._said()})"
+        said = self._said() + ("" if self.exact else " alone")
+        return f"VerifiedRelease({self.release.release}, {self.certificate.artifact_name}, {said})"
 
     def _said(self) -> str:
         if self.exact:
             return "exact: no noise, no epsilon"
         alone = self.priced.predicate.this_job_alone
-        return f"epsilon {alone.epsilon} at delta {alone.delta} alone"
+        return f"epsilon {alone.epsilon} at delta {alone.delta}"
 
     def _repr_html_(self) -> str:
         from privgate.sdk import html
