@@ -23,7 +23,7 @@ MASKS = (
     (re.compile(r"sha256:[0-9a-f]{16,64}"), "<digest>"),
     (re.compile(r"https://localhost:\d+"), "<gateway>"),
     (re.compile(r"\b\d{4}-\d\d-\d\dT[0-9:.]+(Z|\+00:00)"), "<time>"),
-    (re.compile(r"[-+]?\d[\d.,]*(e[-+]?\d+)?"), "<number>"),
+    (re.compile(r"[-+]?\d+(?:[.,]\d+)*(?:e[-+]?\d+)?"), "<number>"),
 )
 """What differs from run to run: noise is drawn anew, and so are names."""
 
