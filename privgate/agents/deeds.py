@@ -187,7 +187,8 @@ class JobHistory:
             case Deed.ROUND_OPENED:
                 return self.key is not None and number == len(self.opened) + 1 == len(self.done) + 1
             case Deed.ANSWERED:
-                return self.key is not None and number == len(self.answered) + 1
+                # A round that ended without this site, where the order allows that, is not answered afterwards.
+                return self.key is not None and number > max(self.answered, default=0)
             case Deed.DECRYPTING:
                 return number == len(self.opened) and self.begun.get(number, entry.what) == entry.what
             case Deed.DECRYPTED:

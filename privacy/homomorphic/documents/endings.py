@@ -18,7 +18,7 @@ from kernel.canonical import LARGEST_INTEGER, Digest
 from kernel.checks import whole
 from kernel.errors import InvalidError
 from kernel.ids import JobId, PartyId
-from privacy.homomorphic.documents.order import LEAST_SITES, MOST_ROUNDS, MOST_SITES
+from privacy.homomorphic.documents.order import MOST_ROUNDS, MOST_SITES
 from privacy.homomorphic.documents.signed import Document, DocumentKind
 
 DECLINED = "declined"
@@ -54,7 +54,7 @@ class Final(Document):
     def __post_init__(self) -> None:
         whole(1, MOST_ROUNDS, rounds=self.rounds)
         whole(self.rounds, LARGEST_INTEGER, decryptions=self.decryptions)
-        whole(LEAST_SITES, MOST_SITES, sites=len(self.sites))
+        whole(0, MOST_SITES, sites=len(self.sites))
 
     def to_json(self) -> dict[str, Any]:
         """Encode as JSON members."""

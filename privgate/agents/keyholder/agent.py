@@ -214,6 +214,12 @@ class KeyHolder(Agent):
         papers.keep(f"result-{opened.number}", result.signed(self._home.signer))
         return result
 
+    def _always(self, order: Order, papers: Papers, rounds: int) -> tuple[PartyId, ...]:
+        """The sites whose uploads were added in every round."""
+        kept = [papers.get(f"result-{number}") or b"" for number in range(1, rounds + 1)]
+        added = [RoundResult.opened(data, [self._home.who.identity]).sites for data in kept]
+        return tuple(site for site in order.parties if all(site in sites for sites in added))
+
     def _finish(self, order: Order, papers: Papers, last: RoundResult) -> None:
         sealed = papers.get("artefact") or b""
         artefact = self._home.vault.open(sealed, kind="artefact", job=order.job).reveal()
@@ -223,7 +229,7 @@ class KeyHolder(Agent):
             previous=last.digest,
             rounds=last.number,
             decryptions=last.decryptions,
-            sites=last.sites,
+            sites=self._always(order, papers, last.number),
             artefact=Digest.of(artefact),
         )
         parcel = Parcel(final.signed(self._home.signer), artefact).to_bytes()

@@ -85,17 +85,22 @@ class Site(Agent):
         if key is None:
             return
         previous = JobKey.opened(key.document, [order.key_holder.who.identity]).digest
-        for number in range(1, order.rounds_at_most + 1):
+        results: list[RoundResult] = []
+        while len(results) < order.rounds_at_most:
+            number = len(results) + 1
             asked = self._round(order, papers, number, previous)
-            if asked is None or not (begin or number in self._history(order.job).answered):
-                self._final(order, papers, number - 1, previous)
-                return
-            upload = self._answered(order, papers, course, key, asked)
-            result = self._result(order, papers, asked, upload)
+            answered = number in self._history(order.job).answered
+            if asked is None or not (begin or answered):
+                break
+            result = self._result(order, papers, asked, None) if order.dropouts and not answered else None
+            if result is None:
+                upload = self._answered(order, papers, course, key, asked)
+                result = self._result(order, papers, asked, upload)
             if result is None:
                 return
+            results.append(result)
             previous = result.digest
-        self._final(order, papers, order.rounds_at_most, previous)
+        self._final(order, papers, results)
 
     def _ended(self, papers: Papers) -> None:
         """A site has nothing to clean up: it keeps what it answered."""
@@ -153,8 +158,16 @@ class Site(Agent):
         if number not in self._history(order.job).answered:
             self._home.log.append(Deed.ANSWERED, order.job, number=number, what=upload.digest)
         if papers.get(f"result-{number}") is None:
-            self._post(Place(order.job, DocumentKind.UPLOAD, number, own.party), data)
+            self._send(order, Place(order.job, DocumentKind.UPLOAD, number, own.party), data)
         return upload
+
+    def _send(self, order: Order, place: Place, data: bytes) -> None:
+        try:
+            self._post(place, data)
+        except RefusalError:
+            if not order.dropouts:
+                raise
+            self._tell(f"{order.job}: the upload of round {place.number} came too late")
 
     def _made(self, order: Order, course: Course, asked: Round, expected: Expected, key: Parcel) -> bytes:
         own = own_place(self._home, order)
@@ -166,8 +179,8 @@ class Site(Agent):
         body = self._computing.ciphertexts(order, own, dataset, course.layout, asked.state, encrypting)
         return make_upload(expected, body, self._home.signer, order.key_holder.who.sealing)
 
-    def _result(self, order: Order, papers: Papers, asked: Round, upload: Upload) -> RoundResult | None:
-        """What came of a round that was answered; nothing while it is awaited."""
+    def _result(self, order: Order, papers: Papers, asked: Round, upload: Upload | None) -> RoundResult | None:
+        """What came of a round; nothing while it is awaited. Without an upload: of a round that went on without us."""
         name = f"result-{asked.number}"
         data = self._paper(papers, name, Place(order.job, DocumentKind.RESULT, asked.number))
         if data is None:
@@ -177,21 +190,22 @@ class Site(Agent):
         if named != (order.job, order.digest, asked.number, asked.digest):
             raise RefusalError(Why.CHAIN, f"result {asked.number}")
         added = {one.site: one.upload for one in result.added}
-        if not _is_whole(order, result.sites) or added.get(upload.site) != upload.digest:
+        own, sent = own_place(self._home, order).party, None if upload is None else upload.digest
+        left_out = own not in added and order.dropouts > 0
+        if not _is_whole(order, result.sites) or not (left_out or (sent is not None and added.get(own) == sent)):
             raise RefusalError(Why.LEFT_OUT, f"round {asked.number}")
         papers.keep(name, data)
         return result
 
-    def _final(self, order: Order, papers: Papers, rounds: int, previous: Digest) -> None:
+    def _final(self, order: Order, papers: Papers, results: Sequence[RoundResult]) -> None:
         """Note how the job ended, if it has."""
-        if not rounds:
-            return
-        data = self._channel.fetch(Place(order.job, DocumentKind.FINAL))
+        data = self._channel.fetch(Place(order.job, DocumentKind.FINAL)) if results else None
         if data is None:
             return
         final = _signed(Final, Parcel.from_bytes(data).document, order, Why.CHAIN)
-        named = (final.job, final.order, final.previous, final.rounds)
-        if named != (order.job, order.digest, previous, rounds) or not _is_whole(order, final.sites):
+        always = [site for site in order.parties if all(site in result.sites for result in results)]
+        named = (final.job, final.order, final.previous, final.rounds, list(final.sites))
+        if named != (order.job, order.digest, results[-1].digest, len(results), always):
             raise RefusalError(Why.CHAIN, "the final")
         papers.put("final", data)
         self._home.log.append(Deed.FINISHED, order.job, what=final.digest)

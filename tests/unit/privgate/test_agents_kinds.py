@@ -16,8 +16,11 @@ from privacy.glm.families import Family
 from privacy.graph.templates import ModelChoice
 from privacy.graph.weights import unpack_weights
 from privacy.homomorphic.averaging.plan import Bounded, FederatedAverage
+from privacy.homomorphic.documents.endings import Final
 from privacy.homomorphic.documents.order import Outcome
-from privacy.homomorphic.documents.signed import Parcel
+from privacy.homomorphic.documents.places import Place
+from privacy.homomorphic.documents.rounds import RoundResult
+from privacy.homomorphic.documents.signed import DocumentKind, Parcel
 from privacy.homomorphic.glm.noised import NoisedGlm, read_noised_glm
 from privacy.homomorphic.noise import SiteNoise
 from privacy.homomorphic.statistics.plan import FederatedStatistics
@@ -114,6 +117,33 @@ def test_a_model_is_averaged_in_rounds(tmp_path: Path, noise: SiteNoise | None) 
     assert verify_home(of.holder.path).history.of(of.job).decryptions == 2
 
 
+@pytest.mark.parametrize("when", ["before-answering", "after-answering"])
+def test_a_site_that_is_missing_in_a_round_comes_back_in_the_next(tmp_path: Path, when: str) -> None:
+    """Where the order allows one to be missing: the set is fixed at the deadline; who came late is left out once."""
+    of = Consortium(tmp_path, counts=(60, 45, 80, 50))
+    noise = replace(NOISE, sites=4)
+    carrier = of.carrier(**average(noise, sites=4), dropouts=1)
+    *present, late = of.sites
+    for party in (of.holder, *present):
+        of.turn(party, carrier)
+    if when == "after-answering":
+        of.turn(late, carrier)
+        place = next(place for place in carrier.kept if place.party == late.party)
+        del carrier.kept[place]
+    of.turn(of.holder, carrier)
+    assert not [place for place in carrier.kept if place.kind == "result"]
+    of.clock.advance(601)
+    of.turn(of.holder, carrier)
+    final = of.play(carrier)
+    assert final is not None, [(party.who.name, party.told) for party in of.everybody]
+    assert of.refused(carrier) == set()
+    document = Final.read(Parcel.from_bytes(final).document)
+    assert document.sites == tuple(site.party for site in present)
+    last = RoundResult.read(carrier.kept[Place(of.job, DocumentKind.RESULT, 2)])
+    assert late.party in last.sites
+    assert verify_home(late.path).history.of(of.job).ended
+
+
 def test_an_average_that_weighs_sites_otherwise_than_the_order_is_refused(tmp_path: Path) -> None:
     """By every party: a plan's weights are those that owners saw."""
     of = Consortium(tmp_path)
@@ -134,7 +164,7 @@ def test_a_model_with_noise_ends_in_a_table_that_follows_from_its_sums(tmp_path:
     assert verify_home(of.holder.path).history.of(of.job).decryptions == plan.rounds
 
 
-def average(noise: SiteNoise | None) -> dict[str, Any]:
+def average(noise: SiteNoise | None, sites: int = 3) -> dict[str, Any]:
     """What an order of averaging has: a logistic model of illness on age, by persons where there is noise."""
     plan = FederatedAverage(
         features=features("ill"),
@@ -145,7 +175,7 @@ def average(noise: SiteNoise | None) -> dict[str, Any]:
         clip=Parameter("1"),
         rounds=2,
         rate=Parameter("0.5"),
-        weights=(1, 1, 1),
+        weights=(1,) * sites,
         public_size=100,
         local_steps=3 if noise is None else 1,
         noise=noise,
