@@ -39,7 +39,10 @@ def ask(
     ] = None,
     per: Annotated[str | None, typer.Option(help="row: all rows of a person count; unit: the first alone.")] = None,
     block: Annotated[str, typer.Option(help="Whose rows: train or holdout.")] = "train",
-    home: Annotated[bool, typer.Option("--home", help="Only people who were new in the version's home block.")] = False,
+    home: Annotated[
+        bool,
+        typer.Option("--home", help="Only people who were new in the version's home block; only they are charged."),
+    ] = False,
     quote: Annotated[bool, typer.Option("--quote", help="Only say what it would cost; nothing is held.")] = False,
     follow: Annotated[bool, typer.Option("--follow", help="Follow the job until it ends.")] = False,
     key: Key = None,
