@@ -70,6 +70,7 @@ bench-dp: $(READY) ## Measure private training against its peers (QUICK=1: short
 bench-accuracy: $(READY) ## What private models reach on public tables, GLM intervals, synthetic tables (QUICK=1: few runs, prints only)
 	$(BIN)/python -m benchmarks.accuracy $(if $(QUICK),--quick)
 	$(BIN)/python -m benchmarks.glm $(if $(QUICK),--quick)
+	$(BIN)/python -m benchmarks.glm_rival $(if $(QUICK),--quick)
 	$(BIN)/python -m benchmarks.synthesis $(if $(QUICK),--quick)
 
 bench-he: $(READY) ## Measure sums, training and inference under encryption (QUICK=1: prints only); benchmarks/results/he.jsonl

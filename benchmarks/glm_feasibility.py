@@ -17,6 +17,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,13 +32,15 @@ from privacy.glm.report import glm_bytes, read_glm
 from privacy.glm.sums import Cases
 from privacy.jobs.facts import DeclaredFacts
 from privacy.jobs.feasibility import Feasibility, glm_clarity, glm_widening, glm_word
-from privacy.jobs.glm_plan import plan_glm
-from privacy.jobs.glm_spec import complete_glm
+from privacy.jobs.glm_plan import GlmPlan, plan_glm
+from privacy.jobs.glm_spec import GlmSpec, complete_glm
 from privacy.schema import TableSchema
 from privacy.training.rows import RowEncoder
 from privacy.training.units import UnitTable
 
 FILE = RESULTS / "glm-feasibility.jsonl"
+PAGE = Path(__file__).parents[1] / "docs" / "MODELS.md"
+BEGIN, END = "<!-- table of glm-feasibility.jsonl -->", "<!-- end of glm-feasibility.jsonl -->"
 FAMILIES = ("linear", "logistic", "poisson")
 KINDS = {"usual": (0.35, -0.8), "rare": (0.05, -2.5)}
 """How many say yes to a question, and where the linear predictor of a logistic outcome lies."""
@@ -77,17 +80,33 @@ def cases() -> Iterator[Case]:
         yield Case(*of)
 
 
-def line(case: Case, runs: int) -> dict[str, Any]:
-    """One result line: the plan's figures and word, and what became of each run."""
-    schema, source = case.schema, np.random.default_rng()
+def told_of(case: Case) -> dict[str, Any]:
+    """What a quote goes by, and its word."""
+    _, plan = planned(case)
+    return {
+        "clarity": round(glm_clarity(plan, case.people), 2),
+        "expected_widening": round(glm_widening(plan, case.people), 2),
+        "word": glm_word(plan, case.people).value,
+    }
+
+
+def planned(case: Case) -> tuple[GlmSpec, GlmPlan]:
+    """The request and its plan."""
     budget = Budget.allot(Epsilon.parse("10"), Delta.parse(_DELTA))
     facts = DeclaredFacts(
         public_size=case.people, holdout_share=Share.zero(), rows_per_unit=1, order=budget.order, delta=budget.delta
     )
     names = [f"x{place}" for place in range(case.terms)]
     asked = {"kind": "glm", "dataset": "dst_" + "a" * 26, "purpose": "research", "epsilon": case.epsilon}
-    spec = complete_glm(asked | {"family": case.family, "outcome": "y", "predictors": names}, schema)
-    plan, design, encoder = plan_glm(spec, schema, facts), spec.design(schema), RowEncoder(spec.features, schema)
+    spec = complete_glm(asked | {"family": case.family, "outcome": "y", "predictors": names}, case.schema)
+    return spec, plan_glm(spec, case.schema, facts)
+
+
+def line(case: Case, runs: int) -> dict[str, Any]:
+    """One result line: the plan's figures and word, and what became of each run."""
+    schema, source = case.schema, np.random.default_rng()
+    spec, plan = planned(case)
+    design, encoder = spec.design(schema), RowEncoder(spec.features, schema)
     widths = []
     for _ in range(runs):
         columns, rows, predicted = draw(case, source)
@@ -96,19 +115,9 @@ def line(case: Case, runs: int) -> dict[str, Any]:
         table = read_glm(glm_bytes(plan, "y", design, sums))["table"]
         if table is not None:
             widths.append(_widening(case, table, rows, predicted))
-    return {
-        "family": case.family,
-        "kind": case.kind,
-        "people": case.people,
-        "terms": case.terms,
-        "epsilon": case.epsilon,
-        "clarity": round(glm_clarity(plan, case.people), 2),
-        "expected_widening": round(glm_widening(plan, case.people), 2),
-        "word": glm_word(plan, case.people).value,
-        "runs": runs,
-        "told": len(widths),
-        "widening": round(float(np.median(widths)), 2) if widths else None,
-    }
+    of = {name: getattr(case, name) for name in ("family", "kind", "people", "terms", "epsilon")}
+    widening = round(float(np.median(widths)), 2) if widths else None
+    return of | told_of(case) | {"runs": runs, "told": len(widths), "widening": widening}
 
 
 def draw(case: Case, source: np.random.Generator) -> tuple[dict[str, Any], Floats, Floats]:
@@ -184,6 +193,13 @@ def summary(lines: Sequence[Mapping[str, Any]]) -> list[str]:
     return said
 
 
+def page_with(page: str, lines: Sequence[Mapping[str, Any]]) -> str:
+    """docs/MODELS.md with the table of these lines."""
+    before, _, rest = page.partition(BEGIN)
+    head = ["| family | answers | word | studies | told | widening, median | range |", "| --- " * 7 + "|"]
+    return before + BEGIN + "\n" + "\n".join([*head, *summary(lines)]) + "\n" + END + rest.partition(END)[2]
+
+
 def main() -> None:
     """Measure, write, and say what was seen."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -197,6 +213,7 @@ def main() -> None:
     sys.stdout.write("\n".join(summary(found)) + "\n")
     if not quick:
         FILE.write_text("".join(json.dumps(one) + "\n" for one in found), encoding="utf-8")
+        PAGE.write_text(page_with(PAGE.read_text(encoding="utf-8"), found), encoding="utf-8")
 
 
 if __name__ == "__main__":

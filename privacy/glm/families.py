@@ -29,8 +29,8 @@ class Family(StrEnum):
 
 _NEIGHBOURS = "its parameters are the training rows themselves, so that no bound on one person's influence exists"
 _TREES = (
-    "its splits are sought in all rows, again and again, and leaves hold a few rows each; train the template `gam`, whose "
-    "shapes over declared bins answer the same question"
+    "its splits are sought in all rows, again and again, and leaves hold a few rows each; train the template `gam`, "
+    "whose shapes over declared bins answer the same question"
 )
 _REFUSED: Final[Mapping[str, str]] = {
     "cox": (

@@ -41,7 +41,7 @@ Tries = Annotated[int | None, typer.Option(min=1, help="Tune: the most tries the
 ScoreEpsilon = Annotated[
     str | None, typer.Option(help="Tune: what the scores that choose between tries cost people held out.")
 ]
-Family = Annotated[str | None, typer.Option(help="GLM: linear, logistic or poisson, with standard errors.")]
+Family = Annotated[str | None, typer.Option(help="GLM: linear, logistic, poisson or hazard, with standard errors.")]
 Outcome = Annotated[str | None, typer.Option(help="GLM: the column to explain.")]
 Predictor = Annotated[list[str] | None, typer.Option(help="GLM: a column that explains it, may be repeated.")]
 ReleaseOption = Annotated[str | None, typer.Option("--release", help="rel_... to evaluate on the dataset's holdout.")]

@@ -233,7 +233,7 @@ def glm_request(
         dataset: Its id.
         purpose: Why.
         epsilon: Of this job alone.
-        family: `linear`, `logistic` or `poisson`.
+        family: `linear`, `logistic` or `poisson`; or `hazard`, a logistic model of persons' periods.
         outcome: A column, or a label in full (docs/formats/features.md).
         predictors: Columns, or transforms in full: `{"column": "income", "transform": "log"}`.
         counted: `unit` by default: every person counts once, however many rows there are; or `row`.

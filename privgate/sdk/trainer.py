@@ -202,7 +202,7 @@ class TrainerVerbs(Session):
             purpose: Why; a grant of yours must cover it.
             epsilon: Of this job alone.
             key: Idempotency key, as for `train`.
-            choices: `family` (linear, logistic or poisson), `outcome`, `predictors`, `counted`. See
+            choices: `family` (linear, logistic, poisson or hazard), `outcome`, `predictors`, `counted`. See
                 `requests.glm_request`.
         """
         request = glm_request(identifier(dataset, "dataset"), purpose=purpose, epsilon=epsilon, **choices)

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import json
 
+from benchmarks import glm_feasibility
 from benchmarks.feasibility import FILE, summary
-from privacy.jobs.feasibility import HOPELESS_CLARITY, LIKELY_CLARITY, word_of
+from privacy.jobs.feasibility import (
+    HOPELESS_CLARITY,
+    HOPELESS_TABLE,
+    HOPELESS_WIDENING,
+    LIKELY_CLARITY,
+    LIKELY_TABLE,
+    LIKELY_WIDENING,
+    word_of,
+)
 from tests.support.sources import ROOT
 
 PAGE = (ROOT / "docs" / "MODELS.md").read_text(encoding="utf-8")
 LINES = [json.loads(line) for line in FILE.read_text(encoding="utf-8").splitlines()]
+GLM_LINES = [json.loads(line) for line in glm_feasibility.FILE.read_text(encoding="utf-8").splitlines()]
+WORDS = ("likely", "doubtful", "hopeless")
 FAMILIES = {"logistic": "linear", "mlp": "network"}
 
 
@@ -48,3 +59,35 @@ def test_the_words_are_worth_something() -> None:
         hopeless = [share for line in of if line["word"] == "hopeless" for share in line["kept"]]
         assert sum(share > 0.8 for share in likely) > 0.9 * len(likely) > 45
         assert sum(share < 0.6 for share in hopeless) > 0.75 * len(hopeless) > 25
+
+
+def test_the_table_of_coefficients_is_its_result_file() -> None:
+    """Of GLM jobs, by the thresholds that stand above it."""
+    assert glm_feasibility.page_with(PAGE, GLM_LINES) == PAGE
+    for words in (
+        f"| `likely` | {LIKELY_TABLE:.0f} and more | {LIKELY_WIDENING} at most |",
+        f"| `hopeless` | below {HOPELESS_TABLE:.0f} | above {HOPELESS_WIDENING:.0f} |",
+    ):
+        assert words in PAGE
+
+
+def test_the_words_of_coefficients_are_those_of_the_rule() -> None:
+    """Planned anew, so that another share, noise or threshold is found; measured anew where it is."""
+    for line in GLM_LINES:
+        case = glm_feasibility.Case(*(line[name] for name in ("family", "kind", "people", "terms", "epsilon")))
+        assert glm_feasibility.told_of(case) == {n: line[n] for n in ("clarity", "expected_widening", "word")}
+
+
+def test_the_words_of_coefficients_are_worth_something() -> None:
+    """What is likely is told, with intervals that noise hardly widens; what is hopeless is not told."""
+    assert {line["family"] for line in GLM_LINES} == set(glm_feasibility.FAMILIES)
+    for kind in glm_feasibility.KINDS:
+        by_word = {word: [line for line in GLM_LINES if (line["kind"], line["word"]) == (kind, word)] for word in WORDS}
+        told = {word: sum(o["told"] for o in of) / sum(o["runs"] for o in of) for word, of in by_word.items()}
+        assert told["likely"] > 0.97
+        assert 0.3 < told["doubtful"] < 0.9
+        assert told["hopeless"] < 0.05
+        widths = sorted(line["widening"] for line in by_word["likely"])
+        assert widths[len(widths) // 2] < 1.5
+        assert widths[int(0.9 * len(widths))] < 2.5
+        assert min(map(len, by_word.values())) > 20

@@ -67,6 +67,7 @@ def test_it_is_charged_as_one_gaussian(fitted: House) -> None:
     assert (str(part.block), part.mechanism.times) == ("train", 1)
     assert quote["charge"] == str(certificate.predicate.guarantee.charge)
     assert Decimal(quote["epsilon"]) <= 3
+    assert quote["feasibility"] == "likely"
     assert certificate.artifact == Digest.of(fetched(fitted, FILE)["glm.json"])
 
 

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 
-from benchmarks import glm, glm_page
+from benchmarks import glm, glm_page, glm_rival
 from benchmarks.glm import EPSILONS, RUNS, TRIALS, Cell, sizes_of
 from benchmarks.lines import RESULTS
 
@@ -61,3 +61,26 @@ def test_a_few_runs_make_a_line() -> None:
     line = Cell(TRIALS[0], 2000, "3").line(2)
     assert set(line) == set(LINES[0])
     assert line["untold"] == 0
+
+
+def test_a_fitted_coefficient_is_no_worse_than_a_trained_one() -> None:
+    """At the same epsilon, people and delta: twice as good as by the default recipe, as good as by the best one."""
+    lines = [json.loads(line) for line in glm_rival.FILE.read_text(encoding="utf-8").splitlines()]
+    by = {(line["people"], line["epsilon"], line["way"]): line for line in lines}
+    assert set(by) == {(p, e, way) for p in glm.PEOPLE for e in EPSILONS for way in ("glm", *glm_rival.WAYS)}
+    for people in glm.PEOPLE:
+        for epsilon in EPSILONS:
+            fitted = by[people, epsilon, "glm"]
+            assert fitted["untold"] == 0
+            assert 0.85 <= fitted["coverage"] <= 1
+            assert fitted["error"] < 0.5 * by[people, epsilon, "dp-sgd"]["error"]
+            assert all(fitted["error"] < 1.1 * by[people, epsilon, way]["error"] for way in glm_rival.WAYS)
+    page = glm_rival.PAGE.read_text(encoding="utf-8")
+    assert glm_rival.page_with(page, lines) == page
+
+
+def test_a_trained_models_coefficients_are_read_off_it() -> None:
+    """A run of each way gives its line."""
+    found = list(glm_rival.lines(2000, "3", 1))
+    assert [line["way"] for line in found] == ["glm", *glm_rival.WAYS]
+    assert all(0 < line["error"] < 20 for line in found)

@@ -13,6 +13,8 @@ from kernel.ids import PrincipalId
 from privacy.accounting.odds import odds
 from privacy.jobs.facts import DeclaredFacts
 from privacy.jobs.feasibility import Feasibility, clarity, feasibility, training_word
+from privacy.jobs.glm_plan import GlmPlan, plan_glm
+from privacy.jobs.glm_spec import complete_glm
 from privacy.jobs.plan import plan_tuning
 from privacy.jobs.quote import quote
 from privacy.jobs.spec import complete_tuning
@@ -83,6 +85,24 @@ def test_more_people_make_statistics_likely() -> None:
     plan = statistics.plan()
     assert [feasibility(plan, size, FIFTH) for size in (30, 300, 60_000)] == WORDS
     assert feasibility(plan, 300, Share.parse("0.99")) is Feasibility.HOPELESS
+
+
+def glm_plan_of(size: int, epsilon: str, **changes: Any) -> GlmPlan:
+    """A logistic model on the usual table, of so many people of whom a fifth is held out."""
+    asked = {"kind": "glm", "dataset": str(jobs.DATASET), "purpose": "research", "epsilon": epsilon}
+    asked |= {"family": "logistic", "outcome": "ill", "predictors": ["age", "dose"]} | changes
+    declared = dataclasses.replace(facts(size), rows_per_unit=12)
+    return plan_glm(complete_glm(asked, jobs.SCHEMA), jobs.SCHEMA, declared)
+
+
+def test_more_people_and_more_epsilon_make_coefficients_likely() -> None:
+    """Fewer predictors, too; where every row counts, a person counts for less than one."""
+    assert [feasibility(glm_plan_of(size, "1"), size, FIFTH) for size in (200, 800, 60_000)] == WORDS
+    assert [feasibility(glm_plan_of(1500, epsilon), 1500, FIFTH) for epsilon in ("0.1", "0.5", "1")] == WORDS
+    many = ["age", "dose", "ward", "stage", "smoker"]
+    assert feasibility(glm_plan_of(1500, "1", predictors=many), 1500, FIFTH) is Feasibility.DOUBTFUL
+    assert feasibility(glm_plan_of(1500, "1", counted="row"), 1500, FIFTH) is Feasibility.DOUBTFUL
+    assert feasibility(glm_plan_of(1500, "1"), 1500, Share.parse("0.9")) is Feasibility.HOPELESS
 
 
 def test_a_tuning_is_judged_by_the_worse_of_training_and_scoring() -> None:
