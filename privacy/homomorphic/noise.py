@@ -33,7 +33,7 @@ from kernel.checks import whole, within
 from kernel.errors import InvalidError
 from kernel.events import Parameter
 from kernel.ids import Entropy
-from privacy.accounting.calibration import NOISE_QUANTUM
+from privacy.accounting.calibration import NOISE_QUANTUM, calibrate, gaussian
 from privacy.accounting.mechanisms import LEAST_NOISE, MOST_NOISE, Gaussian
 from privacy.accounting.rdp import job_epsilon
 from privacy.evaluation.discrete_gaussian import ExactSource
@@ -110,6 +110,23 @@ class SiteNoise:
         )
 
 
+def calibrated(epsilon: Epsilon, deltas: Sequence[Delta], sites: int, tolerated: int, count: int = 1) -> SiteNoise:
+    """The least noise with which a job alone stays within `epsilon` for the persons of every site.
+
+    Args:
+        epsilon: What is asked for, against whoever knows the noise of up to `tolerated` sites.
+        deltas: Of the sites' populations: the least decides.
+        sites: How many add noise.
+        tolerated: How many of them may be missing or share what they know.
+        count: How many Gaussians the job composes.
+
+    Raises:
+        InvalidError: No amount of noise reaches `epsilon`.
+    """
+    multiplier = calibrate(gaussian(count), epsilon, min(deltas, key=lambda delta: delta.value))
+    return SiteNoise(sites=sites, tolerated=tolerated, noise_multiplier=multiplier)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
     """What one observer can learn about a person of a site that is not his.
@@ -136,15 +153,16 @@ class Observed:
         }
 
 
-def observers(noise: SiteNoise, delta: Delta, present: int | None = None) -> tuple[Observed, ...]:
+def observers(noise: SiteNoise, delta: Delta, present: int | None = None, count: int = 1) -> tuple[Observed, ...]:
     """The epsilon of one job against everybody who takes part, and against coalitions.
 
     Args:
         noise: Who adds how much.
         delta: The population's.
         present: How many sites' uploads were added; all, if not given.
+        count: How many Gaussians the job composes: 1, of averaging its rounds.
     """
-    count = noise.sites if present is None else whole(LEAST_SITES, noise.sites, present=present)
+    added = noise.sites if present is None else whole(LEAST_SITES, noise.sites, present=present)
     seen = [
         ("whoever reads the result", 0),
         ("gateway", 0),
@@ -154,21 +172,21 @@ def observers(noise: SiteNoise, delta: Delta, present: int | None = None) -> tup
     if noise.tolerated > 1:
         seen.append((f"{noise.tolerated} other sites together", noise.tolerated))
     seen += [
-        ("all other sites together", count - 1),
-        ("key holder that decrypts single uploads against the protocol", count - 1),
-        ("gateway and key holder together", count - 1),
+        ("all other sites together", added - 1),
+        ("key holder that decrypts single uploads against the protocol", added - 1),
+        ("gateway and key holder together", added - 1),
     ]
-    return tuple(_observed(noise, delta, name, known, count) for name, known in seen)
+    return tuple(_observed(noise, delta, name, known, added - known, count) for name, known in seen)
 
 
-def _observed(noise: SiteNoise, delta: Delta, name: str, known: int, present: int) -> Observed:
-    left = Decimal(present - known) / Decimal(noise.sites - noise.tolerated)
+def _observed(noise: SiteNoise, delta: Delta, name: str, known: int, unknown: int, count: int) -> Observed:
+    left = Decimal(unknown) / Decimal(noise.sites - noise.tolerated)
     factor = _DOWN.sqrt(left)
     multiplier = _DOWN.quantize(_DOWN.multiply(noise.noise_multiplier.number, factor), NOISE_QUANTUM)
     if multiplier < LEAST_NOISE:
         return Observed(observer=name, known=known, noise_multiplier=None, epsilon=None)
     parameter = Parameter(min(multiplier, MOST_NOISE))
-    use = Gaussian(noise_multiplier=parameter, count=1)
+    use = Gaussian(noise_multiplier=parameter, count=count)
     return Observed(
         observer=name, known=known, noise_multiplier=parameter, epsilon=job_epsilon(use, delta=delta).epsilon
     )

@@ -11,12 +11,12 @@ import pyarrow as pa
 import pytest
 
 from kernel import canonical
-from kernel.amounts import Delta
+from kernel.amounts import Delta, Epsilon
 from kernel.errors import InvalidError
 from kernel.events import Parameter
 from privacy.accounting.mechanisms import Gaussian
 from privacy.accounting.rdp import job_epsilon
-from privacy.homomorphic.noise import LEAST_DEVIATION, Addition, SiteNoise, noised, observers, units_of
+from privacy.homomorphic.noise import LEAST_DEVIATION, Addition, SiteNoise, calibrated, noised, observers, units_of
 from privacy.homomorphic.packing import pack, unpack
 from privacy.homomorphic.registry import profile_of
 from privacy.homomorphic.statistics.plan import MOST_ROWS, FederatedStatistics
@@ -242,6 +242,18 @@ def test_epsilon_is_stated_for_each_observer() -> None:
     assert rest.epsilon > other.epsilon
     alone = observers(SiteNoise(sites=1000, tolerated=0, noise_multiplier=Parameter("0.5")), delta)
     assert alone[-1].epsilon is None
+
+
+@pytest.mark.parametrize("count", [1, 7])
+def test_noise_is_calibrated_for_the_strictest_population(count: int) -> None:
+    """What is asked for holds, and no more than that, against whoever knows the noise that is tolerated."""
+    asked_for, deltas = Epsilon.parse("1.5"), [Delta.parse("0.000001"), Delta.parse("0.0000002")]
+    noise = calibrated(asked_for, deltas, sites=5, tolerated=2, count=count)
+    seen = {one.observer: one for one in observers(noise, deltas[1], count=count)}
+    worst = seen["2 other sites together"]
+    assert worst.noise_multiplier == noise.noise_multiplier
+    assert worst.epsilon is not None
+    assert Epsilon.parse("1.4999") < worst.epsilon <= asked_for
 
 
 def test_plans_and_files_are_read_strictly() -> None:
