@@ -26,8 +26,11 @@ def test_four_hospitals_fit_the_pooled_model(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
     figures = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     assert figures["sites"] == 4
-    assert figures["rounds"] == figures["decryptions"] <= 10
+    # The key holder is killed once on the way: a decryption that it had begun is begun again, and counts again.
+    assert figures["rounds"] <= figures["decryptions"] <= figures["rounds"] + 1
+    assert figures["rounds"] <= 10
     assert figures["max_abs_deviation_from_pooled"] <= 1e-5
     assert figures["bytes_per_site_round"] <= 100_000
     assert figures["verified"] is True
+    assert "power cut" in done.stdout
     assert done.stdout.count("its log verifies") == 5

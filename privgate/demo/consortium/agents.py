@@ -77,10 +77,17 @@ class Agent:
     def start(self) -> None:
         """Let it work."""
         command = [*_program(), self.kind, "run", "--home", str(self.home), "--every", POLL_SECONDS]
-        with (self.folder / "agent.log").open("wb") as output:
+        with (self.folder / "agent.log").open("ab") as output:
             self._running = subprocess.Popen(  # noqa: S603 - our own program
                 command, env=self._environment(), stdin=subprocess.DEVNULL, stdout=output, stderr=output
             )
+
+    def switch_off(self) -> None:
+        """End it as a power cut would, without asking."""
+        if self._running is not None:
+            self._running.kill()
+            self._running.wait()
+            self._running = None
 
     def check(self) -> None:
         """Raise `DemoError` if it has ended by itself."""

@@ -193,7 +193,7 @@ def collect(story: Story, job: Job) -> Job:
     begun = time.monotonic()
     for agent in story.agents:
         agent.start()
-    trainer = story.gateway("trainer")
+    trainer, cut = story.gateway("trainer"), False
     while time.monotonic() < begun + PATIENCE_SECONDS:
         for agent in story.agents:
             agent.check()
@@ -201,12 +201,26 @@ def collect(story: Story, job: Job) -> Job:
         found = trainer.jobs[job.job]
         if found.state in ENDED:
             break
+        if not cut and found.percent > 0:
+            cut = True
+            _switch_off_and_on(story)
         time.sleep(LOOK_SECONDS)
     _let_go(story)
     if found.state != "finished":
         raise DemoError(f"the job ended as {found.state}: " + "; ".join(agent.told() for agent in story.agents))
     screen.did("finished", f"after {time.monotonic() - begun:.0f} s")
     return found
+
+
+def _switch_off_and_on(story: Story) -> None:
+    """A power cut at the laboratory and at one hospital, in the middle of a round."""
+    for agent in (story.holder, story.sites[0]):
+        agent.switch_off()
+        agent.start()
+    story.screen.refused(
+        f"power cut at {story.holder.name} and at {story.sites[0].name}",
+        "killed and started again: what was begun goes on with the same uploads",
+    )
 
 
 def _let_go(story: Story) -> None:
