@@ -61,6 +61,7 @@ _CELLS, _MOST_CELLS = 32, 128
 _LARGEST_QUANTILE = Decimal(8)
 _PI = Decimal("3.14159265358979323846264338327950288419")
 _HALF = Decimal("0.5")
+_LARGEST = Decimal(1000)
 
 
 def sentence(noun: str, times: int) -> str:
@@ -87,7 +88,8 @@ def budget_odds(epsilon: Epsilon, delta: Delta, order: int, capacity: Rdp, *, tr
     Both statements of a budget hold, its capacity at its order and (epsilon, delta); the better one counts.
     """
     with localcontext(EXACT):
-        grown = epsilon.value.exp()
+        # Beyond that it is 1, to far more digits than `_ROOM` has; the exponential would be too large to write.
+        grown = min(epsilon.value, _LARGEST).exp()
         stated = (grown + delta.value) / (1 + grown)
         return _least(tries, [_at_order(order, capacity.value), lambda right: right >= stated + _ROOM])
 

@@ -29,6 +29,7 @@ from privacy.accounting.odds import budget_odds, odds, sentence
 from privacy.accounting.price import divergence
 from privacy.accounting.rdp import best_order, capacity
 from privacy.accounting.tries import Tries
+from privacy.budget.populations import Budget
 
 DELTA = Delta.parse("0.000001")
 FINE = 10_000
@@ -205,6 +206,13 @@ def test_a_budgets_odds_cover_every_job_that_it_holds(epsilon: str) -> None:
             fits = Rdp.up(divergence(*shape(Parameter(middle)), order=order)) <= holds
             low, high = (low, middle) if fits else (middle, high)
         assert odds(*shape(Parameter(high)), tries=FINE) <= whole
+
+
+@pytest.mark.parametrize("epsilon", ["1000", "959739624861"])
+def test_a_budget_beyond_all_measure_protects_nobody_and_is_no_error(epsilon: str) -> None:
+    """However large an owner makes it: a certain guess."""
+    budget = Budget.allot(Epsilon.parse("8"), Delta.parse("0.000001")).resized(Epsilon.parse(epsilon))
+    assert budget_odds(budget.epsilon, budget.delta, budget.order, budget.capacity) == 100
 
 
 def test_the_words_say_what_a_coin_is() -> None:
