@@ -29,6 +29,7 @@ from privacy.budget.reservations import Block, BlockUse
 from privacy.glm.design import MOST_TERMS, Design
 from privacy.glm.families import Family
 from privacy.glm.matrices import packed_size
+from privacy.glm.places import counted
 from privacy.glm.schedule import STEPS, schedule, shares_of
 from privacy.jobs.facts import DeclaredFacts
 from privacy.jobs.glm_spec import Counted, GlmSpec
@@ -121,7 +122,7 @@ def _check_rows(design: Design, width: int, facts: DeclaredFacts) -> None:
     rows = facts.public_size * facts.rows_per_unit
     if rows * (width + 2 * design.size) > MOST_NUMBERS_IN_MEMORY:
         raise TooLargeError("too many terms for so many people: choose fewer predictors", field="predictors")
-    work = STEPS[design.family] * (ROW_WORK + 20 * packed_size(design.size))
+    work = STEPS[design.family] * (ROW_WORK + 20 * packed_size(design.size)) + 40 * counted(design)
     if rows * work > MOST_WORK:
         raise TooLargeError("too much work on so many people: choose fewer predictors", field="predictors")
 

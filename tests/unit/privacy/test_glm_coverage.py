@@ -24,7 +24,7 @@ from privacy.schema import TableSchema
 from privacy.training.rows import RowEncoder
 from privacy.training.units import UnitTable
 
-RUNS, PEOPLE, MOST_ROWS = 80, 3000, 8
+RUNS, PEOPLE, MOST_ROWS = 80, 3000, 12
 COUNT = {"name": "y", "kind": "numeric", "low": "0", "high": "30", "clamp": True}
 NUMBER = {"name": "y", "kind": "numeric", "low": "0", "high": "100", "clamp": True}
 EVENT = {"name": "y", "kind": "boolean"}
@@ -37,7 +37,7 @@ def covered(outcome: dict[str, Any], truth: tuple[float, ...], draw: Any, **requ
     columns = [
         {"name": "age", "kind": "numeric", "low": "20", "high": "80"},
         {"name": "treated", "kind": "boolean"},
-        {"name": "month", "kind": "numeric", "low": "0", "high": "8"},
+        {"name": "month", "kind": "numeric", "low": "0", "high": "11"},
     ]
     schema = TableSchema.from_json({"columns": [*columns, outcome]})
     asked = {"kind": "glm", "dataset": "dst_" + "a" * 26, "purpose": "research", "epsilon": "3", "outcome": "y"}
@@ -68,7 +68,7 @@ def table(age: Floats, treated: NDArray[np.bool_], month: Floats, y: Any) -> pa.
 
 
 def repeated_measures(truth: Floats, source: np.random.Generator) -> Drawn:
-    """One to eight rows of a person that share half of their error."""
+    """One to twelve rows of a person that share half of their error."""
     age, treated = people(source)
     units = np.repeat(np.arange(PEOPLE), source.integers(1, MOST_ROWS + 1, PEOPLE))
     mean = truth[0] + truth[1] * age + truth[2] * treated + source.normal(0, 6, PEOPLE)
@@ -112,7 +112,7 @@ def test_errors_are_clustered_by_person(counted: str) -> None:
 def test_survival_as_a_discrete_time_hazard() -> None:
     """The recipe of docs/SDK.md: persons are the unit, rows are periods, every row counts."""
     month = {"column": "month", "transform": "bins", "edges": ["2", "4"]}
-    request = {"family": "logistic", "predictors": ["age", "treated", month], "counted": "row"}
+    request = {"family": "hazard", "predictors": ["age", "treated", month]}
     assert covered(EVENT, (-3.2, 0.02, -0.5, 0.3, 0.6), periods_at_risk, **request).mean() > 0.9
 
 
