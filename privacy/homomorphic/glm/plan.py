@@ -12,7 +12,8 @@ How far rounding moves a fit
 ----------------------------
 Rounding moves a sum over n rows by at most n x bound / 2^41, so a coefficient in unit ranges by about that over the
 least eigenvalue of the curvature, which grows with n as well: for a logistic model with an average curvature of at
-least c, by less than 2^-39 sqrt(coefficients) / c. Convergence (`STILL`) leaves an error of the square of 2^-20.
+least c, by less than 2^-39 sqrt(coefficients) / c. Where values fill a thousandth of a declared range, c is a millionth
+of what it would be. Convergence (`STILL`) leaves about the square of 2^-16 of a standard error.
 """
 
 from __future__ import annotations

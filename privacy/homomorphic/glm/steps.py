@@ -3,9 +3,11 @@
 Rules
 -----
 1. The first round's sums give a least-squares fit, which for a linear model is the fit and for others where to start.
-2. Each later round is a Newton step at its point. It moves no linear predictor by more than LONGEST. A point at which
-   the penalised log-likelihood is lower than at the one before is given up: the next lies half way back.
-3. It has converged when a step moves no coefficient by more than STILL; that step is still made.
+2. Each later round is a Newton step at its point, shortened so that the weighted mean square of how far it moves linear
+   predictors is at most LONGEST^2. A point at which the penalised log-likelihood is lower than at the one before is
+   given up: the next lies half way back.
+3. It has converged when a step's length in the metric of the curvature is at most STILL: no coefficient then moves by
+   more than STILL of its standard error. That step is still made. Neither rule depends on how wide ranges are declared.
 4. Where the curvature does not tell the coefficients apart, or the rounds run out, there is no fit, and no table.
 5. Everything follows from the plan and the added numbers; each point that leaves for the sites is kept in `points`.
 
@@ -22,13 +24,13 @@ from typing import Any, Final, Self, TypeAlias
 
 from kernel.checks import whole
 from kernel.errors import CorruptError, InvalidError
-from privacy.glm.design import MOST_TERMS
+from privacy.glm.design import CONSTANT, MOST_TERMS
 from privacy.glm.families import Family
 from privacy.glm.matrices import Matrix, Vector, applied, dot, spectrum
 from privacy.homomorphic.glm.plan import GRID, MOST_ROUNDS, MOST_ROWS, ExactGlm, Kind
 from privacy.jobs.strict import members_of
 
-STILL: Final = 2.0**-20
+STILL: Final = 2.0**-16
 LONGEST: Final = 8.0
 _LEAST_RATIO: Final = 1e-10
 _SLACK: Final = 1e-9
@@ -161,9 +163,12 @@ def advance(plan: ExactGlm, state: State, sums: Sequence[int], sites: int) -> St
     move = _solved(read.curvature, penalty, score)
     if move is None:
         return _unfit(state, Why.SINGULAR)
-    factor = min(1.0, LONGEST / (math.fsum(abs(value) for value in move) or 1.0))
+    # The square of a step's length, and of how far it moves linear predictors on average: the constant's square is 1/4.
+    length = max(dot(move, score), 0.0)
+    spread = length * CONSTANT**2 / read.curvature[0][0] if read.curvature[0][0] > 0 else 0.0
+    factor = min(1.0, LONGEST / math.sqrt(spread)) if spread else 1.0
     following = tuple(a + factor * b for a, b in zip(point, move, strict=True))
-    if max(abs(value) for value in move) <= STILL:
+    if length <= STILL**2:
         return _fit(state, read, following, residual=0.0)
     return _next(plan, replace(state, best=(point, reached)), following)
 

@@ -187,15 +187,35 @@ def test_a_step_that_lowers_the_likelihood_is_halved() -> None:
 
 
 def test_a_step_is_never_longer_than_declared() -> None:
-    """However flat the likelihood is, no linear predictor moves further than LONGEST."""
+    """However flat the likelihood is, linear predictors move by at most LONGEST, on a weighted average."""
     plan = plan_for("logistic")
     rows, outcomes = drawn("logistic")
     sites = parts(plan, rows, outcomes)
-    far = (14.0, 6.0, -6.0)
+    far = (24.0, 9.0, -9.0)
     following = advance(plan, State(round=2, points=(far,)), _summed(plan, far, sites), len(sites))
     assert isinstance(following, State)
     assert following.point is not None
-    assert sum(abs(a - b) for a, b in zip(following.point, far, strict=True)) <= LONGEST * (1 + 1e-12)
+    moved = np.array(following.point) - np.array(far)
+    design = np.column_stack([np.full(len(rows), 0.5), rows])
+    chance = 1 / (1 + np.exp(-design @ np.array(far)))
+    mean = np.average((design @ moved) ** 2, weights=chance * (1 - chance))
+    assert mean == pytest.approx(LONGEST**2, rel=1e-3)
+
+
+@pytest.mark.parametrize("family", ["linear", "logistic", "poisson"])
+@pytest.mark.parametrize("width", [1e-1, 1e-2, 1e-3])
+def test_a_range_may_be_declared_far_too_wide(family: str, width: float) -> None:
+    """Values that fill a thousandth of a range, off its middle, are fitted as well as others, in as many rounds."""
+    plan = plan_for(family)
+    rows, outcomes = drawn(family)
+    narrow = (0.3 + width * rows).astype(np.float32).astype(np.float64)
+    fit = run(plan, parts(plan, narrow, outcomes))
+    assert isinstance(fit, Fit)
+    values, errors = pooled(narrow, outcomes, family)
+    found = [line.value for line in table_of(plan, fit)]
+    assert np.abs((np.array(found) - values) / errors).max() < 1e-4
+    usual = run(plan, parts(plan, rows, outcomes))
+    assert abs(fit.rounds - usual.rounds) <= 1
 
 
 def test_sums_that_no_sites_can_give_are_refused() -> None:
