@@ -10,10 +10,7 @@ A line whose epsilon is null is the same model trained without privacy (`accurac
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -27,6 +24,7 @@ from benchmarks import accuracy_page
 from benchmarks.accuracy_reference import trained_openly
 from benchmarks.accuracy_tasks import Task, tasks
 from benchmarks.lines import RESULTS
+from benchmarks.tasklines import arguments, chosen_of, keep, told
 from kernel.amounts import Delta, Epsilon, Share
 from privacy.budget.populations import Budget
 from privacy.graph.check import CheckedGraph
@@ -156,26 +154,14 @@ METRICS = {"auc": auc, "accuracy": accuracy}
 
 def main() -> None:
     """Measure and write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one run of each; nothing is written")
-    parser.add_argument("--task", nargs="*", default=None)
-    chosen = parser.parse_args()
+    chosen = arguments(__doc__, "one run of each")
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    found = []
-    for task in tasks():
-        if chosen.task is None or task.name in chosen.task:
-            for line in lines(task, 1 if chosen.quick else RUNS):
-                found.append(json.dumps(line))
-                sys.stdout.write(found[-1] + "\n")
-                sys.stdout.flush()
+    runs = 1 if chosen.quick else RUNS
+    found = told(line for task in chosen_of(tasks(), chosen.task) for line in lines(task, runs))
     if not chosen.quick:
-        # Tasks that were not chosen keep their lines.
         path = RESULTS / "accuracy.jsonl"
-        names = {json.loads(line)["task"] for line in found}
-        earlier = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        kept = [line for line in earlier if json.loads(line)["task"] not in names]
-        path.write_text("".join(line + "\n" for line in kept + found), encoding="utf-8")
+        keep(path, found)
         accuracy_page.write(path)
 
 

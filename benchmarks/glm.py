@@ -12,9 +12,6 @@ people; `untold` counts runs whose table was not given because the noise drowned
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -26,6 +23,7 @@ from numpy.typing import NDArray
 
 from benchmarks import glm_page
 from benchmarks.lines import RESULTS
+from benchmarks.tasklines import arguments, chosen_of, keep, told
 from kernel.amounts import Delta, Epsilon, Share
 from privacy.budget.populations import Budget
 from privacy.glm.inference import QUANTILE
@@ -249,24 +247,12 @@ def lines(trial: Trial, runs: int) -> Iterator[dict[str, Any]]:
 
 def main() -> None:
     """Measure and write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="20 runs of each; nothing is written")
-    parser.add_argument("--task", nargs="*", default=None)
-    chosen = parser.parse_args()
-    found = []
-    for trial in TRIALS:
-        if chosen.task is None or trial.name in chosen.task:
-            for line in lines(trial, 20 if chosen.quick else RUNS):
-                found.append(json.dumps(line))
-                sys.stdout.write(found[-1] + "\n")
-                sys.stdout.flush()
+    chosen = arguments(__doc__, "20 runs of each")
+    runs = 20 if chosen.quick else RUNS
+    found = told(line for trial in chosen_of(TRIALS, chosen.task) for line in lines(trial, runs))
     if not chosen.quick:
-        # Tasks that were not chosen keep their lines.
         path = RESULTS / "glm.jsonl"
-        names = {json.loads(line)["task"] for line in found}
-        earlier = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        kept = [line for line in earlier if json.loads(line)["task"] not in names]
-        path.write_text("".join(line + "\n" for line in kept + found), encoding="utf-8")
+        keep(path, found)
         glm_page.write(path)
 
 
