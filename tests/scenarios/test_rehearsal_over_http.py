@@ -116,6 +116,7 @@ OTHER: dict[str, dict[str, Any]] = {
     "glm": {
         "kind": "glm", "family": "logistic", "outcome": "outcome", "predictors": ["age", "dose"], "epsilon": "0.5",
     },
+    "synthesis": {"kind": "synthesis", "around": "outcome", "bins": 4},
     "tuning": {
         "kind": "tuning", "label": "outcome", "search": {"learning_rate": ["0.1", "1"]}, "tries": {"most": 3},
         "recipe": {"steps": 5}, "epsilon": "0.5",
@@ -195,6 +196,8 @@ BROKEN: dict[str, dict[str, Any]] = {
         "kind": "statistics", "label": None, "queries": [{"kind": "mean", "column": "secret"}],
     },
     "statistics with an unknown member": {"kind": "statistics", "label": None, "queries": [{"kind": "count", "x": 1}]},
+    "synthesis by no known method": {"kind": "synthesis", "label": None, "method": "aim"},
+    "synthesis around what is no column": {"kind": "synthesis", "label": None, "around": "secret"},
     "glm of an unknown family": {
         "kind": "glm", "label": None, "family": "cox", "outcome": "outcome", "predictors": ["age"],
     },

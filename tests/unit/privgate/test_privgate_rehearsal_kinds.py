@@ -14,7 +14,7 @@ from privacy.schema import TableSchema
 from privgate import statistics as ask
 from privgate.cli.rehearse import say_result
 from privgate.sdk.rehearsals import JobRehearsal, RehearsedRelease
-from privgate.sdk.requests import glm_request, statistics_request, training_request
+from privgate.sdk.requests import glm_request, statistics_request, synthesis_request, training_request
 from privgate.sdk.trying import planned, rehearse
 from privgate.sdk.tuning import tuning_request
 from tests.support.cards import ID, PATIENTS, card
@@ -74,6 +74,27 @@ def test_dummy_rows_are_answered_as_well(tmp_path: Path) -> None:
     assert "answers mean nothing" in str(dict(found.lines())["rows"])
     (path,) = found.write(tmp_path)
     assert "no release" in json.loads(path.read_text())["what"]
+
+
+def test_a_synthetic_table_of_own_rows_says_what_hangs_together(capsys: pytest.CaptureFixture[str]) -> None:
+    """The pair that is tied in the rows is tied in the table, and rows are drawn from it as from a released one."""
+    request = synthesis_request(ID, edges={"age": [25, 50.5, 75]}, **HEAD)
+    found = rehearsed(request, rows=own(300))
+    assert (found.kind, found.units_met) == ("synthesis", 1600)
+    assert found.plan_digest == planned(card(SCHEMA), request).plan.digest
+    tied = {(pair.first, pair.second): pair.apart for pair in found.found.pairs}
+    assert tied["age", "ill"] > 500
+    drawn = list(found.found.rows(SCHEMA, 400))
+    assert sum((row["age"] > 50) == (row["ill"] == "yes") for row in drawn) > 320
+    say_result(found)
+    assert "age" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("changes", [{"columns": "age"}, {"around": "stage"}, {"edges": {"age": [50, 20]}}])
+def test_a_synthetic_table_that_cannot_be_is_refused_before_anything_runs(changes: dict[str, Any]) -> None:
+    """In the gateway's words."""
+    with pytest.raises(InvalidError):
+        rehearsed(synthesis_request(ID, **HEAD, **changes), rows=own(30))
 
 
 def test_a_glm_has_the_table_of_a_release(capsys: pytest.CaptureFixture[str]) -> None:
