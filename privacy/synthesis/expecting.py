@@ -21,7 +21,8 @@ from privacy.synthesis.choosing import Pair
 from privacy.synthesis.inference import expected_noise
 
 Whole: TypeAlias = NDArray[np.int64]
-_LARGEST = 2.0**52
+_LARGEST = 2.0**46
+"""Of one expected count: a pair's 2^16 counts of so much still add up in 64 bits, so that no score wraps around."""
 
 
 def expected_counts(first: Sequence[int], second: Sequence[int], slices: int) -> Whole:

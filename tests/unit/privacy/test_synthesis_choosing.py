@@ -154,6 +154,7 @@ def test_what_is_expected_of_independent_columns_is_their_product() -> None:
         counts = expected_counts(odd, odd, 1)
         assert counts.dtype == np.int64
         assert (counts >= 0).all()
+        assert counts.max() <= 2**46
 
 
 @given(
