@@ -23,6 +23,7 @@ from privacy.homomorphic.documents.places import Place
 from privacy.homomorphic.documents.rounds import Round
 from privacy.homomorphic.documents.signed import DocumentKind
 from privacy.release.disclosure import DisclosureCertificate
+from privacy.release.statements import read_certificate
 from privgate.sdk.believing import believe
 from privgate.sdk.collections import Party, SitesQuote
 from privgate.verify import verify_bundle
@@ -324,3 +325,21 @@ def test_a_site_that_declines_ends_the_job_and_nothing_is_marked(made: House, ho
     assert [one["party"] for one in events(made, "party:declined")] == [site.party]
     assert len(events(made, "population:uncovered")) == marks
     assert made["trainer"].get(f"/v1/jobs/{job}").json()["release"] is None
+
+
+def test_statistics_of_three_hospitals_leave_as_whole_sums(made: House, hospitals: Hospitals) -> None:
+    """Another kind by the same way: one round, and the mean is that of all rows together."""
+    job = hospitals.admitted(
+        kind="he.statistics", queries=[{"kind": "mean", "column": "age"}], family=None, outcome=None, predictors=None
+    )["job"]
+    ended = hospitals.play(job)
+    assert ended["state"] == "finished", [party.told for party in hospitals.everybody]
+    done(made["checker"].post(f"/v1/releases/{ended['release']}/check", {"verdict": "release"}))
+    made.settle()
+    body = json.loads(fetched(made, ended["release"], "artifact"))
+    ages = [age for site in hospitals.rows for age, _, _ in site]
+    (answer,) = body["answers"]
+    assert float(answer["values"][0]) == pytest.approx(sum(ages) / len(ages), abs=1e-4)
+    assert len([one for one in events(made, "round:decrypted") if one["job"] == job]) == 1
+    certificate = fetched(made, ended["release"], "certificate.json")
+    assert read_certificate(Envelope.from_bytes(certificate).payload).artifact_name == "he-statistics.json"
