@@ -239,7 +239,7 @@ class Hospitals:
         grant = grant_body(
             self.made["trainer"].principal,
             party.dataset["dataset"],
-            job_kinds=["he.glm", "he.statistics"],
+            job_kinds=["he.aggregate", "he.glm", "he.statistics"],
             obligations={"exact_release": "two-approvals"} if exact else {},
         )
         done(self.made[party.owner].post("/v1/grants", grant), 201)
