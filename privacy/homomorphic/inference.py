@@ -2,8 +2,8 @@
 
 How it is called
 ----------------
-- gateway:  `scored_of(graph, weights)` (`released`) reads a released model; `Confined().infer(model, keys, body)`, or `infer` of
-            `tenseal_backend.inference` in a child of one's own.
+- gateway:  `scored_of(graph, weights)` (`released`) reads a released model; `Confined().infer(model, keys, body)`, or
+            `infer` of `tenseal_backend.inference` in a child of one's own.
 - client:   `asking(shape)` makes keys; `ask(shape, keys, rows)` encrypts; `answers(shape, keys, body, rows)` reads
             (`tenseal_backend.inference`, on the client's own machine).
 

@@ -106,6 +106,17 @@ def test_exact_answers_are_those_of_all_rows() -> None:
     assert np.allclose(matrix, np.cov(age, weight), rtol=1e-5)
 
 
+def test_exact_quantiles_lie_in_their_cell() -> None:
+    """From counts in wide cells, without noise: within a cell's width of the true ones; nothing is said about errors."""
+    queries = complete_query({"kind": "quantiles", "column": "age", "at": ["0.25", "0.5"], "bins": 5}, SCHEMA)
+    plan = FederatedStatistics(queries=tuple(queries), covariances=(), schema=SCHEMA)
+    (found,) = released(plan, SITES)["answers"]
+    ages = np.array(pa.concat_tables(SITES).column("age").to_pylist())
+    values = [float(one["value"]) for one in found["quantiles"]]
+    assert np.abs(np.array(values) - np.quantile(ages, [0.25, 0.5])).max() < 5
+    assert {name for one in found["quantiles"] for name in one} == {"at", "value"}
+
+
 def test_a_cell_of_few_persons_ends_it_before_anything_is_encrypted() -> None:
     """Four men at one site are too few; none at all, or five, are not. With noise the cell is told."""
 
