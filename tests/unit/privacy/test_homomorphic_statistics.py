@@ -107,7 +107,7 @@ def test_exact_answers_are_those_of_all_rows() -> None:
 
 
 def test_exact_quantiles_lie_in_their_cell() -> None:
-    """From counts in wide cells, without noise: within a cell's width of the true ones; nothing is said about errors."""
+    """From counts in wide cells, without noise: near the true ones; nothing is said about errors."""
     queries = complete_query({"kind": "quantiles", "column": "age", "at": ["0.25", "0.5"], "bins": 5}, SCHEMA)
     plan = FederatedStatistics(queries=tuple(queries), covariances=(), schema=SCHEMA)
     (found,) = released(plan, SITES)["answers"]
