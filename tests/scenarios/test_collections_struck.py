@@ -12,7 +12,13 @@ import pytest
 from tests.support.api import House, done, house
 from tests.support.hospitals import Hospitals, events
 
-COMMITS = ("collection-key", "collection-round", "collection-upload", "collection-result", "collection-final")
+COMMITS = (
+    *(
+        pytest.param(f"collection-{kind}", marks=pytest.mark.slow, id=kind)
+        for kind in ("key", "round", "upload", "result")
+    ),
+    pytest.param("collection-final", id="final"),
+)
 
 
 class StruckError(Exception):
