@@ -2,18 +2,22 @@
 
 Rules
 -----
-1. Checked in this order: who signed, whether it is for us as we are, who else is in it, how it encrypts, our rules.
+1. Checked in this order: who signed, whether it is for us as we are, who else is in it, how it encrypts, our rules, and
+   whether it is what the request asks for that people approved.
 2. The key holder acts only for sites that it pinned, every one; a site for a key holder that it pinned, and for other
    sites as its own rules say.
 """
 
 from __future__ import annotations
 
+from kernel.canonical import digest_of
 from kernel.errors import PrivgateError
-from privacy.homomorphic.documents.order import Order
+from privacy.homomorphic.documents.order import Order, Outcome
 from privacy.homomorphic.documents.parties import PartyKind, SiteMember
 from privacy.homomorphic.profiles import Profile
 from privacy.homomorphic.registry import profile_of
+from privacy.homomorphic.requests.spec import CollectionSpec
+from privacy.schema import TableSchema
 from privgate.agents.home import Home
 from privgate.agents.refusing import RefusalError, Why
 from privgate.agents.rules import Partners
@@ -38,7 +42,40 @@ def accepted(home: Home, data: bytes) -> Order:
         _as_site(home, order)
     profile_for(order)
     home.rules.require(order)
+    _require_asked(order)
     return order
+
+
+def _require_asked(order: Order) -> None:
+    """Return if the order is what its request asks for: that is what owners approved, by its digest.
+
+    Raises:
+        RefusalError: Another digest, other sites, another profile, or a plan that does not follow from the request.
+    """
+    spec = order.spec
+    said = {
+        "kind": order.kind,
+        "datasets": [str(site.dataset) for site in order.sites],
+        "key_holder": str(order.key_holder.party),
+        "result": order.outcome.value,
+        "profile": order.profile,
+        "round_seconds": order.round_seconds,
+    }
+    if digest_of("job-request/v1", spec) != order.spec_digest or any(spec.get(name) != said[name] for name in said):
+        raise RefusalError(Why.ANOTHER_ORDER, "`spec`")
+    if order.outcome is Outcome.EXACT and not _follows(order):
+        raise RefusalError(Why.RULES, "`plan` does not follow from `spec`")
+
+
+def _follows(order: Order) -> bool:
+    """Whether the plan of an exact result is worked out again from request and columns."""
+    try:
+        spec = CollectionSpec.from_json(order.spec)
+        plan = spec.plan(TableSchema.from_json(order.plan["schema"]), order.plan.get("rows_per_unit", 1))
+    except (PrivgateError, KeyError, TypeError):
+        return False
+    least = {site.least_persons for site in order.sites} == {spec.least_persons}
+    return least and plan.to_json() == order.plan and spec.question.most_rounds == order.rounds_at_most
 
 
 def profile_for(order: Order) -> Profile:

@@ -244,7 +244,7 @@ def test_an_order_that_changes_is_refused(consortium: Consortium) -> None:
     """The gateway signs whatever it likes; a party acts upon one order for a job."""
     carrier: Lying = consortium.carrier(Lying)
     consortium.play(carrier, turns=1)
-    changed = consortium.order(spec={"kind": "he.glm", "more": True}).signed(consortium.signer)
+    changed = consortium.order(round_seconds=601).signed(consortium.signer)
     carrier.lie = lambda _, place, data: changed if place.kind is DocumentKind.ORDER else data
     for party in consortium.everybody:
         consortium.turn(party, carrier)
@@ -252,8 +252,8 @@ def test_an_order_that_changes_is_refused(consortium: Consortium) -> None:
 
 
 def test_two_orders_for_two_parties_do_not_meet(consortium: Consortium) -> None:
-    """One spec for the key holder, another for the sites: the key is for the key holder's order."""
-    other = consortium.order(spec={"kind": "he.glm", "more": True}).signed(consortium.signer)
+    """One request for the key holder, another for the sites: the key is for the key holder's order."""
+    other = consortium.order(round_seconds=601).signed(consortium.signer)
     sites = {site.party for site in consortium.sites}
     _, confined = played(
         consortium, lambda who, place, data: other if place.kind is DocumentKind.ORDER and who in sites else data
@@ -319,6 +319,32 @@ def test_an_order_beyond_what_agents_allow_is_refused(
         consortium.turn(party, carrier)
     assert {consortium.why(party) for party in consortium.everybody} == {why}
     assert not [place for place in carrier.kept if place.kind is DocumentKind.KEY]
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"plan": {"ridge": "1"}}, "rules"),
+        ({"plan": {"family": "linear"}}, "rules"),
+        ({"round_seconds": 601}, "another-order"),
+        ({"spec": {"purpose": "marketing"}}, "another-order"),
+    ],
+    ids=["another-penalty", "another-family", "another-deadline", "another-purpose"],
+)
+def test_an_order_that_is_not_what_was_approved_is_refused(
+    consortium: Consortium, changed: dict[str, Any], why: str
+) -> None:
+    """People approved a request, by its digest; what is computed is worked out from it again."""
+    honest = consortium.order()
+    altered = {
+        name: {**getattr(honest, name), **value} if isinstance(value, dict) else value
+        for name, value in changed.items()
+    }
+    order = replace(honest, **altered)
+    carrier = Carrier(order.signed(consortium.signer), consortium.job)
+    for party in consortium.everybody:
+        consortium.turn(party, carrier)
+    assert {consortium.why(party) for party in consortium.everybody} == {why}
 
 
 def test_an_order_of_another_gateway_key_is_refused(consortium: Consortium) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 
 from audit.note import KeyKind, NoteKey
 from audit.trust import TrustFile
-from kernel.canonical import Digest
+from kernel.canonical import Digest, digest_of
 from kernel.clock import ManualClock
 from kernel.errors import ConflictError
 from kernel.ids import DatasetId, JobId, PartyId, PopulationId, Slug, TenantId
@@ -34,6 +34,7 @@ from privacy.homomorphic.layout import Layout
 from privacy.homomorphic.packing import unpack
 from privacy.homomorphic.profiles import Profile
 from privacy.homomorphic.registry import profile_of
+from privacy.homomorphic.requests.questions import QUESTIONS, CollectionKind
 from privacy.homomorphic.site import runner as site_runner
 from privacy.homomorphic.site.assignment import ROLE, SiteAssignment
 from privacy.homomorphic.tenseal_backend.aggregate import Sum
@@ -85,6 +86,24 @@ def plan_of(family: Family) -> ExactGlm:
     """A model of the family."""
     outcome = "dose" if family is Family.LINEAR else "ill"
     return ExactGlm(family=family, features=features(outcome), schema=SCHEMA)
+
+
+def spec_of(order: Order) -> dict[str, Any]:
+    """The request, in its final form, that an order's plan follows from."""
+    known = set(CollectionKind)
+    form = QUESTIONS[CollectionKind(order.kind)].FORM if order.kind in known else ()
+    return {
+        "v": 1,
+        "kind": str(order.kind),
+        "datasets": [str(site.dataset) for site in order.sites],
+        "purpose": "research",
+        "key_holder": str(order.key_holder.party),
+        "result": order.outcome.value,
+        "profile": str(order.profile),
+        "round_seconds": order.round_seconds,
+        "least_persons": order.sites[0].least_persons,
+        **{name: order.plan[name] for name in form if name in order.plan},
+    }
 
 
 def rows_of(seed: int, count: int) -> list[tuple[int, float, bool]]:
@@ -261,7 +280,7 @@ class Consortium:
             job=self.job,
             gateway=ORIGIN,
             kind=Slug("he.glm"),
-            spec={"kind": "he.glm"},
+            spec={},
             spec_digest=Digest.of(b"spec"),
             plan=plan.to_json(),
             outcome=Outcome.EXACT,
@@ -275,7 +294,9 @@ class Consortium:
             dropouts=0,
             round_seconds=600,
         )
-        return replace(order, **changed)
+        order = replace(order, **changed)
+        spec = changed.get("spec") or spec_of(order)
+        return replace(order, spec=spec, spec_digest=digest_of("job-request/v1", spec))
 
     @staticmethod
     def member(site: Party, least_persons: int = 5) -> SiteMember:

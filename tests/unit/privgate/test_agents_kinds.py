@@ -176,7 +176,7 @@ def average(noise: SiteNoise | None, sites: int = 3) -> dict[str, Any]:
         rounds=2,
         rate=Parameter("0.5"),
         weights=(1,) * sites,
-        public_size=100,
+        public_size=1 if noise is None else 100,
         local_steps=3 if noise is None else 1,
         noise=noise,
     )
