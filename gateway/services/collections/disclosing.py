@@ -6,6 +6,8 @@ Rules
    the first round. From there on the key holder may know a sum, whatever becomes of the job (RULES 20).
 2. A job is decided once more, for every dataset, whenever a round is opened and when its result comes: whatever was
    taken back meanwhile, a grant, a dataset, somebody's access, ends it there.
+3. So does a site that attested other rows since the job was admitted: agents compute on what they attested last, and
+   the certificate names what was attested then.
 """
 
 from __future__ import annotations
@@ -42,6 +44,8 @@ def mark_populations(work: Work, papers: Papers) -> None:
 
 def may_go_on(on: Collaborators, work: Work, papers: Papers) -> bool:
     """Whether every dataset still allows the job; what is decided here is logged in the work, which commits it."""
+    if any(work.datasets.get(id=site.dataset).current_version != site.version for site in papers.sites):
+        return False
     job, spec = papers.job, CollectionSpec.from_json(papers.job.spec)
     trainer = Caller(job.tenant, job.principal)
     answers = [
