@@ -133,7 +133,7 @@ class Observed:
 
     Attributes:
         observer: Who.
-        known: Of how many sites he knows the noise.
+        known: Of how many sites he knows the noise, or can take it off.
         noise_multiplier: Of what is left; nothing if no noise is.
         epsilon: At the given delta, rounded up; nothing if there is no bound.
     """
@@ -170,8 +170,10 @@ def observers(noise: SiteNoise, delta: Delta, present: int | None = None, count:
         ("one other site", 1),
     ]
     if noise.tolerated > 1:
-        seen.append((f"{noise.tolerated} other sites together", noise.tolerated))
+        seen.append((f"{noise.tolerated} other sites together", min(noise.tolerated, added - 1)))
     seen += [
+        # Under a public-key profile it can take all others' ciphertexts off the sum with one of its own.
+        ("one hostile site and gateway together", added - 1),
         ("all other sites together", added - 1),
         ("key holder that decrypts single uploads against the protocol", added - 1),
         ("gateway and key holder together", added - 1),

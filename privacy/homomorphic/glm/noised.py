@@ -199,8 +199,7 @@ def noised_glm_bytes(plan: NoisedGlm, sums: Sums, sites: int) -> bytes:
         sites: How many sites were added in each: all of them, or the table's errors would be too large.
     """
     whole(plan.noise.sites, plan.noise.sites, sites=sites)
-    multipliers = {name: float(value.number) for name, value in multipliers_of(plan.design, _really(plan)).items()}
-    readings = Readings(design=plan.design, multipliers=multipliers, numbers=sums)
+    readings = readings_of(plan, sums)
     table = coefficients_of(plan.design, readings.steps(STEPS[plan.family]))
     each = plan.rows_per_unit if plan.counted is Counted.ROW else 1
     return canonical.encode(
@@ -216,6 +215,12 @@ def noised_glm_bytes(plan: NoisedGlm, sums: Sums, sites: int) -> bytes:
             "table": None if table is None else [_line_json(plan.family, line) for line in table],
         }
     )
+
+
+def readings_of(plan: NoisedGlm, sums: Sums) -> Readings:
+    """The noisy sums so far, as sites and readers alike must read them: by the noise that all sites added."""
+    multipliers = {name: float(value.number) for name, value in multipliers_of(plan.design, _really(plan)).items()}
+    return Readings(design=plan.design, multipliers=multipliers, numbers=sums)
 
 
 def _line_json(family: Family, line: Coefficient) -> dict[str, Any]:

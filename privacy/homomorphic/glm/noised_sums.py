@@ -18,12 +18,10 @@ from numpy.typing import NDArray
 
 from kernel.errors import InvalidError
 from kernel.ids import Entropy
-from privacy.glm.readings import Readings
 from privacy.glm.schedule import GRID, Statistic
 from privacy.glm.sums import Cases, Integers, sum_first, sum_step
-from privacy.homomorphic.glm.noised import MOST_UNITS, NoisedGlm, Sums, asked_sums, step_of
+from privacy.homomorphic.glm.noised import MOST_UNITS, NoisedGlm, Sums, asked_sums, readings_of, step_of
 from privacy.homomorphic.noise import Addition, noised
-from privacy.jobs.glm_plan import multipliers_of
 from privacy.jobs.glm_spec import Counted
 from privacy.training.rows import Rows
 from privacy.training.units import UnitTable
@@ -73,7 +71,6 @@ def noised_site_sums(plan: NoisedGlm, state: Any, cases: Cases, entropy: Entropy
 
 
 def _step(plan: NoisedGlm, so_far: Sums, step: int, cases: Cases) -> Mapping[Statistic, Integers]:
-    priced = multipliers_of(plan.design, plan.noise.noise_multiplier)
-    approximate = {name: plan.noise.added(value) for name, value in priced.items()}
-    settings = Readings(design=plan.design, multipliers=approximate, numbers=so_far).settings(step)
+    # Exactly as the file will be read: settings that differ in a last bit may put a term elsewhere.
+    settings = readings_of(plan, so_far).settings(step)
     return sum_step(plan.design, settings, cases, tuple(one.statistic for one in plan.measurements(step)))

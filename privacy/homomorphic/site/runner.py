@@ -13,6 +13,7 @@ Form: docs/formats/he-child.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from privacy.homomorphic.packing import pack
 from privacy.homomorphic.runner import LARGEST_KEY
 from privacy.homomorphic.site.assignment import LIMIT, ROLE, Answer, SiteAssignment
 from privacy.homomorphic.site.rows import Table, read_table
-from privacy.homomorphic.statistics.plan import FederatedStatistics
+from privacy.homomorphic.statistics.plan import MOST_ROWS, FederatedStatistics
 from privacy.homomorphic.statistics.sums import TooFewError
 from privacy.homomorphic.statistics.sums import site_sums as statistics_sums
 from privacy.homomorphic.tenseal_backend.encrypt import encrypt
@@ -106,6 +107,8 @@ def _noised_glm(assignment: SiteAssignment, table: Table) -> Numbers:
 
 def _statistics(assignment: SiteAssignment, table: Table) -> Numbers:
     plan = FederatedStatistics.from_json(assignment.plan)
+    # The site's own minimum holds for cells as well, whatever the order says.
+    plan = replace(plan, least_persons=min(max(plan.least_persons, assignment.least_persons), MOST_ROWS))
     members_of(assignment.state, "state", ())
     return statistics_sums(plan, table.rows, table.units), np.ones(table.rows.num_rows, dtype=np.bool_)
 

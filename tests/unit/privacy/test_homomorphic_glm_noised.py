@@ -17,6 +17,7 @@ from kernel.events import Parameter
 from privacy.glm.families import Family
 from privacy.glm.schedule import GRID, schedule
 from privacy.glm.sums import Cases
+from privacy.homomorphic.glm import noised_sums
 from privacy.homomorphic.glm.noised import (
     NoisedGlm,
     Sums,
@@ -26,6 +27,7 @@ from privacy.homomorphic.glm.noised import (
     is_whole,
     noised_glm_bytes,
     read_noised_glm,
+    readings_of,
 )
 from privacy.homomorphic.glm.noised_sums import noised_cases, noised_site_sums
 from privacy.homomorphic.noise import SiteNoise
@@ -99,6 +101,26 @@ def test_all_rounds_together_cost_the_plans_one_gaussian() -> None:
     together = sum((Fraction(GRID) / Fraction(plan.deviation(one).number)) ** 2 for one in schedule(plan.design))
     assert together <= 1 / Fraction(5, 2) ** 2
     assert together > Fraction(99, 100) / Fraction(5, 2) ** 2
+
+
+def test_sites_sum_where_the_reader_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The settings at which sites sum are, to the last bit, those by which the file is read."""
+    plan = planned("0.731")
+    sums = run(plan, [site(plan, 60, seed) for seed in range(4)])
+    first = {one.name: sums[one.name] for one in plan.measurements(0)}
+    used: list[Any] = []
+    honest = noised_sums.sum_step
+
+    def watched(design: Any, settings: Any, cases: Cases, wanted: Any) -> Any:
+        used.append(settings)
+        return honest(design, settings, cases, wanted)
+
+    monkeypatch.setattr(noised_sums, "sum_step", watched)
+    noised_site_sums(plan, asked_json(first), site(plan, 60, 1))
+    assert used == [readings_of(plan, sums).settings(1)]
+    twice = first | {one.name: sums[one.name] for one in plan.measurements(1)}
+    noised_site_sums(plan, asked_json(twice), site(plan, 60, 1))
+    assert used[1] == readings_of(plan, sums).settings(2)
 
 
 def test_a_person_moves_every_measurement_by_at_most_the_grid() -> None:

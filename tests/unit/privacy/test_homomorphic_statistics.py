@@ -251,6 +251,10 @@ def test_epsilon_is_stated_for_each_observer() -> None:
     assert rest.noise_multiplier == Parameter("1.73205")
     assert rest.epsilon is not None
     assert rest.epsilon > other.epsilon
+    # A site that is shown the others' ciphertexts can send a sum in which they are taken off: one site's are left.
+    assert seen["one hostile site and gateway together"].epsilon == rest.epsilon
+    few = observers(SiteNoise(sites=10, tolerated=7, noise_multiplier=Parameter("3")), delta, present=3)
+    assert max(one.known for one in few) == 2
     alone = observers(SiteNoise(sites=1000, tolerated=0, noise_multiplier=Parameter("0.5")), delta)
     assert alone[-1].epsilon is None
 
