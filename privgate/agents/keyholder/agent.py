@@ -246,9 +246,11 @@ class KeyHolder(Agent):
         papers.drop(_SECRET)
 
     def _memory(self, order: Order, papers: Papers, course: Course, number: int) -> bytes:
-        if number == 1:
-            return course.first()
         sealed = papers.get(f"memory-{number}")
+        if sealed is None and number == 1:
+            # Kept before the round is: what a course draws is drawn once, and the sum is added to what was asked at.
+            self._remember(order, papers, number, course.first())
+            sealed = papers.get(f"memory-{number}")
         if sealed is None:
             raise RefusalError(Why.CHAIN, "a paper is gone")
         return self._home.vault.open(sealed, kind="memory", job=order.job, round=str(number)).reveal()

@@ -15,11 +15,12 @@ from kernel.ids import Slug
 from privacy.glm.families import Family
 from privacy.graph.templates import ModelChoice
 from privacy.graph.weights import unpack_weights
+from privacy.homomorphic.averaging.course import asked_weights
 from privacy.homomorphic.averaging.plan import Bounded, FederatedAverage
 from privacy.homomorphic.documents.endings import Final
 from privacy.homomorphic.documents.order import Outcome
 from privacy.homomorphic.documents.places import Place
-from privacy.homomorphic.documents.rounds import RoundResult
+from privacy.homomorphic.documents.rounds import Round, RoundResult
 from privacy.homomorphic.documents.signed import DocumentKind, Parcel
 from privacy.homomorphic.glm.noised import NoisedGlm, read_noised_glm
 from privacy.homomorphic.noise import SiteNoise
@@ -117,6 +118,22 @@ def test_a_model_is_averaged_in_rounds(tmp_path: Path, noise: SiteNoise | None) 
     assert verify_home(of.holder.path).history.of(of.job).decryptions == 2
 
 
+def test_an_average_goes_on_from_the_weights_that_sites_were_asked_at(tmp_path: Path) -> None:
+    """Weights that are drawn are drawn once: a round moves those that it asked at, each site by a clip at most."""
+    of = Consortium(tmp_path)
+    plan = average(None, hidden=[4], clip="0.001", rounds=1)
+    carrier = of.carrier(**plan)
+    final = of.play(carrier)
+    assert final is not None, [(party.who.name, party.told) for party in of.everybody]
+    computed = FederatedAverage.from_json(plan["plan"])
+    released = unpack_weights(computed.checked.graph, Parcel.from_bytes(final).attachment)
+    ended = np.concatenate([released[weight.name].reshape(-1) for weight in computed.checked.graph.weights])
+    opened = Round.read(carrier.kept[Place(of.job, DocumentKind.ROUND, 1)])
+    began = np.array(asked_weights(computed, opened.state))
+    assert np.abs(began).max() > 0.01
+    assert 0 < np.linalg.norm(ended - began) <= 0.0011
+
+
 @pytest.mark.parametrize("when", ["before-answering", "after-answering"])
 def test_a_site_that_is_missing_in_a_round_comes_back_in_the_next(tmp_path: Path, when: str) -> None:
     """Where the order allows one to be missing: the set is fixed at the deadline; who came late is left out once."""
@@ -164,16 +181,19 @@ def test_a_model_with_noise_ends_in_a_table_that_follows_from_its_sums(tmp_path:
     assert verify_home(of.holder.path).history.of(of.job).decryptions == plan.rounds
 
 
-def average(noise: SiteNoise | None, sites: int = 3) -> dict[str, Any]:
+def average(
+    noise: SiteNoise | None, sites: int = 3, *, hidden: list[int] | None = None, clip: str = "1", rounds: int = 2
+) -> dict[str, Any]:
     """What an order of averaging has: a logistic model of illness on age, by persons where there is noise."""
+    model = {"template": "logistic"} if hidden is None else {"template": "mlp", "hidden": hidden, "activation": "tanh"}
     plan = FederatedAverage(
         features=features("ill"),
         schema=SCHEMA,
-        model=ModelChoice.from_json({"template": "logistic"}),
+        model=ModelChoice.from_json(model),
         loss=Loss.LOGISTIC,
         bounded=Bounded.UPDATE if noise is None else Bounded.PERSON,
-        clip=Parameter("1"),
-        rounds=2,
+        clip=Parameter(clip),
+        rounds=rounds,
         rate=Parameter("0.5"),
         weights=(1,) * sites,
         public_size=1 if noise is None else 100,
@@ -184,7 +204,7 @@ def average(noise: SiteNoise | None, sites: int = 3) -> dict[str, Any]:
         "kind": Slug("he.aggregate"),
         "plan": plan.to_json(),
         "outcome": Outcome.EXACT if noise is None else Outcome.NOISED,
-        "rounds_at_most": 2,
+        "rounds_at_most": rounds,
         "profile": PROFILE.name,
     }
 
