@@ -58,7 +58,7 @@ def site_numbers(
     if plan.bounded is Bounded.PERSON:
         found = _persons(plan, engine, weights, units)
     else:
-        found = _rounded(plan, plan.share(place) * _update(plan, engine, weights, units))
+        found = rounded(plan, plan.share(place) * _update(plan, engine, weights, units))
     numbers: list[int] = found.tolist()
     if plan.noise is None:
         return numbers
@@ -80,7 +80,7 @@ def _persons(plan: FederatedAverage, engine: Engine, weights: Floats, units: Uni
     total, clip = np.zeros(plan.values, dtype=np.int64), float(plan.clip.number)
     for person in range(len(units)):
         batch = units.gather(np.array([person]), 1)
-        total += _rounded(plan, engine.clipped_sum(batch, clip * _MARGIN).total)
+        total += rounded(plan, engine.clipped_sum(batch, clip * _MARGIN).total)
     return total
 
 
@@ -101,7 +101,7 @@ def _update(plan: FederatedAverage, engine: Engine, weights: Floats, units: Unit
     return np.asarray(moved * min(1.0, clip / length) if length else moved)
 
 
-def _rounded(plan: FederatedAverage, vector: Floats) -> Whole:
+def rounded(plan: FederatedAverage, vector: Floats) -> Whole:
     """A vector of at most one clip in whole steps; zero where it is longer or no number."""
     scaled = vector * (plan.unit / float(plan.clip.number))
     if not np.isfinite(scaled).all() or np.abs(scaled).max(initial=0.0) > plan.unit:
@@ -109,4 +109,7 @@ def _rounded(plan: FederatedAverage, vector: Floats) -> Whole:
     if plan.noise is None:
         return np.rint(scaled).astype(np.int64)
     whole = np.trunc(scaled).astype(np.int64)
-    return whole if int(np.dot(whole, whole)) <= plan.unit**2 else np.zeros(len(vector), dtype=np.int64)
+    # Whole numbers wrap around: that the square is near enough for them is seen in floating point first.
+    near = float(np.dot(whole.astype(np.float64), whole.astype(np.float64))) <= 2.0 * plan.unit**2
+    fits = near and int(np.dot(whole, whole)) <= plan.unit**2
+    return whole if fits else np.zeros(len(vector), dtype=np.int64)

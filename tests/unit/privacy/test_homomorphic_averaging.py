@@ -16,7 +16,7 @@ from privacy.graph.templates import ModelChoice
 from privacy.graph.weights import pack_weights, unpack_weights
 from privacy.homomorphic.averaging.course import advance, ask_json, asked_weights, first_weights, weights_bytes
 from privacy.homomorphic.averaging.plan import Bounded, FederatedAverage
-from privacy.homomorphic.averaging.site import site_numbers
+from privacy.homomorphic.averaging.site import rounded, site_numbers
 from privacy.homomorphic.noise import SiteNoise
 from privacy.homomorphic.packing import pack, unpack
 from privacy.homomorphic.registry import profile_of
@@ -131,6 +131,15 @@ def test_no_person_moves_a_round_by_more_than_the_clip() -> None:
     numbers = site_numbers(update, state, SITES[0], 0)
     length = sum(n * n for n in numbers) ** 0.5
     assert 0.9 * update.unit < length <= update.unit + 2
+
+
+def test_a_vector_that_is_too_long_counts_as_zero_though_its_square_wraps_around() -> None:
+    """512 clips long: in 64 bits its square is a small number."""
+    plan = planned(Bounded.PERSON, noise=NOISE, bits=24)
+    assert not rounded(plan, np.ones(2**18)).any()
+    along = np.zeros(2**18)
+    along[7] = 1.0
+    assert rounded(plan, along)[7] == plan.unit
 
 
 def test_noised_persons_are_rounded_towards_zero_and_priced() -> None:
