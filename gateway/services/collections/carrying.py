@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from sqlalchemy import select
+
 from gateway.collection_records import DocumentRecord, PartyRecord
 from gateway.records import JobState
 from gateway.services.collaborators import Collaborators
@@ -21,6 +23,8 @@ from gateway.services.collections.disclosing import lock_populations, mark_popul
 from gateway.services.collections.ending import end_collection, fail_overdue
 from gateway.services.collections.papers import Papers
 from gateway.services.collections.reading import judged
+from gateway.storage.collection_tables import collection, job_site
+from gateway.storage.tables import job as job_table
 from gateway.unit_of_work import Reading, Work
 from kernel.canonical import Digest
 from kernel.errors import ConflictError, NotFoundError, PrivgateError
@@ -46,9 +50,10 @@ def work_of(on: Collaborators, party: PartyRecord) -> list[JobId]:
     """The jobs of a party that are being collected; those whose deadline has passed end first."""
     fail_overdue(on)
     with on.database.read() as reading:
-        named = {site.job for site in reading.job_sites.all(party=party.id)}
-        named |= {one.job for one in reading.collections.all(key_holder=party.id)}
-        return sorted(job for job in named if reading.jobs.get(id=job).state is JobState.COLLECTING)
+        as_site = select(job_site.c.job).where(job_site.c.party == party.id)
+        as_holder = select(collection.c.job).where(collection.c.key_holder == party.id)
+        mine = job_table.c.id.in_(as_site) | job_table.c.id.in_(as_holder)
+        return sorted(job.id for job in reading.jobs.all(mine, state=JobState.COLLECTING))
 
 
 def fetch_document(on: Collaborators, party: PartyRecord, place: Place) -> bytes:
