@@ -35,7 +35,7 @@ _CONTENT: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "synthesis.json": (
         "Noisy counts of columns and of pairs of columns along a tree that the job chose privately. Rows are drawn",
-        "from them with any seed, as many as one likes, for nothing more; each is nobody's. What holds beyond the tree,",
+        "from them with any seed, as many as one likes, for nothing more; each is nobody's. What holds past the tree,",
         "among several columns at once, is not in the rows: a figure from them is about the counts, not about people.",
     ),
     "glm.json": (
