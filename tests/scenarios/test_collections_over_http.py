@@ -17,11 +17,14 @@ import pytest
 
 from audit.trust import TrustFile
 from kernel import canonical
+from kernel.canonical import Digest
 from kernel.errors import CorruptError
+from kernel.ids import JobId
 from kernel.signing import Envelope, sign_envelope
+from privacy.homomorphic.documents.endings import Final
 from privacy.homomorphic.documents.places import Place
 from privacy.homomorphic.documents.rounds import Round
-from privacy.homomorphic.documents.signed import DocumentKind
+from privacy.homomorphic.documents.signed import DocumentKind, Parcel
 from privacy.release.disclosure import DisclosureCertificate
 from privacy.release.statements import read_certificate
 from privgate.sdk.believing import believe
@@ -243,6 +246,19 @@ def test_whoever_has_part_in_a_job_sees_it_and_nobody_else(made: House, hospital
         refused(made[who].get(path), 403)
         assert story.job["job"] not in {one["job"] for one in done(made[who].get("/v1/jobs"))}
         refused(made[who].get(release), 403)
+
+
+def test_no_site_has_the_result_because_it_took_part(made: House, hospitals: Hospitals, story: Story) -> None:
+    """The last document names the result by its digest; the result itself is sealed, and leaves by release alone."""
+    place = Place(JobId(story.job["job"]), DocumentKind.FINAL)
+    for party in hospitals.everybody:
+        parcel = Parcel.from_bytes(party.wire.fetch(place) or b"")
+        assert parcel.attachment == b""
+        assert Final.read(parcel.document).artefact == Digest.of(story.artifact)
+    with made.gateway.on.database.read() as reading:
+        documents = reading.documents.all(job=story.job["job"])
+    assert documents
+    assert not [one for one in documents if story.artifact[:100] in (one.content or b"")]
 
 
 def test_a_request_is_refused_for_what_is_wrong_with_it(made: House, hospitals: Hospitals) -> None:

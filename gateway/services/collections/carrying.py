@@ -3,7 +3,8 @@
 Rules
 -----
 1. A place is written once. The same bytes again change nothing; other bytes are refused.
-2. Who has no part in a job learns nothing of it. An upload is its site's and the key holder's to read.
+2. Who has no part in a job learns nothing of it. An upload is its site's and the key holder's to read. Of a final the
+   signed document is kept here and no artefact: that is sealed, and leaves by its release alone (RULES 19).
 3. Bytes first, then one work: the document, what it changes, its entry, and, with the last document, the job's end.
 4. Before a first sum can be decrypted its populations are marked; each further round is decided anew (`disclosing`).
 """
@@ -31,7 +32,7 @@ from kernel.errors import ConflictError, NotFoundError, PrivgateError
 from kernel.ids import EntryId, JobId, PartyId
 from privacy.events.jobs import JobEnd
 from privacy.homomorphic.documents.places import Place
-from privacy.homomorphic.documents.signed import DOCUMENT_LIMIT, PARCEL_LIMIT, DocumentKind
+from privacy.homomorphic.documents.signed import DOCUMENT_LIMIT, PARCEL_LIMIT, DocumentKind, Parcel
 from privacy.sealing.stores import BlobPath
 
 INLINE = 1 << 20
@@ -171,11 +172,17 @@ def _same(papers: Papers, place: Place, data: bytes) -> DocumentRecord | None:
 
 
 def _kept(on: Collaborators, place: Place, data: bytes) -> BlobPath | None:
-    if len(data) <= INLINE:
+    kept = _without_artefact(place, data)
+    if len(kept) <= INLINE:
         return None
     path = BlobPath.of("documents", place.job, EntryId.new(on.entropy))
-    on.blobs.put_new(path, data)
+    on.blobs.put_new(path, kept)
     return path
+
+
+def _without_artefact(place: Place, data: bytes) -> bytes:
+    """A document as it is kept and read by parties."""
+    return Parcel(Parcel.from_bytes(data).document, b"").to_bytes() if place.kind is DocumentKind.FINAL else data
 
 
 def _record(
@@ -189,7 +196,7 @@ def _record(
         tenant=papers.job.tenant,
         digest=accepted.digest,
         received=Digest.of(data),
-        content=data if blob is None else None,
+        content=_without_artefact(place, data) if blob is None else None,
         blob=None if blob is None else str(blob),
         created_at=work.now,
     )
