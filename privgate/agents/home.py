@@ -21,6 +21,7 @@ from typing import Any, Final, Self
 
 from audit.trust import TrustFile
 from kernel import canonical
+from kernel.canonical import Digest
 from kernel.checks import text, whole
 from kernel.clock import Clock
 from kernel.errors import ConflictError, CorruptError, InvalidError, NotFoundError
@@ -171,6 +172,14 @@ class Home:
     def allow(self, rules: Rules) -> None:
         """Set what its people allow."""
         self._papers.put(_RULES, rules.to_bytes())
+
+    def allow_request(self, digest: Digest) -> None:
+        """Let orders for a request be acted upon, where the rules want that for each."""
+        Papers(self.path / "allowed", self._point).keep(f"request-{digest.hex}", b"")
+
+    def allows(self, digest: Digest) -> bool:
+        """Whether a request was allowed here."""
+        return (self.path / "allowed" / f"request-{digest.hex}").exists()
 
     @property
     def gateway(self) -> TrustFile:

@@ -4,14 +4,16 @@ Rules
 -----
 1. Checked in this order: who signed, whether it is for us as we are, who else is in it, how it encrypts, our rules, and
    whether it is what the request asks for that people approved.
-2. The key holder acts only for sites that it pinned, every one; a site for a key holder that it pinned, and for other
+2. That people approved the request is the gateway's word; where the rules say so, this agent's people allow it as well,
+   by its digest, and the order waits for them.
+3. The key holder acts only for sites that it pinned, every one; a site for a key holder that it pinned, and for other
    sites as its own rules say.
 """
 
 from __future__ import annotations
 
 from kernel.canonical import digest_of
-from kernel.errors import PrivgateError
+from kernel.errors import PrivgateError, UnavailableError
 from privacy.homomorphic.documents.order import Order, Outcome
 from privacy.homomorphic.documents.parties import PartyKind, SiteMember
 from privacy.homomorphic.profiles import Profile
@@ -20,7 +22,7 @@ from privacy.homomorphic.requests.spec import CollectionSpec
 from privacy.schema import TableSchema
 from privgate.agents.home import Home
 from privgate.agents.refusing import RefusalError, Why
-from privgate.agents.rules import Partners
+from privgate.agents.rules import Partners, Requests
 
 
 def accepted(home: Home, data: bytes) -> Order:
@@ -28,6 +30,7 @@ def accepted(home: Home, data: bytes) -> Order:
 
     Raises:
         RefusalError: It may not; the reason says why.
+        UnavailableError: It waits for this agent's own people.
     """
     try:
         gateway = home.gateway
@@ -43,6 +46,10 @@ def accepted(home: Home, data: bytes) -> Order:
     profile_for(order)
     home.rules.require(order)
     _require_asked(order)
+    if home.rules.requests is Requests.ALLOWED and not home.allows(order.spec_digest):
+        raise UnavailableError(
+            f"this {order.kind} waits until its request is allowed here: `allow {order.spec_digest}`"
+        )
     return order
 
 

@@ -28,6 +28,16 @@ from privgate.agents.refusing import RefusalError, Why
 
 KINDS = tuple(Slug(kind) for kind in ("he.aggregate", "he.glm", "he.statistics"))
 LIMIT = 16 * 1024
+_MEMBERS = (
+    "kinds",
+    "least_noise_multiplier",
+    "least_sites",
+    "outcomes",
+    "partners",
+    "requests",
+    "rounds_at_most",
+    "v",
+)
 LEAST_NOISE = Parameter("0.5")
 """With noise as large as half of what one person moves, hardly anything is hidden; people may want more."""
 
@@ -37,6 +47,13 @@ class Partners(StrEnum):
 
     PINNED = "pinned"
     KEY_HOLDER = "key-holder"
+
+
+class Requests(StrEnum):
+    """Which requests an agent takes orders for: whatever the gateway says is approved, or those allowed here."""
+
+    ANY = "any"
+    ALLOWED = "allowed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +67,7 @@ class Rules:
         rounds_at_most: Nor in a job with more rounds.
         least_noise_multiplier: Nor with less noise than that, in a job with noise.
         partners: How a site believes in the other sites.
+        requests: Whether its own people have to allow each request.
     """
 
     kinds: tuple[Slug, ...] = KINDS
@@ -58,6 +76,7 @@ class Rules:
     rounds_at_most: int = 20
     least_noise_multiplier: Parameter = LEAST_NOISE
     partners: Partners = Partners.PINNED
+    requests: Requests = Requests.ANY
 
     def __post_init__(self) -> None:
         whole(LEAST_SITES, MOST_SITES, least_sites=self.least_sites)
@@ -92,6 +111,7 @@ class Rules:
                 "least_sites": self.least_sites,
                 "outcomes": [outcome.value for outcome in self.outcomes],
                 "partners": self.partners.value,
+                "requests": self.requests.value,
                 "rounds_at_most": self.rounds_at_most,
                 "v": 1,
             }
@@ -100,8 +120,7 @@ class Rules:
     @classmethod
     def from_bytes(cls, data: bytes) -> Rules:
         """Read the file; raise `InvalidError` otherwise."""
-        needed = ("kinds", "least_noise_multiplier", "least_sites", "outcomes", "partners", "rounds_at_most", "v")
-        members: Mapping[str, Any] = members_of(canonical.decode(data, limit=LIMIT), "rules", needed)
+        members: Mapping[str, Any] = members_of(canonical.decode(data, limit=LIMIT), "rules", _MEMBERS)
         whole(1, 1, v=members["v"])
         for name in ("kinds", "outcomes"):
             if not isinstance(members[name], list) or len(members[name]) > len(KINDS):
@@ -115,6 +134,7 @@ class Rules:
                 text_of(members["least_noise_multiplier"], "least_noise_multiplier"), "least_noise_multiplier"
             ),
             partners=one_of(Partners, members["partners"], "partners"),
+            requests=one_of(Requests, members["requests"], "requests"),
         )
 
 

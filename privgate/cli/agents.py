@@ -37,7 +37,7 @@ def attach(app: typer.Typer, kind: str, make: Make) -> None:
         make: How an agent of that kind is made.
     """
     _attach_init(app, kind)
-    for command in (identity, trust, enrol, rules):
+    for command in (identity, trust, enrol, rules, allow):
         app.command()(command)
     _attach_run(app, make)
     app.command()(log)
@@ -165,6 +165,10 @@ def rules(
         str | None,
         typer.Option(help="pinned, or key-holder: whose word for the other sites counts.", show_default=False),
     ] = None,
+    requests: Annotated[
+        str | None,
+        typer.Option(help="any, or allowed: act only upon requests that `allow` has allowed.", show_default=False),
+    ] = None,
     key_file: KeyFile = None,
     passphrase_file: PassphraseFile = None,
 ) -> None:
@@ -181,9 +185,24 @@ def rules(
             rounds_at_most=rounds_at_most,
             least_noise_multiplier=least_noise_multiplier,
             partners=partners,
+            requests=requests,
         )
         agent.allow(found)
         dump(canonical.decode(found.to_bytes(), limit=2**16))
+
+
+def allow(
+    request: Annotated[str, typer.Argument(help="sha256:..., as `privgate jobs show` has it.", metavar="DIGEST")],
+    home: Place,
+    key_file: KeyFile = None,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Allow one request, where the rules want that for each: nobody else's word for an approval then counts here."""
+    from kernel.canonical import Digest
+
+    with opened(home, key_file, passphrase_file) as agent:
+        agent.allow_request(Digest(request))
+    note("Orders for this very request are acted upon.")
 
 
 def log(

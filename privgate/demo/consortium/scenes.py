@@ -105,7 +105,7 @@ def meet(story: Story, trust: TrustFile) -> None:
         others = [str(other.identity) for other in story.agents if other is not agent]
         agent.run("trust", str(pinned), *others)
         agent.enrol(local.url, local.home / "tls" / "ca.pem", story.tokens[agent.name], local.party_url)
-        agent.run("rules", "--outcome", "exact")
+        agent.run("rules", "--outcome", "exact", *(("--requests", "allowed") if agent.kind == "site" else ()))
     screen.did("everybody pinned four identities and the gateway's keys, and was enrolled", local.party_url)
     screen.did("each agent's own rules now allow exact results", "at first they allow results with noise alone")
 
@@ -181,6 +181,9 @@ def request(story: Story) -> Job:
     for hospital in story.study.hospitals:
         story.gateway(hospital.name).approve(job.job)
         screen.did(f"{hospital.title} approves")
+    for agent in story.sites:
+        agent.run("allow", job.request_digest)
+    screen.did("each hospital's own agent is told to act upon this very request", job.request_digest)
     story.gateway("door-keeper").approve(job.job)
     screen.did("the door-keeper approves", "an exact result wants two people: an owner and somebody else")
     return job
