@@ -63,6 +63,10 @@ def test_a_site_that_is_late_ends_the_round_and_the_job(made: House, hospitals: 
     hospitals.turn(hospitals.holder)
     for site in hospitals.sites[:2]:
         hospitals.turn(site)
+    # Nothing is marked, so the key holder is given nothing that it could decrypt; a site reads its own.
+    for reader, found in ((hospitals.holder, False), (hospitals.sites[0], True)):
+        first = Place(JobId(job), DocumentKind.UPLOAD, 1, hospitals.sites[0].party)
+        assert (reader.wire.fetch(first) is not None) is found
     clock.advance(61)
     late = hospitals.sites[2]
     upload = Place(JobId(job), DocumentKind.UPLOAD, 1, late.party)

@@ -6,7 +6,8 @@ Rules
 2. Who has no part in a job learns nothing of it. An upload is its site's and the key holder's to read. Of a final the
    signed document is kept here and no artefact: that is sealed, and leaves by its release alone (RULES 19).
 3. Bytes first, then one work: the document, what it changes, its entry, and, with the last document, the job's end.
-4. Before a first sum can be decrypted its populations are marked; each further round is decided anew (`disclosing`).
+4. Before a first sum can be decrypted its populations are marked: until then the key holder is given no upload. Each
+   further round is decided anew (`disclosing`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from gateway.records import JobState
 from gateway.services.collaborators import Collaborators
 from gateway.services.collections.accepting import Accepted, accept
 from gateway.services.collections.concluding import Concluded, conclude, prepared
-from gateway.services.collections.disclosing import lock_populations, mark_populations, may_go_on
+from gateway.services.collections.disclosing import is_marked, lock_populations, mark_populations, may_go_on
 from gateway.services.collections.ending import end_collection, fail_overdue
 from gateway.services.collections.papers import Papers
 from gateway.services.collections.reading import judged
@@ -63,6 +64,8 @@ def fetch_document(on: Collaborators, party: PartyRecord, place: Place) -> bytes
         papers = _papers(on, reading, party, place)
         if place.kind is DocumentKind.UPLOAD and party.id not in (papers.collection.key_holder, place.party):
             raise NotFoundError("no such document")
+        if place.kind is DocumentKind.UPLOAD and party.id != place.party and not is_marked(papers):
+            raise NotFoundError("no such document yet")
         found = papers.find(place.kind, place.number, place.party)
     if found is None:
         raise NotFoundError("no such document yet")

@@ -42,6 +42,11 @@ def mark_populations(work: Work, papers: Papers) -> None:
         )
 
 
+def is_marked(papers: Papers) -> bool:
+    """Whether every population of the job is marked."""
+    return all(site.uncovered_seq is not None for site in papers.sites)
+
+
 def may_go_on(on: Collaborators, work: Work, papers: Papers) -> bool:
     """Whether every dataset still allows the job; what is decided here is logged in the work, which commits it."""
     if any(work.datasets.get(id=site.dataset).current_version != site.version for site in papers.sites):
