@@ -161,6 +161,13 @@ def rules(
     least_noise_multiplier: Annotated[
         str | None, typer.Option(help="In a job with noise: not with less than that.", show_default=False)
     ] = None,
+    most_rho: Annotated[
+        str | None,
+        typer.Option(
+            help="Of a site: what its answers with noise may cost a population together, in zCDP, by its own log.",
+            show_default=False,
+        ),
+    ] = None,
     partners: Annotated[
         str | None,
         typer.Option(help="pinned, or key-holder: whose word for the other sites counts.", show_default=False),
@@ -184,6 +191,7 @@ def rules(
             least_sites=least_sites,
             rounds_at_most=rounds_at_most,
             least_noise_multiplier=least_noise_multiplier,
+            most_rho=most_rho,
             partners=partners,
             requests=requests,
         )
@@ -197,12 +205,12 @@ def allow(
     key_file: KeyFile = None,
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """Allow one request, where the rules want that for each: nobody else's word for an approval then counts here."""
+    """Allow one job for a request, where the rules want that: nobody else's word for an approval then counts here."""
     from kernel.canonical import Digest
 
     with opened(home, key_file, passphrase_file) as agent:
         agent.allow_request(Digest(request))
-    note("Orders for this very request are acted upon.")
+    note("The next order for this very request is acted upon, and no second one.")
 
 
 def log(
@@ -218,6 +226,7 @@ def log(
     found = verify_home(home)
     counts: dict[str, Any] = {"size": found.size, "head": found.head, "results": found.results}
     counts |= found.history.counts()
+    counts |= {f"rho of {population}": str(rho) for population, rho in found.history.spent.items()}
     if verify:
         if machine:
             dump({"verified": True, **counts})

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from privgate.cli.following import followed
 from privgate.cli.options import DEFAULT, Key, Machine, Profile, commands, gateway
 from privgate.cli.quotes import Home
-from privgate.cli.screen import dump, note, show, table
+from privgate.cli.requesting import request_job, show_quote
+from privgate.cli.screen import dump, table
 
 if TYPE_CHECKING:
     from privgate.evaluations import Evaluation
@@ -66,11 +66,9 @@ def ask(
         of = dataset or connected.releases[release].dataset
         request = evaluation_request(release, of, purpose=purpose, epsilon=epsilon, **choices)
         if quote:
-            show(connected.quote_request(request), machine=machine)
+            show_quote(connected, request, machine=machine)
             return
-        job = connected.submit(request, key=key)
-        note(f"Requested {job.job}.")
-        show(followed(job) if follow else job, machine=machine)
+        request_job(connected, request, key=key, follow=follow, machine=machine)
 
 
 @app.command("show")

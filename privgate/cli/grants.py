@@ -53,7 +53,10 @@ def create(
             exact_release="two-approvals" if exact else None,
             key=key,
         )
+        also = connected.policy().beyond(made, connected.datasets[dataset].sensitivity)
     show(made, machine=machine)
+    for line in also:
+        note(line)
 
 
 @app.command("list")

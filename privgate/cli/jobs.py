@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from privgate.cli import quotes
-from privgate.cli.following import followed
+from privgate.cli.following import show_followed
 from privgate.cli.options import DEFAULT, Key, Machine, Profile, commands, gateway
-from privgate.cli.screen import dump, note, say, show, show_all
-
-if TYPE_CHECKING:
-    from privgate.sdk.jobs import Quote as QuoteView
+from privgate.cli.requesting import request_job
+from privgate.cli.screen import dump, say, show, show_all
 
 LONGEST_TEXT = 400
 app = commands("Request private jobs and follow them.")
@@ -32,21 +30,15 @@ def submit(
     machine: Machine = False,
 ) -> None:
     """Request a job: it is queued with its reservation, waits for an approval, or is refused with what would fit."""
-    from privgate.sdk.collections import of_sites
-
     with gateway(profile) as connected:
-        job = connected.submit(request, key=key)
-        note(f"Requested {job.job}.")
-        if job.state == "awaiting-approval" and not of_sites(request):
-            _say_whether_it_fits(connected.quote_request(request))
-        show(followed(job) if follow else job, machine=machine)
+        request_job(connected, request, key=key, follow=follow, machine=machine)
 
 
 @app.command("follow")
 def follow_job(job: Job, profile: Profile = DEFAULT, machine: Machine = False) -> None:
-    """Follow a job until it ends; progress is coarse, and appears at fixed ticks."""
+    """Follow a job until it ends or is found waiting; progress is coarse, and appears at fixed ticks."""
     with gateway(profile) as connected:
-        show(followed(connected.jobs[job]), machine=machine)
+        show_followed(connected.jobs[job], machine=machine)
 
 
 @app.command("list")
@@ -100,17 +92,3 @@ def _short(value: Any) -> Any:
     if isinstance(value, str) and len(value) > LONGEST_TEXT:
         return f"{value[:40]}... ({len(value)} characters, all of them with --json)"
     return value
-
-
-def _say_whether_it_fits(quoted: QuoteView) -> None:
-    """The budget is asked when the owner has said yes; a job that is too large or drowns would wait for nothing."""
-    if quoted.feasibility == "hopeless":
-        from privgate.sdk.prospects import suffering
-
-        told = suffering(quoted.kind, quoted.feasibility, quoted.selection)
-        note(f"By declared sizes it is hopeless: {told}. `jobs cancel` it first.")
-    if not quoted.fits:
-        largest = (
-            f"the largest of its shape has epsilon {quoted.largest_epsilon}" if quoted.largest_epsilon else "none does"
-        )
-        note(f"It does not fit the budget as it stands, and would be refused once it is approved; {largest}.")

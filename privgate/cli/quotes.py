@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from privgate.cli.options import DEFAULT, Machine, Profile, gateway
+from privgate.cli.requesting import show_quote
 from privgate.cli.screen import show
 
 Spec = Annotated[
@@ -116,8 +117,10 @@ def quote(request: dict[str, Any], profile: Profile = DEFAULT, machine: Machine 
     from privgate.sdk.collections import of_sites
 
     with gateway(profile) as connected:
-        quoted = connected.quote_sites(request) if of_sites(request) else connected.quote_request(request)
-        show(quoted, machine=machine)
+        if of_sites(request):
+            show(connected.quote_sites(request), machine=machine)
+        else:
+            show_quote(connected, request, machine=machine)
 
 
 def _search(pairs: list[str]) -> dict[str, Any]:

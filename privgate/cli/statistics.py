@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from privgate.cli.following import followed
 from privgate.cli.options import DEFAULT, Key, Machine, Profile, commands, gateway
 from privgate.cli.quotes import Home
-from privgate.cli.screen import dump, note, say, show, table
+from privgate.cli.requesting import request_job, show_quote
+from privgate.cli.screen import dump, note, say, table
 
 if TYPE_CHECKING:
     from privgate.statistics import Statistics
@@ -47,15 +47,12 @@ def ask(
     request = statistics_request(dataset, purpose=purpose, epsilon=epsilon, queries=queries, block=block, home=home)
     with gateway(profile) as connected:
         if quote:
-            quoted = connected.quote_request(request)
-            show(quoted, machine=machine)
+            quoted = show_quote(connected, request, machine=machine)
             if not machine:
                 facts = connected.datasets[dataset].facts(home_alone=home)
                 table(["query", "noise reaches, at 95 %, plus or minus"], expected_noise(quoted, facts))
             return
-        job = connected.submit(request, key=key)
-        note(f"Requested {job.job}.")
-        show(followed(job) if follow else job, machine=machine)
+        request_job(connected, request, key=key, follow=follow, machine=machine)
 
 
 @app.command("show")

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from privgate.cli.following import followed
 from privgate.cli.options import DEFAULT, Key, Machine, Profile, commands, gateway
-from privgate.cli.screen import dump, note, show, table
+from privgate.cli.requesting import request_job, show_quote
+from privgate.cli.screen import dump, note, table
 
 if TYPE_CHECKING:
     from privgate.synthetic import SyntheticTable
@@ -66,11 +66,9 @@ def ask(
     )
     with gateway(profile) as connected:
         if quote:
-            show(connected.quote_request(request), machine=machine)
+            show_quote(connected, request, machine=machine)
             return
-        job = connected.submit(request, key=key)
-        note(f"Requested {job.job}.")
-        show(followed(job) if follow else job, machine=machine)
+        request_job(connected, request, key=key, follow=follow, machine=machine)
 
 
 @app.command("show")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -38,6 +38,7 @@ class Quote(View):
         selection: Of a tuning: how many candidates and tries, what each way of pricing them gives, and what scoring
             costs people held out.
         request: The request in its final form; `request_digest` is what an approval would bind.
+        granted: The largest epsilon of one job that the trainer's grant allows, where that was looked up.
     """
 
     NOUN: ClassVar[str] = "quote"
@@ -64,6 +65,7 @@ class Quote(View):
     selection: Mapping[str, Any] | None = None
     request: Mapping[str, Any] = field(repr=False)
     request_digest: str
+    granted: str | None = None
 
     @classmethod
     def read(cls, body: Any, **bound: Any) -> Self:
@@ -82,7 +84,7 @@ class Quote(View):
             ("will it succeed", self.prospect),
             ("share of the budget", f"{(Decimal(self.budget_share) * 100).normalize():f} %"),
             ("fits", "yes" if self.fits else "no"),
-            ("largest such job that fits", f"epsilon {self.largest_epsilon}" if self.largest_epsilon else "none"),
+            ("largest such job that fits", _largest(self.largest_epsilon, self.granted)),
             ("jobs like this that fit", self.further),
             (
                 "noise, steps",
@@ -111,6 +113,15 @@ class Quote(View):
     def prospect(self) -> str:
         """Whether it can succeed, in words: what noise does to such a job, and what would help."""
         return prospects.prospect(self.kind, self.feasibility, fits=self.fits, selection=self.selection)
+
+    @property
+    def suffering(self) -> str:
+        """What noise will do to a job that is not likely to succeed, and what helps."""
+        return prospects.suffering(self.kind, self.feasibility or "", self.selection)
+
+    def within(self, cap: str | None) -> Self:
+        """The quote beside the largest epsilon of one job that a grant allows."""
+        return replace(self, granted=cap)
 
     def submit(self, *, key: str | None = None) -> Job:
         """Request this very job."""
@@ -205,6 +216,15 @@ class Job(View):
         if job.release is None:
             raise JobEndedError(job)
         return self.gateway.releases[job.release]
+
+
+def _largest(fits: str | None, granted: str | None) -> str:
+    """The lesser of what the budget holds and what the grant allows, and which it is."""
+    if fits is None:
+        return "none"
+    if granted is None or Decimal(fits) <= Decimal(granted):
+        return f"epsilon {fits}"
+    return f"epsilon {granted}, the most that your grant allows for one job (the budget would hold {fits})"
 
 
 def _times(steps: int) -> str:

@@ -79,6 +79,30 @@ class Policy(View):
             ("checked by", ", ".join(self.policy.get("checked_by", ())) or "nobody"),
         ]
 
+    def beyond(self, grant: Grant, sensitivity: str) -> list[str]:
+        """What holds under a grant although the grant does not say it: the policy may be stricter, never laxer."""
+        return [*self._approvals(grant, sensitivity), *self._ceiling(grant, sensitivity)]
+
+    def _approvals(self, grant: Grant, sensitivity: str) -> list[str]:
+        asked = {a["job_kind"] for a in self.policy.get("approvals", ()) if a["sensitivity"] == sensitivity}
+        kinds = [kind for kind in grant.job_kinds if kind in asked]
+        if grant.obligations.get("approval_required") or not kinds:
+            return []
+        asks = f"the tenant's policy does, of {', '.join(kinds)} on {sensitivity} data"
+        return [f"This grant asks for no approval; {asks}: such a job waits for its owner's `privgate jobs approve`."]
+
+    def _ceiling(self, grant: Grant, sensitivity: str) -> list[str]:
+        wanted = grant.obligations.get("auto_release_epsilon")
+        if wanted is None:
+            return []
+        most = [c["epsilon"] for c in self.policy.get("ceilings", ()) if c["sensitivity"] == sensitivity]
+        if not most:
+            without = f"the tenant's policy has no ceiling for {sensitivity} data (`privgate policy set`)"
+            return [f"Nothing is released automatically: {without}, so every release waits for its check."]
+        if Decimal(most[0]) >= Decimal(wanted):
+            return []
+        return [f"Releases go automatically up to epsilon {most[0]}: the policy's ceiling for {sensitivity} data."]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block(View):

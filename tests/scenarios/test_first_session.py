@@ -29,7 +29,7 @@ PAGE = (ROOT / "docs" / "CLI.md").read_text(encoding="utf-8")
 SESSION = PAGE.partition("## A first session\n")[2].partition("\n## ")[0]
 OPEN: dict[str, Any] = {
     "title": "Examinations",
-    "sensitivity": "confidential",
+    "sensitivity": "restricted",
     "purposes": ["research"],
     "legal_basis": "gdpr-6-1-e-public-task",
     "special_condition": "gdpr-9-2-j-archiving-research-statistics",
@@ -93,7 +93,8 @@ class Terminal:
         self.shown[" ".join(arguments[:2])] = done.output
         if arguments[:2] != ["people", "enrol"] or arguments[2] == "tom":
             # The principal that a grant is for; of datasets and releases the one that was seen last.
-            self.ids |= {found[:3]: found for found in re.findall(r"\b(?:pop|dst|rel|prn)_[a-z2-7]{26}", done.output)
+            seen = re.findall(r"\b(?:pop|dst|job|rel|prn)_[a-z2-7]{26}", done.output)
+            self.ids |= {found[:3]: found for found in seen
                          if not (found.startswith("prn_") and "enrol" not in arguments)}  # fmt: skip
         if arguments[:2] == ["datasets", "draft"]:
             complete(Path(arguments[-1]))
@@ -135,5 +136,11 @@ def test_the_session_ends_verified_with_report_and_release(lived: Terminal) -> N
 
 def test_who_follows_is_told_what_comes_next(lived: Terminal) -> None:
     """A release is held: by which command it leaves, and for whom."""
-    for command in ("jobs submit", "evaluations ask"):
-        assert "its door-keeper lets it go with `privgate releases check rel_" in lived.shown[command]
+    assert "its door-keeper lets it go with `privgate releases check rel_" in lived.shown["jobs follow"]
+
+
+def test_the_owner_is_told_that_jobs_will_wait_although_the_grant_asks_for_nothing(lived: Terminal) -> None:
+    """The grant and the policy, each by what it says."""
+    shown = lived.shown["grants create"]
+    assert "approval_required: no" in shown
+    assert "the tenant's policy does, of training, evaluation, statistics on restricted data" in " ".join(shown.split())

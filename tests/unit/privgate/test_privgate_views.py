@@ -12,10 +12,10 @@ from kernel.errors import CorruptError, InvalidError
 from privgate.sdk.amounts import ahead_text, decimal_text, moment_text
 from privgate.sdk.datasets import Dataset
 from privgate.sdk.html import card, table
-from privgate.sdk.jobs import Quote
+from privgate.sdk.jobs import Quote, _largest
 from privgate.sdk.session import identifier
 from privgate.sdk.view import in_words
-from privgate.sdk.views import Block, Identity, Policy, Population, Token, Version
+from privgate.sdk.views import Block, Grant, Identity, Policy, Population, Token, Version
 
 EVIL = "<script>alert('x')</script><img src=x onerror=y>\"'&"
 POPULATION: dict[str, Any] = {
@@ -184,6 +184,45 @@ def test_a_policy_and_the_blocks_of_a_population_are_shown_in_words() -> None:
     assert dict(Policy(epoch=1, digest="sha256:0", policy={}).lines())["checked by"] == "nobody"
     blocks = (Block(block="train", charged="0.5", held="0"), Block(block="holdout", charged="0", held="0"))
     assert in_words(blocks) == "block train, charged 0.5, held 0; block holdout, charged 0, held 0"
+
+
+def granted(**obligations: Any) -> Grant:
+    """A grant with such obligations."""
+    return Grant(
+        grant="grt_x",
+        principal="prn_x",
+        dataset="dst_x",
+        purpose="research",
+        until="2099-01-01T00:00:00Z",
+        job_kinds=("training", "glm", "statistics"),
+        obligations={"approval_required": False} | obligations,
+        state="active",
+    )
+
+
+def test_where_the_policy_is_stricter_than_a_grant_its_owner_is_told() -> None:
+    """An approval that the grant does not ask for, and a ceiling without which nothing goes by itself."""
+    told = {
+        "approvals": [{"sensitivity": "restricted", "job_kind": kind} for kind in ("training", "glm")],
+        "ceilings": [{"sensitivity": "confidential", "epsilon": "2"}],
+    }
+    policy = Policy(epoch=1, digest="sha256:0", policy=told)
+    (waits,) = policy.beyond(granted(), "restricted")
+    assert "asks for no approval; the tenant's policy does, of training, glm on restricted data" in waits
+    assert policy.beyond(granted(approval_required=True), "restricted") == []
+    assert policy.beyond(granted(), "confidential") == []
+    _, nothing = policy.beyond(granted(auto_release_epsilon="6"), "restricted")
+    assert nothing.startswith("Nothing is released automatically")
+    (less,) = policy.beyond(granted(auto_release_epsilon="6"), "confidential")
+    assert "up to epsilon 2:" in less
+    assert policy.beyond(granted(auto_release_epsilon="1"), "confidential") == []
+
+
+def test_a_quote_tells_the_lesser_of_budget_and_grant() -> None:
+    """And which of the two it is, for only one of them can be asked for more."""
+    assert _largest("17.65", None) == _largest("17.65", "20") == "epsilon 17.65"
+    assert _largest("17.65", "6").startswith("epsilon 6, the most that your grant allows")
+    assert _largest(None, "6") == "none"
 
 
 @pytest.mark.parametrize("written", ["2001-01-01", "2001-01-01T00:00:00Z", "2030", "next year", "2030-13-01"])
