@@ -11,7 +11,7 @@ from typing import ClassVar
 from kernel.canonical import Digest
 from kernel.events import Event
 from kernel.ids import DatasetId, DecisionId, JobId, PartyId, PopulationId, PrincipalId, Slug, VersionId
-from privacy.homomorphic.documents.parties import PartyKind
+from privacy.homomorphic.documents.party_kinds import PartyKind
 
 
 @dataclass(frozen=True, kw_only=True)

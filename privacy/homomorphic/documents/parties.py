@@ -14,7 +14,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 from kernel import canonical
@@ -22,19 +21,13 @@ from kernel.canonical import Digest, digest_of
 from kernel.checks import size, whole
 from kernel.ids import DatasetId, PartyId, PopulationId, Slug
 from kernel.signing import PublicKey, unbase64
+from privacy.homomorphic.documents.party_kinds import PartyKind as PartyKind
 from privacy.jobs.strict import members_of, one_of, text_of
 
 IDENTITY_LIMIT = 4096
 LEAST_PERSONS = 5
 """No site takes part with fewer persons than this, whatever an order says (RULES 39)."""
 MOST_PERSONS = 10**9
-
-
-class PartyKind(StrEnum):
-    """What an agent is for."""
-
-    SITE = "site"
-    KEYHOLDER = "keyholder"
 
 
 @dataclass(frozen=True, slots=True)
