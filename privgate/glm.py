@@ -27,7 +27,7 @@ class Line:
     Attributes:
         term: What it belongs to.
         coefficient, standard_error, low, high: The estimate with its error and the ends of its interval.
-        noise_share: The part of the squared error that is privacy noise.
+        noise_share: The part of the squared error that is known to be privacy noise: noise also makes the rest larger.
         p_value: Of the hypothesis that it is zero; none for an intercept.
         ratio: The odds ratio or rate ratio with `value`, `low` and `high`; none for an intercept and a linear model.
     """
@@ -79,8 +79,14 @@ class GlmTable:
     @property
     def title(self) -> str:
         """Which model, of what, on about how many."""
-        counted = "rows" if self.body["counted"] == "row" else "people or records"
-        return f"{self.family} model of {self.outcome}, about {self.count} {counted}"
+        return f"{self.family} model of {self.outcome}, about {self.count} {self._counted}"
+
+    @property
+    def _counted(self) -> str:
+        """Records have one row each: where there may be more, the unit is a column, so a person or the like."""
+        if self.body["counted"] == "row":
+            return "rows"
+        return "people" if self.body["rows_per_unit"] > 1 else "people or records"
 
     @property
     def drowned(self) -> str | None:
@@ -94,8 +100,9 @@ class GlmTable:
         least, most = (f"{share:.0%}" for share in (shares[0], shares[-1]))
         part = most if least == most else f"{least} to {most}"
         return (
-            "Errors and intervals (95 %) include sampling and privacy noise. noise: its part of the squared error, "
-            f"here {part}; the rest is that of any study of this size."
+            "Errors and intervals (95 %) include sampling and privacy noise. noise: the part of the squared error that "
+            f"is known to be noise, here {part}. The rest is the sampling error as estimated from noisy sums, which "
+            "noise makes too large, most of all where people have several rows: without privacy it may be much less."
         )
 
     @property

@@ -20,7 +20,12 @@ where noise does not widen intervals much. With n units, z the noise multiplier 
 term, and the shares s of the scores and the curvature of the steps that count:
 
     clarity = n sqrt(s_curvature) / (z R^2 sqrt(2 coefficients) / 3),
-    widening = sqrt(1 + k z^2 R^2 / (n s_scores)), k by family, as measured.
+    widening = sqrt(1 + k z^2 R^2 / (n s_scores)), k by family and rows per unit, as measured.
+
+Noise is that of a unit that has all of its rows at their worst. Rows that err each for itself add up to less, those of
+a hazard to much less: of all periods of a person one has the event at most. So k grows with the root of the declared
+rows where each unit counts once (of yes and no with their power of 3/4), with half of them where rows count, and with
+their square in a logistic model in which rows count: a plan does not say whether it is a hazard, and is taken for one.
 """
 
 from __future__ import annotations
@@ -53,7 +58,7 @@ HOPELESS_CLARITY: Final = {"linear": 5.0, "network": 3.0}
 LIKELY_ERROR, HOPELESS_ERROR = 0.05, 0.2
 LIKELY_TABLE, HOPELESS_TABLE = 90.0, 22.0
 LIKELY_WIDENING, HOPELESS_WIDENING = 1.5, 4.0
-_NOISE: Final = {Family.LINEAR: 16.0, Family.LOGISTIC: 16.0, Family.POISSON: 46.0}
+_NOISE: Final = {Family.LINEAR: 30.0, Family.LOGISTIC: 30.0, Family.POISSON: 200.0}
 _CONSTANT_SQUARE, _TERM_SQUARE = 0.25, 0.4
 
 
@@ -119,7 +124,15 @@ def glm_widening(plan: GlmPlan, units: float) -> float:
     """How many times as long noise makes an interval, about, by declared numbers."""
     share = float(used_share(plan.family, Statistic.SCORES))
     noise = float(plan.noise_multiplier.number) ** 2 * _square(plan) / share
-    return math.sqrt(1 + _NOISE[plan.family] * noise / max(_full(plan, units), 1.0))
+    return math.sqrt(1 + _NOISE[plan.family] * _cancelling(plan) * noise / max(_full(plan, units), 1.0))
+
+
+def _cancelling(plan: GlmPlan) -> float:
+    """How much less than one row's a unit's scores are, squared, by its declared rows, as measured."""
+    rows, logistic = float(plan.rows_per_unit), plan.family is Family.LOGISTIC
+    if plan.counted is Counted.UNIT:
+        return float(rows ** (0.75 if logistic else 0.5))
+    return rows**2 if logistic else (1 + rows) / 2
 
 
 def _square(plan: GlmPlan) -> float:

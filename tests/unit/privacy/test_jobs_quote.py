@@ -97,12 +97,22 @@ def glm_plan_of(size: int, epsilon: str, **changes: Any) -> GlmPlan:
 
 def test_more_people_and_more_epsilon_make_coefficients_likely() -> None:
     """Fewer predictors, too; where every row counts, a person counts for less than one."""
-    assert [feasibility(glm_plan_of(size, "1"), size, FIFTH) for size in (200, 800, 60_000)] == WORDS
-    assert [feasibility(glm_plan_of(1500, epsilon), 1500, FIFTH) for epsilon in ("0.1", "0.5", "1")] == WORDS
+    assert [feasibility(glm_plan_of(size, "1"), size, FIFTH) for size in (200, 1500, 60_000)] == WORDS
+    assert [feasibility(glm_plan_of(1500, epsilon), 1500, FIFTH) for epsilon in ("0.3", "1", "3")] == WORDS
     many = ["age", "dose", "ward", "stage", "smoker"]
-    assert feasibility(glm_plan_of(1500, "1", predictors=many), 1500, FIFTH) is Feasibility.DOUBTFUL
-    assert feasibility(glm_plan_of(1500, "1", counted="row"), 1500, FIFTH) is Feasibility.DOUBTFUL
+    assert feasibility(glm_plan_of(1500, "3", predictors=many), 1500, FIFTH) is Feasibility.DOUBTFUL
+    assert feasibility(glm_plan_of(1500, "3", counted="row"), 1500, FIFTH) is Feasibility.HOPELESS
     assert feasibility(glm_plan_of(1500, "1"), 1500, Share.parse("0.9")) is Feasibility.HOPELESS
+
+
+def test_more_rows_of_a_person_make_coefficients_less_likely() -> None:
+    """The same noise hides more where a person's rows add up to less; of a hazard, whatever epsilon is in reach."""
+    for request, epsilon in (({}, "2"), ({"counted": "row"}, "3"), ({"family": "hazard"}, "3")):
+        plan = glm_plan_of(1500, epsilon, **request)
+        words = [feasibility(dataclasses.replace(plan, rows_per_unit=rows), 1500, FIFTH) for rows in (12, 4, 1)]
+        assert words == sorted(words, key=WORDS.index)
+        assert words[0] is not Feasibility.LIKELY
+        assert words[-1] is Feasibility.LIKELY
 
 
 def test_a_tuning_is_judged_by_the_worse_of_training_and_scoring() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -74,3 +75,19 @@ def test_a_touched_file_is_refused(tmp_path: Path) -> None:
     shown = CliRunner().invoke(app, ["glm", "show", str(path)])
     assert shown.exit_code == 2
     assert "does not follow" in shown.stderr
+
+
+@pytest.mark.parametrize(("rows", "counted"), [(1, "people or records"), (6, "people")])
+def test_who_is_counted_is_called_by_what_is_known(rows: int, counted: str) -> None:
+    """A record has one row: where a unit may have more, it is a person or the like. And noise is called known noise."""
+    cell = Cell(NARROW[1], 2000, "3")
+    encoded = cell.encoder.encode(draw(cell.trial, 2000, np.random.default_rng(1)).table)
+    sums = measure(
+        cell.design,
+        cell.plan.multipliers(cell.design),
+        Cases.of(cell.design, UnitTable.of_records(encoded), per_row=False),
+    )
+    table = GlmTable.read(glm_bytes(replace(cell.plan, rows_per_unit=rows), "event", cell.design, sums))
+    assert table.title.endswith(f" {counted}")
+    assert "known to be noise" in table.legend
+    assert "noise makes too large" in table.legend
