@@ -52,7 +52,7 @@ class SiteNoise:
 
     Attributes:
         sites: How many add noise (K).
-        tolerated: How many of them may be missing or share what they know (c).
+        tolerated: How many of them may be missing or share what they know (c), counted together.
         noise_multiplier: The priced deviation over the bound on one unit's Euclidean norm, of all that is measured.
     """
 
@@ -114,10 +114,11 @@ def calibrated(epsilon: Epsilon, deltas: Sequence[Delta], sites: int, tolerated:
     """The least noise with which a job alone stays within `epsilon` for the persons of every site.
 
     Args:
-        epsilon: What is asked for, against whoever knows the noise of up to `tolerated` sites.
+        epsilon: What is asked for, against whoever knows the noise of up to `tolerated` sites, those that are missing
+            among them: if d are, against whoever knows that of `tolerated` - d others.
         deltas: Of the sites' populations: the least decides.
         sites: How many add noise.
-        tolerated: How many of them may be missing or share what they know.
+        tolerated: How many of them may be missing or share what they know, counted together.
         count: How many Gaussians the job composes.
 
     Raises:

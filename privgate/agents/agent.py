@@ -130,7 +130,7 @@ class Agent(ABC):
         if known.order is None:
             # Not yet accepted: what a killed agent left behind counts for nothing.
             papers.put("order", shown)
-            self._home.log.append(Deed.ORDER_ACCEPTED, job, what=order.digest)
+            self._home.log.append(Deed.ORDER_ACCEPTED, job, what=order.digest, request=order.spec_digest)
         return order
 
     def _history(self, job: JobId) -> JobHistory:

@@ -42,6 +42,11 @@ class AverageCourse:
         """What the sites add."""
         return self._plan.noise
 
+    @property
+    def gaussians(self) -> Sequence[int]:
+        """One each round."""
+        return () if self._plan.noise is None else (1,) * self._plan.rounds
+
     def first(self) -> bytes:
         """The weights before the first round, drawn here."""
         return self._kept(1, first_weights(self._plan))

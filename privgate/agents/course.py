@@ -4,6 +4,8 @@ Rules
 -----
 1. A course is pure: from the order and its own memory. Memory is the key holder's alone; what sites need is in `asked`.
 2. Noise is what the order promises, from exactly its sites: nobody takes the gateway's word for it.
+3. Sites that are missing and sites that share what they know are tolerated together: where some may be missing, one
+   more is tolerated at least, so that with all of them away a single curious site still sees the priced noise.
 """
 
 from __future__ import annotations
@@ -47,6 +49,11 @@ class Course(Protocol):
         """What the sites add before they encrypt; nothing for an exact result."""
         ...
 
+    @property
+    def gaussians(self) -> Sequence[int]:
+        """How many Gaussians of the noise each round costs, at most, beside the rounds before; nothing if exact."""
+        ...
+
     def first(self) -> bytes:
         """What the key holder remembers before round 1."""
         ...
@@ -66,5 +73,7 @@ def require_noise(order: Order, noise: SiteNoise | None) -> None:
         raise RefusalError(Why.RULES, "`outcome` does not fit the plan's noise")
     if noise is None and order.dropouts:
         raise RefusalError(Why.RULES, "of an exact result no site may be missing")
-    if noise is not None and (noise.sites != len(order.sites) or noise.tolerated < order.dropouts):
+    if noise is not None and noise.sites != len(order.sites):
         raise RefusalError(Why.RULES, "the plan's noise is not that of the order's sites")
+    if noise is not None and order.dropouts and noise.tolerated <= order.dropouts:
+        raise RefusalError(Why.RULES, "`tolerated` counts sites that are missing and one that shares what it knows")

@@ -49,6 +49,11 @@ class GlmCourse:
         """None."""
         return None
 
+    @property
+    def gaussians(self) -> Sequence[int]:
+        """None."""
+        return ()
+
     def first(self) -> bytes:
         """Before the first round."""
         return canonical.encode(State.first().to_json())
@@ -85,6 +90,11 @@ class StatisticsCourse:
         """What the sites add."""
         return self._plan.noise
 
+    @property
+    def gaussians(self) -> Sequence[int]:
+        """One, in the one round."""
+        return () if self._plan.noise is None else (1,)
+
     def first(self) -> bytes:
         """Nothing is remembered."""
         return canonical.encode({})
@@ -115,6 +125,14 @@ def course_of(order: Order) -> Course:
         raise
     except PrivgateError as error:
         raise RefusalError(Why.RULES, f"`plan`: {error.message}") from None
+
+
+def follows(course: Course, number: int, state: Mapping[str, Any]) -> bool:
+    """Whether a round's state may be what that round asks; elsewhere each round is priced at whatever it asks."""
+    try:
+        return not isinstance(course, NoisedGlmCourse) or course.follows(number, state)
+    except PrivgateError:
+        return False
 
 
 def _state(memory: bytes) -> State:

@@ -8,6 +8,8 @@ Rules
 3. A decryption is entered before it begins, with the digest of the uploads that are added. Begun again (an agent that
    was killed does not know how far it came), it has the same digest; and it counts again.
 4. After `refused` or `finished` nothing more happens to a job.
+5. What an answer with noise costs the people behind a dataset stands in its entry, and a request in that of each order
+   accepted for it: what was spent, and which yes was used, follow from the log alone.
 
 Format: docs/formats/party-home.md.
 """
@@ -17,19 +19,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import ROUND_CEILING, Context, Decimal
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from kernel.canonical import Digest, digest_of
-from kernel.checks import whole
+from kernel.checks import positive, whole
 from kernel.clock import format_time, parse_time
 from kernel.errors import ConflictError, InvalidError
-from kernel.ids import JobId
+from kernel.events import Parameter
+from kernel.ids import JobId, PopulationId
 from privacy.homomorphic.documents.order import MOST_ROUNDS
-from privacy.jobs.strict import members_of, one_of
+from privacy.jobs.strict import members_of, one_of, text_of
 from privgate.agents.refusing import Why
 
 TAG = "party-log/v1"
+_SUM: Final = Context(prec=60, rounding=ROUND_CEILING)
 
 
 class Deed(StrEnum):
@@ -61,6 +66,22 @@ _NUMBERED = frozenset({Deed.ROUND_OPENED, Deed.ANSWERED, Deed.DECRYPTING, Deed.D
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What an answer with noise costs.
+
+    Attributes:
+        population: Whom.
+        rho: In zero-concentrated differential privacy.
+    """
+
+    population: PopulationId
+    rho: Parameter
+
+    def __post_init__(self) -> None:
+        positive(rho=self.rho.number)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """One entry.
 
@@ -74,6 +95,8 @@ class Entry:
             final.
         learned: How many numbers a decryption gave.
         why: Why it was refused.
+        request: Which request an order is for.
+        cost: What an answer costs, if it has noise.
     """
 
     size: int
@@ -85,6 +108,8 @@ class Entry:
     what: Digest | None = None
     learned: int = 0
     why: Why | None = None
+    request: Digest | None = None
+    cost: Cost | None = None
 
     def __post_init__(self) -> None:
         whole(1, 2**53 - 1, size=self.size)
@@ -94,6 +119,8 @@ class Entry:
             and (self.what is not None) == bool(_DIGEST_OF[self.deed])
             and (self.learned > 0) == (self.deed is Deed.DECRYPTED)
             and (self.why is not None) == (self.deed is Deed.REFUSED)
+            and (self.request is None or self.deed is Deed.ORDER_ACCEPTED)
+            and (self.cost is None or self.deed is Deed.ANSWERED)
         )
         if not fits:
             raise InvalidError("an entry has other members than its deed has", field="deed")
@@ -118,16 +145,20 @@ class Entry:
             "what": self.what,
             "learned": self.learned or None,
             "why": None if self.why is None else self.why.value,
+            "request": self.request,
+            "population": None if self.cost is None else self.cost.population,
+            "rho": None if self.cost is None else str(self.cost.rho),
         }
         return body | {name: value for name, value in optional.items() if value is not None}
 
     @classmethod
     def from_json(cls, body: Any) -> Entry:
         """Read strictly; raise `InvalidError` otherwise."""
-        needed, optional = ("at", "deed", "job", "previous", "size", "v"), ("learned", "number", "what", "why")
+        needed = ("at", "deed", "job", "previous", "size", "v")
+        optional = ("learned", "number", "population", "request", "rho", "what", "why")
         members = members_of(body, "entry", needed, optional)
         whole(1, 1, v=members["v"])
-        what, why = members.get("what"), members.get("why")
+        what, why, request = (members.get(name) for name in ("what", "why", "request"))
         return cls(
             size=members["size"],
             previous=Digest(members["previous"]),
@@ -138,7 +169,21 @@ class Entry:
             what=None if what is None else Digest(what),
             learned=members.get("learned", 0),
             why=None if why is None else one_of(Why, why, "why"),
+            request=None if request is None else Digest(request),
+            cost=_cost_of(members),
         )
+
+
+def _cost_of(members: Mapping[str, Any]) -> Cost | None:
+    given = [name for name in ("population", "rho") if name in members]
+    if not given:
+        return None
+    if len(given) == 1:
+        raise InvalidError("`population` and `rho` go together", field=given[0])
+    return Cost(
+        population=PopulationId(members["population"]),
+        rho=Parameter.of(text_of(members["rho"], "rho"), "rho"),
+    )
 
 
 @dataclass(slots=True)
@@ -155,6 +200,7 @@ class JobHistory:
         last: When something was done last.
         ended: Whether it is over.
         why: Why it was refused.
+        turn: The how-manieth order for its request it is, from 1; 0 for none.
     """
 
     order: Digest | None = None
@@ -167,6 +213,7 @@ class JobHistory:
     last: datetime | None = None
     ended: bool = False
     why: Why | None = None
+    turn: int = 0
 
     def judge(self, entry: Entry) -> None:
         """Return if the deed follows; raise `ConflictError` otherwise."""
@@ -219,9 +266,17 @@ class JobHistory:
 
 @dataclass(slots=True)
 class History:
-    """What happened in all jobs."""
+    """What happened in all jobs.
+
+    Attributes:
+        jobs: In each of them.
+        spent: What answers with noise cost each population so far: rho, rounded up.
+        asked: How many orders were accepted for each request.
+    """
 
     jobs: dict[JobId, JobHistory] = field(default_factory=dict)
+    spent: dict[PopulationId, Decimal] = field(default_factory=dict)
+    asked: dict[Digest, int] = field(default_factory=dict)
 
     def of(self, job: JobId) -> JobHistory:
         """What happened in a job; nothing yet, if it is not known."""
@@ -233,6 +288,11 @@ class History:
         known.judge(entry)
         known.take(entry)
         self.jobs[entry.job] = known
+        if entry.request is not None:
+            known.turn = self.asked[entry.request] = self.asked.get(entry.request, 0) + 1
+        if entry.cost is not None:
+            population = entry.cost.population
+            self.spent[population] = _SUM.add(self.spent.get(population, Decimal(0)), entry.cost.rho.number)
 
     def going(self) -> tuple[JobId, ...]:
         """The jobs that have not ended."""

@@ -174,12 +174,13 @@ class Home:
         self._papers.put(_RULES, rules.to_bytes())
 
     def allow_request(self, digest: Digest) -> None:
-        """Let orders for a request be acted upon, where the rules want that for each."""
-        Papers(self.path / "allowed", self._point).keep(f"request-{digest.hex}", b"")
+        """Let one order more for a request be acted upon, where the rules want that for each."""
+        turn = self.log.history.asked.get(digest, 0) + 1
+        Papers(self.path / "allowed", self._point).keep(_yes(digest, turn), b"")
 
-    def allows(self, digest: Digest) -> bool:
-        """Whether a request was allowed here."""
-        return (self.path / "allowed" / f"request-{digest.hex}").exists()
+    def allows(self, digest: Digest, turn: int) -> bool:
+        """Whether that order for a request was allowed here: the how-manieth, from 1."""
+        return (self.path / "allowed" / _yes(digest, turn)).exists()
 
     @property
     def gateway(self) -> TrustFile:
@@ -243,6 +244,10 @@ class Home:
             fix = {_GATEWAY: "pin the gateway's trust file with `trust`", _PARTY: "enrol this agent"}
             raise NotFoundError(f"`{name}` is not there: {fix.get(name, 'restore it from a backup')}", field=name)
         return data
+
+
+def _yes(digest: Digest, turn: int) -> str:
+    return f"request-{digest.hex}-{turn}"
 
 
 def identity_of(path: Path) -> Identity:

@@ -26,7 +26,7 @@ from kernel.signing import Envelope, PublicKey, Signer, open_envelope, sign_enve
 from privacy.homomorphic.documents.parties import Identity
 from privacy.homomorphic.documents.rounds import LogHead
 from privacy.sealing.durable import FILE_MODE, Point, flush_directory, flush_file, no_point, write_all
-from privgate.agents.deeds import Deed, Entry, History
+from privgate.agents.deeds import Cost, Deed, Entry, History
 from privgate.agents.refusing import Why
 
 NAME: Final = "log.jsonl"
@@ -70,6 +70,8 @@ class PartyLog:
         what: Digest | None = None,
         learned: int = 0,
         why: Why | None = None,
+        request: Digest | None = None,
+        cost: Cost | None = None,
     ) -> LogHead:
         """Enter a deed and bring it to the disk.
 
@@ -86,6 +88,8 @@ class PartyLog:
             what=what,
             learned=learned,
             why=why,
+            request=request,
+            cost=cost,
         )
         self.history.fold(entry)
         line = sign_envelope(TYPE, canonical.encode(entry.to_json()), self._signer).to_bytes() + b"\n"

@@ -35,6 +35,17 @@ class NoisedGlmCourse:
         """What the sites add."""
         return self._plan.noise
 
+    @property
+    def gaussians(self) -> Sequence[int]:
+        """All rounds are one: the first has to pay for it."""
+        return (1, *(0 for _ in range(1, self._plan.rounds)))
+
+    def follows(self, number: int, state: Mapping[str, Any]) -> bool:
+        """Only the round's own step: one that is asked twice would cost twice."""
+        return len(asked_sums(self._plan, state)) == sum(
+            len(self._plan.measurements(step)) for step in range(number - 1)
+        )
+
     def first(self) -> bytes:
         """No sums yet."""
         return canonical.encode(asked_json({}))

@@ -5,7 +5,8 @@ Rules
 1. Checked in this order: who signed, whether it is for us as we are, who else is in it, how it encrypts, our rules, and
    whether it is what the request asks for that people approved.
 2. That people approved the request is the gateway's word; where the rules say so, this agent's people allow it as well,
-   by its digest, and the order waits for them.
+   by its digest, and the order waits for them. A yes is good for one job: the order that is accepted first uses it up,
+   in the log, so that the gateway cannot order again what was allowed once.
 3. The key holder acts only for sites that it pinned, every one; a site for a key holder that it pinned, and for other
    sites as its own rules say.
 """
@@ -46,11 +47,17 @@ def accepted(home: Home, data: bytes) -> Order:
     profile_for(order)
     home.rules.require(order)
     _require_asked(order)
-    if home.rules.requests is Requests.ALLOWED and not home.allows(order.spec_digest):
+    if home.rules.requests is Requests.ALLOWED and not home.allows(order.spec_digest, _turn(home, order)):
         raise UnavailableError(
             f"this {order.kind} waits until its request is allowed here: `allow {order.spec_digest}`"
         )
     return order
+
+
+def _turn(home: Home, order: Order) -> int:
+    """The how-manieth order for its request this one is, or would be."""
+    history = home.log.history
+    return history.of(order.job).turn or history.asked.get(order.spec_digest, 0) + 1
 
 
 def _require_asked(order: Order) -> None:

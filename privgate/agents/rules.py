@@ -5,6 +5,8 @@ Rules
 1. An exact result is allowed only where the rules say so: the default is noised results alone (RULES 20).
 2. A site believes that the other sites are real because their identities are pinned here as well, or, by a rule of its
    own, because the key holder pinned them.
+3. What answers with noise cost together is limited here as well, by the site's own log: a gateway that forges orders
+   would else average the noise away (`privgate.agents.spending`).
 
 Format: docs/formats/party-home.md.
 """
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
@@ -38,6 +41,10 @@ _MEMBERS = (
     "rounds_at_most",
     "v",
 )
+_LATER = ("most_rho",)
+"""Rules that were not there at first: a file without them has the default."""
+MOST_RHO = Parameter("0.15")
+"""At delta 1e-6 an epsilon of about 3."""
 LEAST_NOISE = Parameter("0.5")
 """With noise as large as half of what one person moves, hardly anything is hidden; people may want more."""
 
@@ -66,6 +73,7 @@ class Rules:
         least_sites: With fewer sites it does not take part.
         rounds_at_most: Nor in a job with more rounds.
         least_noise_multiplier: Nor with less noise than that, in a job with noise.
+        most_rho: What all answers with noise may cost a population of this site together, in zCDP.
         partners: How a site believes in the other sites.
         requests: Whether its own people have to allow each request.
     """
@@ -75,6 +83,7 @@ class Rules:
     least_sites: int = LEAST_SITES
     rounds_at_most: int = 20
     least_noise_multiplier: Parameter = LEAST_NOISE
+    most_rho: Parameter = MOST_RHO
     partners: Partners = Partners.PINNED
     requests: Requests = Requests.ANY
 
@@ -82,6 +91,7 @@ class Rules:
         whole(LEAST_SITES, MOST_SITES, least_sites=self.least_sites)
         whole(1, MOST_ROUNDS, rounds_at_most=self.rounds_at_most)
         positive(least_noise_multiplier=self.least_noise_multiplier.number)
+        positive(most_rho=self.most_rho.number)
         if not set(self.kinds) <= set(KINDS):
             raise InvalidError("`kinds` are some of " + ", ".join(KINDS), field="kinds")
 
@@ -89,6 +99,11 @@ class Rules:
         """Return if noise, where there is any, is as much as the rules want; raise `RefusalError` otherwise."""
         if noise is not None and noise.noise_multiplier.number < self.least_noise_multiplier.number:
             raise RefusalError(Why.RULES, "`least_noise_multiplier`")
+
+    def require_rho(self, total: Decimal) -> None:
+        """Return if answers with noise may cost that much together; raise `RefusalError` otherwise."""
+        if total > self.most_rho.number:
+            raise RefusalError(Why.RULES, "`most_rho`: too much was answered, or would be")
 
     def require(self, order: Order) -> None:
         """Return if the rules allow the order; raise `RefusalError` otherwise."""
@@ -109,6 +124,7 @@ class Rules:
                 "kinds": list(self.kinds),
                 "least_noise_multiplier": str(self.least_noise_multiplier),
                 "least_sites": self.least_sites,
+                "most_rho": str(self.most_rho),
                 "outcomes": [outcome.value for outcome in self.outcomes],
                 "partners": self.partners.value,
                 "requests": self.requests.value,
@@ -120,7 +136,7 @@ class Rules:
     @classmethod
     def from_bytes(cls, data: bytes) -> Rules:
         """Read the file; raise `InvalidError` otherwise."""
-        members: Mapping[str, Any] = members_of(canonical.decode(data, limit=LIMIT), "rules", _MEMBERS)
+        members: Mapping[str, Any] = members_of(canonical.decode(data, limit=LIMIT), "rules", _MEMBERS, _LATER)
         whole(1, 1, v=members["v"])
         for name in ("kinds", "outcomes"):
             if not isinstance(members[name], list) or len(members[name]) > len(KINDS):
@@ -130,12 +146,15 @@ class Rules:
             outcomes=tuple(one_of(Outcome, outcome, "outcomes") for outcome in members["outcomes"]),
             least_sites=members["least_sites"],
             rounds_at_most=members["rounds_at_most"],
-            least_noise_multiplier=Parameter.of(
-                text_of(members["least_noise_multiplier"], "least_noise_multiplier"), "least_noise_multiplier"
-            ),
+            least_noise_multiplier=_parameter(members, "least_noise_multiplier"),
+            most_rho=_parameter({"most_rho": MOST_RHO, **members}, "most_rho"),
             partners=one_of(Partners, members["partners"], "partners"),
             requests=one_of(Requests, members["requests"], "requests"),
         )
+
+
+def _parameter(members: Mapping[str, Any], name: str) -> Parameter:
+    return Parameter.of(text_of(members[name], name), name)
 
 
 def changed(rules: Rules, **given: Any) -> Rules:

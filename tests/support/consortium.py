@@ -21,6 +21,7 @@ from audit.trust import TrustFile
 from kernel.canonical import Digest, digest_of
 from kernel.clock import ManualClock
 from kernel.errors import ConflictError
+from kernel.events import Parameter
 from kernel.ids import DatasetId, JobId, PartyId, PopulationId, Slug, TenantId
 from kernel.signing import Ed25519Signer
 from privacy.glm.families import Family
@@ -268,7 +269,7 @@ class Consortium:
             with one.home(self.clock) as home:
                 home.trust_gateway(trust)
                 home.enrol(Enrolment(party=one.party, url="https://127.0.0.1:1", authority="", certificate=""))
-                home.allow(Rules(outcomes=(Outcome.EXACT, Outcome.NOISED)))
+                home.allow(Rules(outcomes=(Outcome.EXACT, Outcome.NOISED), most_rho=Parameter("4")))
                 for other in self.everybody:
                     if other is not one:
                         home.trust(other.who)

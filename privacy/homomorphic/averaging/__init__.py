@@ -10,7 +10,8 @@ How it is called
 Rules
 -----
 1. What is bounded is said: `person` sums the shortened gradient of each person, `update` shortens a whole site's
-   update. The second protects a site, never a person, and is labelled so (RULES 37).
+   update. One person may turn that round, so that noise is priced at two clips; without noise it protects a site's
+   weight in the sum and no person.
 2. Weights of sites are declared constants, never counts of rows.
 3. Numbers are whole steps of clip / UNIT, at most one clip long; with noise they are rounded towards zero, so that no
    norm grows.

@@ -7,7 +7,9 @@ Rules
    away.
 2. `person`: every round sums over all persons, each shortened to the clip; nobody is sampled. `update`: every round
    adds the sites' updates after some local steps, each shortened to the clip, times the site's declared weight.
-3. With noise each round is one Gaussian of multiplier z: of a person, or of a whole site (`protects`).
+3. With noise each round is one Gaussian of multiplier z for one person more or less. With `person` that moves a sum by
+   a clip. With `update` it may turn the site's whole update round, which moves the sum by two clips: so the noise is z
+   times two clips there, and a whole site's update is protected as well.
 
 Form: docs/formats/he-averaging.md.
 """
@@ -133,11 +135,16 @@ class FederatedAverage:
         return self.checked.graph.weight_elements
 
     @property
+    def moved(self) -> int:
+        """The most by which one person more or less moves a site's numbers, in steps: in Euclidean norm."""
+        return self.unit if self.bounded is Bounded.PERSON else 2 * self.unit
+
+    @property
     def deviation(self) -> Parameter:
         """The priced deviation of the noise on each number, in steps; raise `InvalidError` without noise."""
         if self.noise is None:
             raise InvalidError("an exact sum has no noise", field="noise")
-        return Parameter(_UP.multiply(self.noise.noise_multiplier.number, Decimal(self.unit)))
+        return Parameter(_UP.multiply(self.noise.noise_multiplier.number, Decimal(self.moved)))
 
     @property
     def refinement(self) -> int:
@@ -161,7 +168,7 @@ class FederatedAverage:
             return "nobody: sums are exact"
         if self.bounded is Bounded.PERSON:
             return "one person at one site"
-        return "one site's whole update, not the single persons behind it"
+        return "one person at one site, or a whole site's update, which is bounded as one"
 
     def share(self, place: int) -> float:
         """By what the update of a site is multiplied: its weight over the largest."""

@@ -193,6 +193,8 @@ def _next(plan: ExactGlm, state: State, point: Point) -> State | Unfit:
 
 
 def _fit(state: State, read: _Sums, coefficients: Point, residual: float) -> Fit:
+    if read.rows < 1:
+        raise CorruptError("a fit of no rows at all")
     return Fit(
         coefficients=coefficients,
         curvature=read.curvature,

@@ -91,12 +91,16 @@ def _numbers(assignment: SiteAssignment, table: Table) -> list[int] | Answer:
 def _glm(assignment: SiteAssignment, table: Table) -> Numbers | Answer:
     if "noise" in assignment.plan:
         return _noised_glm(assignment, table)
-    if table.most_rows_of_a_unit > assignment.unit.rows_per_unit:
-        # Without noise nobody's rows are left out, so that nobody may have more than was declared.
+    if _is_crowded(assignment, table):
         return Answer.CROWDED
     plan = ExactGlm.from_json(assignment.plan)
     rows = RowEncoder(plan.features, plan.schema).encode(table.rows)
     return site_sums(plan, asked_point(plan, assignment.state), cases_of(plan, rows)), rows.alive
+
+
+def _is_crowded(assignment: SiteAssignment, table: Table) -> bool:
+    """Whether somebody has more rows than the site declares: without noise nobody's rows are left out."""
+    return table.most_rows_of_a_unit > assignment.unit.rows_per_unit
 
 
 def _noised_glm(assignment: SiteAssignment, table: Table) -> Numbers:
@@ -105,19 +109,23 @@ def _noised_glm(assignment: SiteAssignment, table: Table) -> Numbers:
     return noised_site_sums(plan, assignment.state, noised_cases(plan, rows, table.units)), rows.alive
 
 
-def _statistics(assignment: SiteAssignment, table: Table) -> Numbers:
+def _statistics(assignment: SiteAssignment, table: Table) -> Numbers | Answer:
     plan = FederatedStatistics.from_json(assignment.plan)
+    if plan.noise is None and _is_crowded(assignment, table):
+        return Answer.CROWDED
     # The site's own minimum holds for cells as well, whatever the order says.
     plan = replace(plan, least_persons=min(max(plan.least_persons, assignment.least_persons), MOST_ROWS))
     members_of(assignment.state, "state", ())
     return statistics_sums(plan, table.rows, table.units), np.ones(table.rows.num_rows, dtype=np.bool_)
 
 
-def _average(assignment: SiteAssignment, table: Table) -> Numbers:
+def _average(assignment: SiteAssignment, table: Table) -> Numbers | Answer:
     # Torch is slow to import and not at every site: whoever takes part in no averaging does without.
     from privacy.homomorphic.averaging.site import site_numbers
 
     plan = FederatedAverage.from_json(assignment.plan)
+    if plan.noise is None and _is_crowded(assignment, table):
+        return Answer.CROWDED
     rows = RowEncoder(plan.features, plan.schema).encode(table.rows)
     units = UnitTable.by_unit(rows, table.units, plan.rows_per_unit)
     return site_numbers(plan, assignment.state, units, assignment.place), rows.alive

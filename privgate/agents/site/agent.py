@@ -8,7 +8,9 @@ Rules
    decrypted that is another than the order says.
 3. One upload for a round. It is kept before it is entered, entered before it is sent; an agent that was killed sends
    the same again and never a second one, whose noise would be drawn anew.
-4. Refusing for too few persons comes before encrypting, and looks like any other refusal (RULES 39).
+4. What an answer with noise costs is entered with it, before it is sent, and an order that no longer fits in what this
+   site's own people allow is refused, whatever the gateway's ledger says.
+5. Refusing for too few persons comes before encrypting, and looks like any other refusal (RULES 39).
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from privacy.homomorphic.validator import require_public_key
 from privgate.agents.agent import Agent, Told
 from privgate.agents.channel import Channel
 from privgate.agents.course import Course
-from privgate.agents.courses import course_of
+from privgate.agents.courses import course_of, follows
 from privgate.agents.deeds import Deed
 from privgate.agents.home import Home
 from privgate.agents.keyholder.agent import expected_upload
@@ -42,6 +44,7 @@ from privgate.agents.refusing import RefusalError, Why
 from privgate.agents.site.attesting import commitment
 from privgate.agents.site.computing import Computing
 from privgate.agents.site.datasets import SiteDatasets
+from privgate.agents.spending import cost_of, require_fitting
 
 D = TypeVar("D", bound=Document)
 _KEY = "key"
@@ -78,9 +81,13 @@ class Site(Agent):
 
     def _follow(self, order: Order, papers: Papers, *, begin: bool) -> None:
         """Go through the job as far as it goes; `begin` says whether a round that was not answered is answered."""
-        self._datasets.for_order(order, own_place(self._home, order))
-        course = course_of(order)
+        own = own_place(self._home, order)
+        self._datasets.for_order(order, own)
+        course, history = course_of(order), self._home.log.history
         self._home.rules.require_noise(course.noise)
+        if begin:
+            known = history.of(order.job)
+            require_fitting(self._home.rules, history, known, course, order.rounds_at_most, own.population)
         key = self._key(order, papers)
         if key is None:
             return
@@ -152,11 +159,14 @@ class Site(Agent):
         if data is None:
             if number in self._history(order.job).answered:
                 raise RefusalError(Why.UPLOAD, "a paper is gone")
+            if not follows(course, number, asked.state):
+                raise RefusalError(Why.CHAIN, f"round {number} asks what is not its own")
             data = self._made(order, course, asked, expected, key)
             papers.keep(f"upload-{number}", data)
         upload = read_upload(expected, data, self._home.who.identity)
         if number not in self._history(order.job).answered:
-            self._home.log.append(Deed.ANSWERED, order.job, number=number, what=upload.digest)
+            cost = cost_of(course, number, own.population)
+            self._home.log.append(Deed.ANSWERED, order.job, number=number, what=upload.digest, cost=cost)
         if papers.get(f"result-{number}") is None:
             self._send(order, Place(order.job, DocumentKind.UPLOAD, number, own.party), data)
         return upload

@@ -5,6 +5,8 @@ Rules
 1. The gateway never learns where the file is; an order names the dataset.
 2. The columns of an order's plan must be declared here exactly as there: bounds, categories and fills follow from one
    declaration, or the sums of two sites would mean different things.
+3. Without noise no rows that are declared here are left out: one request, ordered twice with different numbers of rows
+   for each person, would tell the rows between by subtraction.
 
 Format: docs/formats/party-home.md.
 """
@@ -21,7 +23,7 @@ from kernel.canonical import Digest
 from kernel.checks import whole
 from kernel.errors import InvalidError, NotFoundError, PrivgateError
 from kernel.ids import DatasetId, PopulationId
-from privacy.homomorphic.documents.order import Order
+from privacy.homomorphic.documents.order import Order, Outcome
 from privacy.homomorphic.documents.parties import LEAST_PERSONS, MOST_PERSONS, SiteMember
 from privacy.ingest.formats import UploadFormat
 from privacy.jobs.strict import members_of, text_of
@@ -135,4 +137,12 @@ class SiteDatasets:
             raise RefusalError(Why.DATA, "`population`")
         if differs:
             raise RefusalError(Why.DATA, f"column `{differs[0]}` is declared otherwise here")
+        if order.outcome is Outcome.EXACT and not _keeps_rows(order.plan, found.unit.rows_per_unit):
+            raise RefusalError(Why.DATA, "`rows_per_unit`: fewer than are declared here")
         return found
+
+
+def _keeps_rows(plan: Mapping[str, Any], declared: int) -> bool:
+    """Whether a plan leaves out none of the rows that somebody may have here."""
+    most = plan.get("rows_per_unit", declared)
+    return isinstance(most, int) and most >= declared

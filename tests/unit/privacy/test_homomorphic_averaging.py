@@ -148,7 +148,7 @@ def test_noised_persons_are_rounded_towards_zero_and_priced() -> None:
     assert (Fraction(plan.unit) / Fraction(plan.deviation.number)) ** 2 <= Fraction(1, 4)
     assert plan.uses() == (Gaussian(noise_multiplier=Parameter("2"), count=3),)
     assert plan.protects == "one person at one site"
-    assert "not the single persons" in planned(Bounded.UPDATE, noise=NOISE).protects
+    assert "one person" in planned(Bounded.UPDATE, noise=NOISE).protects
     assert planned(Bounded.UPDATE).uses() == ()
     nobody = UnitTable.of_records(
         encode_columns(
@@ -160,6 +160,27 @@ def test_noised_persons_are_rounded_towards_zero_and_priced() -> None:
     drawn = [site_numbers(plan, state, nobody, 0) for _ in range(100)]
     expected = float(plan.deviation.number) / 3**0.5
     assert float(np.std(np.array(drawn, dtype=float))) == pytest.approx(expected, rel=0.2)
+
+
+def test_a_person_may_turn_an_update_round_and_that_is_priced() -> None:
+    """One person more moves it by nearly two clips, and the noise is z times two clips."""
+    plan = planned(Bounded.UPDATE, noise=NOISE, rate=Parameter("500"), clip=Parameter("0.5"))
+    quiet = planned(Bounded.UPDATE, rate=Parameter("500"), clip=Parameter("0.5"))
+    state = ask_json([0.0] * 4)
+    alone, together = ([(0.5, True)], [(0.5, True), (1.0, False)])
+    first, second = (np.array(site_numbers(quiet, state, persons(rows), 0)) for rows in (alone, together))
+    moved = float(np.linalg.norm(first - second))
+    assert 1.8 * plan.unit < moved <= 2 * plan.unit + 4
+    assert Fraction(plan.deviation.number) >= 2 * 2 * plan.unit
+    assert planned(Bounded.PERSON, noise=NOISE).deviation.number == 2 * plan.unit
+
+
+def persons(rows: list[tuple[float, bool]]) -> UnitTable:
+    """Persons with the same value in every column, and their outcomes."""
+    columns = {name: pa.array([value for value, _ in rows], pa.float64()) for name in NAMES}
+    return UnitTable.of_records(
+        encode_columns(RowEncoder(FEATURES, SCHEMA), {**columns, "y": pa.array([ill for _, ill in rows])})
+    )
 
 
 def test_what_does_not_fit_is_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kernel.errors import CorruptError, InvalidError
 from kernel.events import Parameter
 from kernel.ids import Slug
 from privacy.glm.families import Family
@@ -23,13 +25,18 @@ from privacy.homomorphic.documents.places import Place
 from privacy.homomorphic.documents.rounds import Round, RoundResult
 from privacy.homomorphic.documents.signed import DocumentKind, Parcel
 from privacy.homomorphic.glm.noised import NoisedGlm, read_noised_glm
+from privacy.homomorphic.layout import Layout
 from privacy.homomorphic.noise import SiteNoise
 from privacy.homomorphic.statistics.plan import FederatedStatistics
 from privacy.homomorphic.statistics.report import read_statistics
 from privacy.jobs.asking import complete_query
 from privacy.jobs.training_spec import Loss
+from privacy.sealing.secret import SecretBytes
+from privgate.agents import courses
+from privgate.agents.courses import follows
+from privgate.agents.noised_glm import NoisedGlmCourse
 from privgate.agents.verifying import verify_home
-from tests.support.consortium import PROFILE, SCHEMA, Consortium, features
+from tests.support.consortium import PROFILE, SCHEMA, Consortium, Unconfined, features
 
 NOISE = SiteNoise(sites=3, tolerated=1, noise_multiplier=Parameter("2"))
 
@@ -138,7 +145,7 @@ def test_an_average_goes_on_from_the_weights_that_sites_were_asked_at(tmp_path: 
 def test_a_site_that_is_missing_in_a_round_comes_back_in_the_next(tmp_path: Path, when: str) -> None:
     """Where the order allows one to be missing: the set is fixed at the deadline; who came late is left out once."""
     of = Consortium(tmp_path, counts=(60, 45, 80, 50))
-    noise = replace(NOISE, sites=4)
+    noise = replace(NOISE, sites=4, tolerated=2)
     carrier = of.carrier(**average(noise, sites=4), dropouts=1)
     *present, late = of.sites
     for party in (of.holder, *present):
@@ -159,6 +166,59 @@ def test_a_site_that_is_missing_in_a_round_comes_back_in_the_next(tmp_path: Path
     last = RoundResult.read(carrier.kept[Place(of.job, DocumentKind.RESULT, 2)])
     assert late.party in last.sites
     assert verify_home(late.path).history.of(of.job).ended
+
+
+def test_who_is_missing_and_who_is_curious_are_tolerated_together(tmp_path: Path) -> None:
+    """Noise that is enough with one site missing is not enough when another one knows its own: refused."""
+    of = Consortium(tmp_path, counts=(60, 45, 80, 50))
+    assert of.play(of.carrier(**average(replace(NOISE, sites=4), sites=4), dropouts=1)) is None
+    assert {of.why(party) for party in of.everybody} == {"rules"}
+
+
+class Nothing(Unconfined):
+    """After the first round, what is decrypted are sums that say to be over nobody."""
+
+    def decrypt(self, layout: Layout, secret: SecretBytes, uploads: Sequence[bytes]) -> list[int]:
+        sums = super().decrypt(layout, secret, uploads)
+        return sums if len(self.decrypted) == 1 else [0, *sums[1:]]
+
+
+def test_sums_that_give_no_result_end_the_job(tmp_path: Path) -> None:
+    """A fit of rows that say to be none is no fit, whatever the other sums are."""
+    of, confined = Consortium(tmp_path), Nothing()
+    assert of.play(of.carrier(), confined=confined) is None
+    assert of.why(of.holder) == "result"
+
+
+@pytest.mark.parametrize("error", [InvalidError("no"), CorruptError("no"), OverflowError()])
+def test_whatever_is_wrong_with_what_was_decrypted_ends_the_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """The same uploads are not decrypted again at every poll until the deadline."""
+    of, confined = Consortium(tmp_path), Unconfined()
+
+    def wrong(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(courses, "advance", wrong)
+    assert of.play(of.carrier(), confined=confined) is None
+    assert of.why(of.holder) == "result"
+    assert len(confined.decrypted) == 1
+
+
+def test_a_model_with_noise_is_asked_for_each_step_once() -> None:
+    """All steps are one Gaussian; a key holder that asks for the first one again would get it for nothing."""
+    plan = NoisedGlm(family=Family.LOGISTIC, features=features("ill"), schema=SCHEMA, noise=NOISE)
+    step = {one.name: [0] * one.size for one in plan.measurements(0)}
+    assert (asks(plan, 1, {}), asks(plan, 2, step)) == (True, True)
+    assert (asks(plan, 2, {}), asks(plan, 1, step), asks(plan, 2, {"age": [0]})) == (False, False, False)
+
+
+def asks(plan: NoisedGlm, number: int, sums: dict[str, list[int]]) -> bool:
+    """Whether a site takes that for the round's state."""
+    course = object.__new__(NoisedGlmCourse)
+    course._plan = plan
+    return follows(course, number, {"sums": sums})
 
 
 def test_an_average_that_weighs_sites_otherwise_than_the_order_is_refused(tmp_path: Path) -> None:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from kernel import canonical
+from kernel.amounts import Delta
 from kernel.canonical import Digest
 from kernel.errors import ConflictError, CorruptError, InvalidError, NotFoundError, PrivgateError
+from kernel.events import Parameter
 from kernel.ids import JobId, Slug
 from kernel.signing import Ed25519Signer, Envelope, sign_envelope
+from privacy.accounting.mechanisms import Gaussian
+from privacy.accounting.rdp import job_epsilon
 from privacy.homomorphic.documents.parties import PartyKind
 from privacy.sealing.keyring_file import KeyFile
 from privacy.sealing.secret import SecretBytes
@@ -224,6 +229,23 @@ def test_rules_begin_with_noise_alone() -> None:
     assert [outcome.value for outcome in rules.outcomes] == ["noised"]
     assert Rules.from_bytes(rules.to_bytes()) == rules
     assert changed(rules, partners="key-holder").partners is Partners.KEY_HOLDER
-    for wrong in ({"kinds": ["training"]}, {"outcomes": ["any"]}, {"least_sites": 2}, {"rounds_at_most": 0}):
+    for wrong in (
+        {"kinds": ["training"]},
+        {"outcomes": ["any"]},
+        {"least_sites": 2},
+        {"rounds_at_most": 0},
+        {"most_rho": "0"},
+    ):
         with pytest.raises(InvalidError):
             changed(rules, **wrong)
+
+
+def test_what_answers_may_cost_is_limited_at_first() -> None:
+    """To an epsilon of about 3 at a delta of one in a million; a file from before has the same limit."""
+    rules = Rules()
+    multiplier = Parameter(Decimal(1 / (2 * float(rules.most_rho)) ** 0.5).quantize(Decimal("1e-9")))
+    use = Gaussian(noise_multiplier=multiplier, count=1)
+    assert Decimal("2.5") < job_epsilon(use, delta=Delta(Decimal("1e-6"))).epsilon.value < Decimal("3.1")
+    body = canonical.decode(rules.to_bytes(), limit=2**16)
+    del body["most_rho"]
+    assert Rules.from_bytes(canonical.encode(body)) == rules
