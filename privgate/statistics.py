@@ -16,12 +16,14 @@ import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from kernel.amounts import Delta
 from kernel.errors import InvalidError
 from kernel.events import Parameter
 from privacy.jobs.facts import DeclaredFacts
+from privacy.jobs.feasibility import counting_word
 from privacy.jobs.measurements import layout
 from privacy.jobs.plan_head import REPEATS
 from privacy.jobs.queries import Axis, Per, Query, QueryKind, Side
@@ -96,13 +98,18 @@ def read_query(sentence: str) -> Written:
             groups[current].append(word)
     kind, *named = groups.pop("") or [""]
     if kind not in _SINGULAR | _PLURAL or any(not found for found in groups.values()):
-        raise InvalidError("a query reads like `mean age by ward`; see docs/CLI.md", field="query")
+        raise InvalidError(_FORMS, field="query")
     if kind in _SINGULAR and len(named) != 1:
         raise InvalidError(f"`{kind}` needs the name of one column", field="query")
     column = {"column": named[0]} if kind in _SINGULAR else {"columns": named or None}
     return _query(kind, **column, **{name: _word(name, found) for name, found in groups.items()})
 
 
+_FORMS = (
+    "a query is one of `count`, `profile`, `histogram ward smoker`, `pairs age ward`, `sum dose`, `mean age`, "
+    "`quantiles age at 0.25 0.75` (a median is `quantiles age at 0.5`); then may follow `by ward`, `bins 20`, "
+    "`per unit`, `weight 3`"
+)
 _PREPOSITIONS = ("by", "at", "bins", "weight", "per")
 _SINGULAR = frozenset({"sum", "mean", "quantiles"})
 _PLURAL = frozenset({"count", "histogram", "profile", "pairs"})
@@ -226,6 +233,36 @@ def expected_noise(quote: Quote, facts: DeclaredFacts) -> list[tuple[str, str]]:
         cell, of a sum and of a mean in the column's unit. A mean's depends on how many are in the cell: it is told for
         the declared size, spread evenly over the cells.
     """
+    spec, plan, sources = _planned(quote, facts)
+    noises = [plan.deviation(measurement) for measurement in plan.measurements]
+    people = int(_people(spec, facts))
+    return [
+        (_title(query), _reached(query, [noises[place] for place in places], people))
+        for query, places in zip(spec.queries, sources, strict=True)
+    ]
+
+
+def words(quote: Quote, facts: DeclaredFacts) -> list[tuple[str, str]]:
+    """Whether each answer of a quoted request can succeed: `likely`, `doubtful` or `hopeless`, by declared sizes.
+
+    The quote's own word is that of the worst among them.
+    """
+    spec, plan, sources = _planned(quote, facts)
+    # Two deviations of its noise, as if everybody who is counted counted by one.
+    swings = [2 * float(plan.deviation(each).number) / each.row_bound for each in plan.measurements]
+    people = float(_people(spec, facts))
+    return [
+        (_title(query), str(counting_word(max(swings[place] for place in places), people)))
+        for query, places in zip(spec.queries, sources, strict=True)
+    ]
+
+
+def _people(spec: StatisticsSpec, facts: DeclaredFacts) -> Decimal:
+    return facts.public_size - facts.training_units if spec.block is Side.HOLDOUT else facts.training_units
+
+
+def _planned(quote: Quote, facts: DeclaredFacts) -> tuple[StatisticsSpec, StatisticsPlan, Sequence[Sequence[int]]]:
+    """The request, the plan that the gateway made of it, and which measurements each query is answered from."""
     spec = StatisticsSpec.from_json(quote.request)
     laid = layout(spec.queries)
     plan = StatisticsPlan(
@@ -239,12 +276,7 @@ def expected_noise(quote: Quote, facts: DeclaredFacts) -> list[tuple[str, str]]:
         epsilon=spec.epsilon,
         delta=Delta.parse(quote.delta),
     )
-    noises = [plan.deviation(measurement) for measurement in plan.measurements]
-    people = facts.public_size - facts.training_units if spec.block is Side.HOLDOUT else facts.training_units
-    return [
-        (_title(query), _reached(query, [noises[place] for place in places], int(people)))
-        for query, places in zip(spec.queries, laid.sources, strict=True)
-    ]
+    return spec, plan, laid.sources
 
 
 def _reached(query: Query, noises: Sequence[Parameter], people: int) -> str:

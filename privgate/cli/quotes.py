@@ -33,6 +33,10 @@ Label = Annotated[str | None, typer.Option(help="The column to predict (training
 Model = Annotated[
     str | None, typer.Option(help="A template, or a file: a model or graph (.json, .yaml), .pt2, .onnx (training).")
 ]
+Hidden = Annotated[
+    list[int] | None,
+    typer.Option(help="Of a template with layers (mlp, cnn): the width of a hidden layer, may be repeated (training)."),
+]
 Recipe = Annotated[list[str] | None, typer.Option(help="name=value, may be repeated: --recipe steps=200 (training).")]
 Search = Annotated[
     list[str] | None,
@@ -61,6 +65,7 @@ def written_request(
     home: Home = False,
     label: Label = None,
     model: Model = None,
+    hidden: Hidden = None,
     recipe: Recipe = None,
     release: ReleaseOption = None,
     search: Search = None,
@@ -77,7 +82,7 @@ def written_request(
 
     common = {"dataset": dataset, "purpose": purpose, "epsilon": epsilon}
     if spec is not None:
-        if any((label, model, recipe, release, search, tries, score_epsilon, family, outcome, predictor)):
+        if any((label, model, hidden, recipe, release, search, tries, score_epsilon, family, outcome, predictor)):
             raise InvalidError("beside --spec only --dataset, --purpose, --epsilon and --home are taken", field="spec")
         said = {name: value for name, value in common.items() if value is not None}
         return read_request(spec) | said | ({"rows": "home"} if home else {})
@@ -89,7 +94,7 @@ def written_request(
         return evaluation_request(release, dataset, **always)
     if family is not None:
         return glm_request(dataset, family=family, outcome=outcome or "", predictors=predictor or [], **always)
-    training = always | {"label": label, "model": _model(model), "recipe": _recipe(recipe or []) or None}
+    training = always | {"label": label, "model": _model(model, hidden), "recipe": _recipe(recipe or []) or None}
     if search or tries is not None or score_epsilon is not None:
         searched = _search(search) if search else None
         return tuning_request(dataset, search=searched, tries=tries, score_epsilon=score_epsilon, **training)
@@ -138,8 +143,14 @@ def _search(pairs: list[str]) -> dict[str, Any]:
     return found
 
 
-def _model(written: str | None) -> str | dict[str, Any] | None:
+def _model(written: str | None, hidden: list[int] | None) -> str | dict[str, Any] | None:
     """A template's name, or what a file says: a model as requests have it, a bare graph, or another library's model."""
+    if hidden:
+        from kernel.errors import InvalidError
+
+        if written is None or Path(written).suffix:
+            raise InvalidError("`--hidden` goes with a template, such as --model mlp", field="hidden")
+        return {"template": written, "hidden": hidden}
     if written is None:
         return None
     match Path(written).suffix.lower():
@@ -162,15 +173,26 @@ def _model(written: str | None) -> str | dict[str, Any] | None:
 def read_request(path: Path) -> dict[str, Any]:
     """Read JSON or YAML; numbers become the decimal text that they are written as, except where they count."""
     from privgate.cli.documents import read_document
-    from privgate.sdk.requests import DECIMALS
+    from privgate.sdk.requests import DECIMALS, with_kind
 
-    body = read_document(path)
+    body = {name: value if name == "model" else _cuts(value, name) for name, value in read_document(path).items()}
     recipe = body.get("recipe")
     if isinstance(recipe, dict):
         body["recipe"] = _decimal(recipe, DECIMALS)
     if isinstance(body.get("shares"), dict):
         body["shares"] = _decimal(body["shares"], body["shares"])
-    return _decimal(body, {"epsilon", "error_bound", "score_epsilon"})
+    return with_kind(_decimal(body, {"epsilon", "error_bound", "score_epsilon"}))
+
+
+def _cuts(value: Any, name: str) -> Any:
+    """A member in which whole numbers under `edges`, `low` and `high` are the amounts that they mean."""
+    if isinstance(value, dict):
+        inside = name == "edges"
+        return {inner: _cuts(item, name if inside else inner) for inner, item in value.items()}
+    if isinstance(value, list):
+        return [_cuts(item, name) for item in value]
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return str(value) if whole and name in ("edges", "low", "high") else value
 
 
 def _decimal(members: dict[str, Any], decimals: Collection[str]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -89,6 +89,11 @@ def _say_what_to_expect(connected: Gateway, request: Mapping[str, Any], job: Job
     except GatewayError:  # It is requested, whatever can be said of it.
         return
     _say_word(quoted)
+    if quoted.kind == "statistics" and quoted.feasibility != "likely":
+        from privgate.statistics import words
+
+        home = request.get("rows") == "home"
+        say_how_many(words(quoted, connected.datasets[job.dataset].facts(home_alone=home)))
     if job.state == WAITS:
         _say_whether_it_fits(quoted)
 
@@ -96,6 +101,15 @@ def _say_what_to_expect(connected: Gateway, request: Mapping[str, Any], job: Job
 def _say_word(quoted: QuoteView) -> None:
     if quoted.feasibility in ("doubtful", "hopeless"):
         note(f"By declared sizes it is {quoted.feasibility}: {quoted.suffering}. `jobs cancel` takes it back.")
+
+
+def say_how_many(words: Sequence[tuple[str, str]]) -> None:
+    """Of several answers how many will drown: the quote has one word for all, which is that of the worst."""
+    drowned = [title for title, word in words if word == "hopeless"]
+    if drowned and len(words) > 1:
+        note(
+            f"Of {len(words)} answers {len(drowned)} will drown in noise, as things are declared: {'; '.join(drowned)}."
+        )
 
 
 def _say_whether_it_fits(quoted: QuoteView) -> None:

@@ -94,20 +94,30 @@ def card(title: str, lines: Iterable[tuple[str, object]]) -> None:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a table; on a narrow terminal without ids but the first, or row by row with each value on a line."""
+    """Write a table; on a narrow terminal with all ids below the first, or row by row with each value on a line."""
     console, cells = _console(), [[plain(cell) for cell in row] for row in rows]
-    kept = list(range(len(header)))
+    named, shown = [plain(name) for name in header], cells
     if _needs(header, cells) > console.width - EDGES:
-        kept = [place for place in kept if place == 0 or not all(_ID.fullmatch(row[place]) for row in cells)]
-    named, shown = [plain(header[place]) for place in kept], [[row[place] for place in kept] for row in cells]
-    fitted = widths(named, shown, console.width - EDGES)
+        below = [p for p in range(1, len(header)) if all(_ID.fullmatch(row[p]) for row in cells)]
+        named, *shown = [_stacked(row, below) for row in (named, *cells)]
+    first = [_widest(row[0]) for row in (named, *shown)]
+    whole = [[text, *row[1:]] for text, row in zip(first, (named, *shown), strict=True)]
+    fitted = widths(whole[0], whole[1:], console.width - EDGES)
     if fitted is None:
-        for row in shown:
-            card(row[0], list(zip(named, row, strict=True))[1:])
+        for row in cells:
+            card(row[0], list(zip(header, row, strict=True))[1:])
     else:
         console.print(_drawn(named, shown, fitted))
-    if left := [name for place, name in enumerate(header) if place not in kept]:
-        note(f"Too narrow for {', '.join(left)}: widen the terminal, or take --json.")
+
+
+def _stacked(row: Sequence[str], below: Sequence[int]) -> list[str]:
+    """A row whose first cell has ids of other columns beneath it: each says by its beginning what it is of."""
+    first = [row[0], *(row[place] for place in below if row[place] != "-")]
+    return ["\n".join(first), *(text for place, text in enumerate(row) if place and place not in below)]
+
+
+def _widest(cell: str) -> str:
+    return max(cell.split("\n"), key=len)
 
 
 def _needs(header: Sequence[str], cells: Sequence[Sequence[str]]) -> int:

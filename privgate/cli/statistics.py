@@ -9,7 +9,7 @@ import typer
 
 from privgate.cli.options import DEFAULT, Key, Machine, Profile, commands, gateway
 from privgate.cli.quotes import Home
-from privgate.cli.requesting import request_job, show_quote
+from privgate.cli.requesting import request_job, say_how_many, show_quote
 from privgate.cli.screen import dump, note, say, table
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def ask(
 ) -> None:
     """Request statistics: queued with its reservation, waiting for an approval, or refused with what would fit."""
     from privgate.sdk.requests import statistics_request
-    from privgate.statistics import expected_noise, read_query
+    from privgate.statistics import expected_noise, read_query, words
 
     queries = [read_query(sentence) for sentence in query]
     request = statistics_request(dataset, purpose=purpose, epsilon=epsilon, queries=queries, block=block, home=home)
@@ -50,7 +50,12 @@ def ask(
             quoted = show_quote(connected, request, machine=machine)
             if not machine:
                 facts = connected.datasets[dataset].facts(home_alone=home)
-                table(["query", "noise reaches, at 95 %, plus or minus"], expected_noise(quoted, facts))
+                told = zip(expected_noise(quoted, facts), words(quoted, facts), strict=True)
+                table(
+                    ["query", "noise reaches, at 95 %, plus or minus", "by noise"],
+                    [[title, far, word] for (title, far), (_, word) in told],
+                )
+                say_how_many(words(quoted, facts))
             return
         request_job(connected, request, key=key, follow=follow, machine=machine)
 

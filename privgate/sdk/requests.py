@@ -66,15 +66,56 @@ def training_request(
     }
 
 
+_KIND_BY_MEMBER = {
+    "release": "evaluation",
+    "family": "glm",
+    "queries": "statistics",
+    "method": "synthesis",
+    "around": "synthesis",
+    "search": "tuning",
+    "tries": "tuning",
+    "score_epsilon": "tuning",
+}
+
+
+def with_kind(request: Mapping[str, Any]) -> dict[str, Any]:
+    """A written request with the kind that its members tell, as flags do; a training is what tells nothing else.
+
+    Raises:
+        InvalidError: Its members tell no kind.
+    """
+    if "kind" in request:
+        return dict(request)
+    told = next((kind for member, kind in _KIND_BY_MEMBER.items() if member in request), None)
+    if told is None and not {"label", "features"} & set(request):
+        raise InvalidError(
+            "say `kind`, or what tells it: `label` or `features` (a training), `family` (glm), `queries` (statistics), "
+            "`release` (an evaluation), `search` (a tuning), `method` (a synthetic table)",
+            field="kind",
+        )
+    return {"kind": told or "training", **request}
+
+
 def written_model(model: str | Mapping[str, Any] | WrittenModel) -> dict[str, Any]:
     """The member `model` of a request."""
     if isinstance(model, str):
-        return {"template": _template(model)}
+        return _layered({"template": _template(model)})
     if isinstance(model, Mapping):
-        return {"graph": dict(model)} if "nodes" in model else dict(model)
+        return {"graph": dict(model)} if "nodes" in model else _layered(dict(model))
     if not isinstance(model, WrittenModel):
         raise InvalidError("`model` must be a template, a graph, or a model of privgate.modelling", field="model")
     return dict(model.to_request())
+
+
+def _layered(choice: dict[str, Any]) -> dict[str, Any]:
+    """A template with its choices; a perceptron says how wide its layers are, which nobody can guess."""
+    if choice.get("template") == "mlp" and not choice.get("hidden"):
+        raise InvalidError(
+            'an `mlp` needs the widths of its hidden layers: `{"template": "mlp", "hidden": [8]}` in a request or a '
+            "file, `--model mlp --hidden 8` on the command line",
+            field="hidden",
+        )
+    return choice
 
 
 def _template(name: str) -> str:
@@ -204,7 +245,7 @@ def synthesis_request(
     }
     cut = None if edges is None else {name: [decimal_text(e, "edges") for e in cuts] for name, cuts in edges.items()}
     optional: dict[str, Any] = {
-        "columns": None if columns is None else [columns] if isinstance(columns, str) else list(columns),
+        "columns": _with_around(columns, around),
         "bins": bins,
         "edges": cut,
         "around": around,
@@ -251,6 +292,14 @@ def glm_request(
     }
     optional: dict[str, Any] = {"counted": counted, "rows": "home" if home else None}
     return body | {name: value for name, value in optional.items() if value is not None}
+
+
+def _with_around(columns: Sequence[str] | None, around: str | None) -> list[str] | None:
+    """The columns of a table, which the one to predict is always among."""
+    if columns is None:
+        return None
+    named = [columns] if isinstance(columns, str) else list(columns)
+    return named if around is None or around in named else [*named, around]
 
 
 def _listed(predictors: Sequence[str | Mapping[str, Any]]) -> Sequence[str | Mapping[str, Any]]:

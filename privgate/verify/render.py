@@ -100,7 +100,8 @@ def _others(text: Text, steps: Sequence[StepResult]) -> None:
 
 
 def _step(text: Text, step: StepResult) -> None:
-    text.append(f"{step.number:>3}  {step.title:<{_TITLE}}")
+    # A title that is longer than its column, such as a release's own id, still ends before the answer begins.
+    text.append(f"{step.number:>3}  {step.title:<{_TITLE - 1}} ")
     text.append(f"{step.verdict.value:<{_ANSWER}}", style=_STYLES[step.verdict])
     indent = " " * (5 + _TITLE + _ANSWER)
     said = textwrap.wrap(printable(step.sentence), WIDTH - len(indent)) or [""]

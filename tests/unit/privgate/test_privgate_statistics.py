@@ -13,11 +13,13 @@ import pytest
 from typer.testing import CliRunner
 
 from kernel.errors import InvalidError
+from privacy.jobs.feasibility import Feasibility, feasibility
 from privacy.jobs.measurements import layout
 from privacy.jobs.spec import StatisticsSpec, complete_statistics
 from privacy.statistics.intervals import QUANTILE, reach
 from privacy.statistics.report import statistics_bytes
 from privgate.cli.app import app
+from privgate.cli.requesting import say_how_many
 from privgate.sdk.requests import statistics_request
 from privgate.statistics import (
     Statistics,
@@ -29,6 +31,7 @@ from privgate.statistics import (
     quantiles,
     read_query,
     total,
+    words,
 )
 from tests.support import jobs, statistics
 
@@ -64,6 +67,8 @@ def test_what_nobody_says_is_refused(sentence: str) -> None:
     with pytest.raises(InvalidError) as error:
         read_query(sentence)
     assert error.value.field == "query"
+    if sentence == "median age":
+        assert "a median is `quantiles age at 0.5`" in str(error.value)
 
 
 def test_numbers_go_out_as_they_are_written() -> None:
@@ -100,6 +105,27 @@ def test_how_far_noise_will_reach_is_known_from_a_quote() -> None:
     assert "too few" in expected_noise(quote, tiny)[5][1]
 
 
+def test_one_word_for_all_answers_is_that_of_the_worst_and_each_has_its_own(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Of a request that is hopeless by one answer it is said which, and the gateway's word is the worst of them."""
+    spec = statistics.spec()
+    found = set()
+    for people in (60, 200, 600, 2_000, 6_000, 60_000):
+        facts = dataclasses.replace(jobs.facts(rows_per_unit=3), public_size=people)
+        plan = statistics.plan(declared=facts)
+        quote: Any = SimpleNamespace(
+            request=spec.to_json(), noise_multiplier=str(plan.noise_multiplier), order=plan.order, delta=str(plan.delta)
+        )
+        told = [word for _, word in words(quote, facts)]
+        worst = max(told, key=list(Feasibility).index)
+        assert worst == feasibility(plan, people, facts.holdout_share)
+        found.add(frozenset(told))
+    assert any(len(several) > 1 for several in found)
+    say_how_many([("count, per row", "likely"), ("sum of dose, per row", "hopeless")])
+    assert "Of 2 answers 1 will drown in noise, as things are declared: sum of dose" in capsys.readouterr().err
+
+
 def evenly(spec: StatisticsSpec, each: int) -> tuple[tuple[int, ...], ...]:
     """Numbers without noise: so many in each cell, all in the middle of their bounds."""
     return tuple((0 if m.summed is not None else each,) * m.size.cells for m in layout(spec.queries).measurements)
@@ -133,8 +159,8 @@ def test_the_command_shows_every_answer(released: bytes, tmp_path: Path) -> None
     path.write_bytes(released)
     shown = CliRunner().invoke(app, ["statistics", "show", str(path)])
     assert shown.exit_code == 0, shown.output
-    for words in ("mean of age by ward", "[18, 40)", "quantile", "low", "high", "deviation"):
-        assert words in shown.output
+    for said in ("mean of age by ward", "[18, 40)", "quantile", "low", "high", "deviation"):
+        assert said in shown.output
     told = CliRunner().invoke(app, ["statistics", "show", str(path), "--json"])
     answers = json.loads(told.stdout)["answers"]
     assert len(answers) == len(statistics.QUERIES)
