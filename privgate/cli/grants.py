@@ -29,7 +29,10 @@ def create(
     approval: Annotated[bool, typer.Option("--approval", help="Every job waits for the owner's yes.")] = False,
     max_epsilon: Annotated[str | None, typer.Option(help="The largest epsilon of one job.")] = None,
     auto_release: Annotated[
-        str | None, typer.Option(help="Releases of jobs up to this epsilon go without a person's check.")
+        str | None,
+        typer.Option(
+            help="Releases of jobs up to this epsilon go unchecked, within the policy's ceiling; without one none does."
+        ),
     ] = None,
     exact: Annotated[
         bool, typer.Option("--exact", help="Results without noise may leave, once you and another person say yes.")
