@@ -72,6 +72,10 @@ def test_rules_are_shown_and_set(site: Path) -> None:
     changed = json.loads(run("site", "rules", "--home", site, "--outcome", "exact", "--least-sites", "4"))
     assert (changed["outcomes"], changed["least_sites"]) == (["exact"], 4)
     assert "least_sites" in run("site", "rules", "--home", site, "--least-sites", "2", code=2)
+    assert json.loads(run("site", "rules", "--home", site, "--most-rho", "0.5"))["most_rho"] == "0.5"
+    assert "most_rho" in run("site", "rules", "--home", site, "--most-rho", "0", code=2)
+    run("site", "allow", f"sha256:{'0' * 64}", "--home", site)
+    assert [file.name for file in (site / "allowed").iterdir()] == [f"request-{'0' * 64}-1"]
 
 
 def test_a_dataset_is_a_file_that_stays(site: Path, tmp_path: Path) -> None:
