@@ -26,7 +26,6 @@ from privgate.cli.screen import plain
 from privgate.client.errors import error_for
 from privgate.client.profiles import Profile, save
 from privgate.declaring import require_complete
-from privgate.survival import baseline
 
 ROOT = Path(__file__).resolve().parents[3]
 MANUAL = ROOT / "docs" / "CLI.md"
@@ -305,49 +304,6 @@ def test_flags_become_a_request() -> None:
         "model": {"template": "logistic"},
         "recipe": {"steps": 20, "clip": "0.5"},
     }
-
-
-@pytest.mark.parametrize(
-    ("members", "kind"),
-    [
-        ({"label": "ill"}, "training"),
-        ({"label": "ill", "search": {"clip": ["1"]}}, "tuning"),
-        ({"family": "hazard", "outcome": "died", "predictors": ["age"]}, "glm"),
-        ({"queries": [{"kind": "count"}]}, "statistics"),
-        ({"release": "rel_a"}, "evaluation"),
-        ({"around": "ill"}, "synthesis"),
-        ({"kind": "he.glm", "family": "linear"}, "he.glm"),
-    ],
-)
-def test_a_file_without_a_kind_is_told_by_its_members(members: dict[str, Any], kind: str, tmp_path: Path) -> None:
-    """As flags are: nobody is refused a training that he never asked for. Where nothing tells it, it is asked for."""
-    said = {"dataset": "dst_a", "purpose": "p", "epsilon": "3"}
-    (tmp_path / "job.json").write_text(json.dumps(said | members))
-    assert read_request(tmp_path / "job.json")["kind"] == kind
-    (tmp_path / "bare.json").write_text(json.dumps(said))
-    with pytest.raises(InvalidError, match="say `kind`"):
-        read_request(tmp_path / "bare.json")
-
-
-def test_the_manuals_survival_model_is_a_hazard_with_exact_edges(tmp_path: Path) -> None:
-    """The example of the manual, word by word; whole numbers are amounts, and a model's own are left alone."""
-    example = re.search(r"```yaml\n([^`]*family: hazard.*?)```", MANUAL.read_text(), re.DOTALL)
-    assert example is not None
-    (tmp_path / "hazard.yaml").write_text(example[1] + "model: {edges: [3]}\n")
-    read = read_request(tmp_path / "hazard.yaml")
-    assert (read["kind"], read["epsilon"], read["model"]) == ("glm", "3", {"edges": [3]})
-    assert read["predictors"][-1] == baseline(12, at_most=4)
-
-
-def test_a_perceptron_without_layers_is_told_how_to_write_them() -> None:
-    """With the form of a file and the flag; with the flag it is a request."""
-    said: dict[str, Any] = {"dataset": "dst_a", "purpose": "p", "epsilon": "3", "label": "ill"}
-    with pytest.raises(InvalidError, match=r'\{"template": "mlp", "hidden": \[8\]\}.*--hidden 8'):
-        written_request(**said, model="mlp")
-    assert written_request(**said, model="mlp", hidden=[16, 8])["model"] == {"template": "mlp", "hidden": [16, 8]}
-    for model in (None, "own.json"):
-        with pytest.raises(InvalidError, match="goes with a template"):
-            written_request(**said, model=model, hidden=[8])
 
 
 def test_flags_beside_a_file_replace_what_it_says_or_are_refused(tmp_path: Path) -> None:
