@@ -258,7 +258,7 @@ def test_the_statistics_of_the_page_are_answered(trained: Session) -> None:
 
 def test_the_coefficients_of_the_page_are_printed(trained: Session) -> None:
     """Asked, approved, released, verified, worked out again: a table of the two predictors."""
-    (block,) = blocks("Coefficients that people publish")
+    block, _, _ = blocks("Coefficients that people publish")
     asked, _, shown = block.partition("print(")
     trained.run(asked)
     trained.let_go(trained.names["release"])
@@ -266,6 +266,18 @@ def test_the_coefficients_of_the_page_are_printed(trained: Session) -> None:
     printed = trained.names["shown"]
     assert printed.startswith("logistic model of diagnosis")
     assert "mean radius" in printed or "drowned" in printed
+
+
+def test_the_survival_of_the_page_makes_rows_of_its_people() -> None:
+    """The owner's part runs as it stands; the trainer's asks for what the library has."""
+    _, made, asked = blocks("Coefficients that people publish")
+    names: dict[str, Any] = {}
+    exec(made, names)
+    assert len(names["rows"]) == 6
+    assert {column["name"] for column in names["declared"]} == set(names["rows"][0])
+    asking = asked.partition("predictors=[")[2].partition("],")[0]
+    *_, cut = eval(f"[{asking}]", names)
+    assert cut["transform"] == "bins"
 
 
 def test_the_tuning_of_the_page_is_quoted_and_asked_for(trained: Session) -> None:
