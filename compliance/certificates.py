@@ -18,6 +18,7 @@ from kernel.signing import Envelope
 from privacy.events.releases import ReleaseHeld
 from privacy.release.certificate import PAYLOAD_TYPE, PrivacyCertificate
 from privacy.release.disclosure import DisclosureCertificate
+from privacy.release.noised import NoisedCertificate
 from privacy.release.statements import read_certificate
 
 
@@ -28,7 +29,8 @@ class Certified:
     Attributes:
         present: Whether the archive has a document of its name.
         genuine: Whether that document has the digest that the log gives it.
-        certificate: What it states, if it could be read; of an exact result `disclosure` instead.
+        certificate: What it states, if it could be read; of an exact result `disclosure` instead, of
+            a noised one of several sites `noised`.
     """
 
     held: Entered[ReleaseHeld]
@@ -36,6 +38,7 @@ class Certified:
     genuine: bool
     certificate: PrivacyCertificate | None
     disclosure: DisclosureCertificate | None = None
+    noised: NoisedCertificate | None = None
 
 
 def certified(history: History) -> Mapping[ReleaseId, Certified]:
@@ -59,4 +62,6 @@ def _certified(history: History, held: Entered[ReleaseHeld]) -> Certified:
         read = None
     if isinstance(read, DisclosureCertificate):
         return Certified(held, present=True, genuine=genuine, certificate=None, disclosure=read)
+    if isinstance(read, NoisedCertificate):
+        return Certified(held, present=True, genuine=genuine, certificate=None, noised=read)
     return Certified(held, present=True, genuine=genuine, certificate=read)

@@ -129,6 +129,18 @@ def _releases(history: History) -> list[dict[str, Any]]:
         }
         if found.genuine and found.disclosure is not None:
             body["exact"] = True
+        if found.genuine and found.noised is not None:
+            body["charges"] = [
+                {
+                    "charge": str(site.guarantee.charge),
+                    "dataset": site.dataset,
+                    "delta": str(site.this_job_alone.delta),
+                    "epsilon_of_the_job_alone": str(site.this_job_alone.epsilon),
+                    "ledger_seq": site.guarantee.ledger_seq,
+                    "population": site.population.id,
+                }
+                for site in found.noised.predicate.sites
+            ]
         if found.genuine and found.certificate is not None:
             stated = found.certificate.predicate
             body |= {

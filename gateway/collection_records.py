@@ -75,6 +75,7 @@ class JobSiteRecord:
         decision, decision_leaf: Name and leaf hash of the decision that admitted the job for this dataset.
         uncovered_seq, uncovered_leaf: Number and leaf hash of the entry that marks its population; set before anything
             can be decrypted.
+        reserve_leaf: Leaf hash of the entry that holds what a noised result may cost its population.
     """
 
     job: JobId
@@ -88,6 +89,7 @@ class JobSiteRecord:
     decision_leaf: Digest | None = None
     uncovered_seq: int | None = None
     uncovered_leaf: Digest | None = None
+    reserve_leaf: Digest | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from sqlalchemy import Engine
 
 from audit.checkpoint import read_unverified
 from audit.sequencer import Sequencer
+from gateway.launchers.opinion_aside import ask_aside
 from gateway.party_authority import PartyAuthority
 from gateway.policy_cache import PolicyCache
 from gateway.services.collaborators import Collaborators, Limits
@@ -102,6 +103,7 @@ def build(
         parties=PartyAuthority(settings.home / "parties", clock),
         software=software_facts(),
         limits=_limits(settings),
+        second_opinion=ask_aside,
     )
     sequencer = Sequencer(store=integration, tiles=tiles, origin=settings.origin, signers=(log_signer,), point=point)
     return Gateway(settings, engine, cache, on, sequencer)

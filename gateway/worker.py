@@ -19,12 +19,13 @@ from dataclasses import dataclass
 import structlog
 
 from gateway.launchers.ingest import give_up, seal_in_child
-from gateway.launchers.local import Cancelled, Confinement, Died, End, Finished, Opinion, SelfTestFailed, run_in_child
+from gateway.launchers.local import Cancelled, Confinement, Died, End, Finished, SelfTestFailed, run_in_child
 from gateway.records import TaskKind, TaskRecord
 from gateway.services import run_job
 from gateway.services.collaborators import Collaborators
 from gateway.services.collections.ending import fail_overdue
 from gateway.services.expire_holds import expire_holds
+from gateway.services.opinions import Opinion
 from gateway.services.release_desk import release_automatically
 from kernel.errors import PrivgateError, StaleError, UnavailableError
 from kernel.ids import JobId

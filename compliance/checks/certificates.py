@@ -21,6 +21,8 @@ from privacy.release.certificate import PrivacyCertificate
 from privacy.release.check import check
 from privacy.release.disclosure import DisclosureCertificate
 from privacy.release.disclosure_check import check_disclosure
+from privacy.release.noised import NoisedCertificate
+from privacy.release.noised_check import check_noised
 
 RELATIVE = Decimal("1e-9")
 FLOAT_ERROR = Decimal("3e-15")
@@ -39,6 +41,8 @@ def _held(history: History, tally: Tally) -> Iterator[tuple[Certified, PrivacyCe
             tally.fault("the certificate is not the one that the log names", found.held, release)
         elif found.disclosure is not None:
             _disclosed(tally, found, found.disclosure)
+        elif found.noised is not None:
+            _noised(history, tally, found, found.noised)
         elif found.certificate is None:
             tally.fault("the certificate is incomplete or malformed", found.held, release)
         else:
@@ -54,6 +58,27 @@ def _disclosed(tally: Tally, found: Certified, certificate: DisclosureCertificat
     tally.demand(same, "it certifies another release, job or artefact", found.held, held.release)
     for problem in check_disclosure(stated):
         tally.fault(problem, found.held, held.release)
+
+
+def _noised(history: History, tally: Tally, found: Certified, certificate: NoisedCertificate) -> None:
+    """Of a noised result of several sites each price is worked out again, and is the one in its population's ledger."""
+    stated, held = certificate.predicate, found.held.event
+    same = (stated.release, stated.job, stated.kind, certificate.artifact) == (
+        held.release, held.job, held.kind, held.artifact,
+    )  # fmt: skip
+    tally.demand(same, "it certifies another release, job or artefact", found.held, held.release)
+    for problem in check_noised(stated):
+        tally.fault(problem, found.held, held.release)
+    folded = ledgers(history).ledgers
+    for site in stated.sites:
+        ledger = folded.get(site.population.id)
+        reservation = None if ledger is None else ledger.reservations.get(stated.job)
+        settled = None if reservation is None else reservation.settled
+        said = site.guarantee
+        charged = settled is not None and (said.before, said.charge, said.ledger_seq) == (
+            settled.before, settled.charge, settled.ledger_seq,
+        )  # fmt: skip
+        tally.demand(charged, "its charge is not the one in the ledger", found.held, site.population.id)
 
 
 def _complete(history: History, tally: Tally) -> None:

@@ -129,6 +129,15 @@ def _exact(history: History, tally: Tally) -> None:
                 said = site.uncovered_since == since
                 tally.demand(said, "an exact result left, and not from when it says", found.held, site.population)
             continue
+        if found.noised is not None:
+            tally.look()
+            for part in found.noised.predicate.sites:
+                ledger = folded.get(part.population.id)
+                since = None if ledger is None else ledger.account.uncovered_since
+                due = since if since is not None and since <= part.guarantee.ledger_seq else None
+                said = part.uncovered_since == due
+                tally.demand(said, "exact results left, and the certificate does not say so", found.held, part.dataset)
+            continue
         if found.certificate is None:
             tally.cannot_tell("a certificate that is missing or cannot be read", found.held, found.held.event.release)
             continue

@@ -13,7 +13,7 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,15 +23,13 @@ from gateway.launchers.parts import listed_parts, paid_home_only, verify_homes, 
 from gateway.launchers.runs import RUNS, Declarations, Run
 from gateway.records import TaskRecord
 from gateway.services import run_job
-from gateway.services.certify import SecondOpinion
 from gateway.services.collaborators import Collaborators
+from gateway.services.opinions import Opinion
 from gateway.services.owner_facts import read_manifest
 from gateway.services.run_job import Opened, Steps
 from gateway.spools import spool
-from kernel.amounts import Delta
 from kernel.errors import CorruptError, Kind, PrivgateError, StaleError, UnavailableError
 from kernel.ids import JobId
-from privacy.accounting.mechanisms import MechanismUse
 from privacy.jobs.assignment import PartFile, Role
 from privacy.jobs.kinds import kind_named
 from privacy.jobs.plan import Plan, read_plan
@@ -47,8 +45,6 @@ from privacy.units import PrivacyUnit
 
 LARGEST_BODY = 128 * 2**20
 ROUGH = 10
-
-Opinion = Callable[[tuple[MechanismUse, ...], int, Delta], SecondOpinion]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

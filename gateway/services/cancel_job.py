@@ -12,6 +12,7 @@ from gateway.records import JobRecord, JobState, TaskState
 from gateway.services.collaborators import Collaborators
 from gateway.services.collections.concerning import concerned, datasets_of, of_sites
 from gateway.services.collections.ending import end_collection
+from gateway.services.collections.paying import lock_of_job
 from gateway.services.deciding import Answer, Caller
 from gateway.unit_of_work import Work
 from kernel.errors import ConflictError
@@ -27,6 +28,8 @@ def cancel_job(on: Collaborators, caller: Caller, job: JobId) -> JobRecord | Den
     """Cancel; raise `ConflictError` if the job has ended."""
     with on.database.work(caller.tenant) as work:
         found = work.jobs.get(id=job, tenant=caller.tenant)
+        if of_sites(found.kind):
+            lock_of_job(work, job)
         standing = work.ledger.lock(found.population, principal=found.principal, job=job)
         task = work.tasks.hold(job)
         record = work.jobs.get(lock=True, id=job)
@@ -41,7 +44,7 @@ def cancel_job(on: Collaborators, caller: Caller, job: JobId) -> JobRecord | Den
         if record.state.ended:
             raise ConflictError("this job has ended", field="job")
         if of_sites(record.kind):
-            end_collection(work, record, JobState.CANCELLED, JobEnd.CANCELLED)
+            end_collection(on, work, record, JobState.CANCELLED, JobEnd.CANCELLED)
             after = work.jobs.get(id=job)
             work.commit("cancel-collection")
             return after

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Context
 
-from gateway.records import JobRecord, VersionRecord
+from gateway.records import DatasetRecord, JobRecord, VersionRecord
 from gateway.services.certified_facts import engine_facts, model_facts, selection_facts
 from gateway.services.collaborators import Collaborators
+from gateway.services.opinions import SecondOpinion
 from gateway.unit_of_work import Work
 from kernel.amounts import Delta
 from kernel.canonical import Digest
@@ -22,7 +23,8 @@ from kernel.events import Parameter
 from kernel.ids import ApprovalId, DecisionId, ReleaseId, Slug
 from privacy.accounting.mechanisms import MechanismUse
 from privacy.budget.balances import Account
-from privacy.budget.reservations import Reservation
+from privacy.budget.populations import Budget, Population
+from privacy.budget.reservations import Reservation, Settled
 from privacy.jobs.kinds import kind_named
 from privacy.jobs.plan import Plan
 from privacy.jobs.planning import trained_plan
@@ -33,17 +35,6 @@ from privacy.selftest.report import SelfTest
 from privacy.units import PrivacyUnit
 
 _TWELVE_DIGITS = Context(prec=12, rounding=ROUND_CEILING)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SecondOpinion:
-    """What dp-accounting said before the envelope was opened."""
-
-    library: Slug
-    version: Slug
-    order: int
-    rdp: Parameter
-    pld_epsilon: Parameter | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,9 +71,8 @@ def _predicate(on: Collaborators, work: Work, settlement: Charge, facts: Certifi
         for hold, charge in zip(settlement.holds, settlement.charges, strict=True)
         if charge.times
     )
-    alone = _alone(uses_by_block(mechanisms), budget.delta, facts.opinion)
+    alone = alone_of(uses_by_block(mechanisms), budget.delta, facts.opinion)
     reservation = facts.reservation
-    unit = PrivacyUnit.from_json(work.datasets.get(id=job.dataset).unit)
     return c.Predicate(
         tenant=job.tenant,
         release=facts.release,
@@ -90,36 +80,15 @@ def _predicate(on: Collaborators, work: Work, settlement: Charge, facts: Certifi
         kind=Slug(job.kind),
         decision=DecisionId(reservation.decision),
         dataset=c.DatasetFacts(id=job.dataset, version=facts.version.id, manifest=reservation.manifest),
-        population=c.PopulationFacts(
-            id=population.id,
-            unit=population.unit_noun,
-            unit_domain=population.unit_domain,
-            adjacency=population.adjacency,
-            rows_per_unit=unit.rows_per_unit,
-            public_size=population.public_size,
-            holdout_share=population.holdout_share,
-        ),
+        population=population_facts(population, work.datasets.get(id=job.dataset)),
         request=job.request_digest,
         model=model_facts(job, facts.plan),
         mechanisms=mechanisms,
         engine=engine_facts(facts.plan, facts.candidate),
         selection=selection_facts(facts.plan, facts.candidate),
-        guarantee=c.Guarantee(
-            epsilon=budget.epsilon,
-            delta=budget.delta,
-            order=budget.order,
-            before=settlement.settled.before,
-            charge=settlement.settled.charge,
-            capacity=budget.capacity,
-            ledger_seq=settlement.settled.ledger_seq,
-        ),
+        guarantee=guarantee_of(budget, settlement.settled),
         this_job_alone=alone,
-        agreement=c.AgreementFacts(
-            library=facts.opinion.library,
-            version=facts.opinion.version,
-            order=facts.opinion.order,
-            rdp=facts.opinion.rdp,
-        ),
+        agreement=agreement_of(facts.opinion),
         evidence=c.EvidenceFacts(
             origin=Slug(on.origin),
             decision=reservation.decision_leaf,
@@ -136,7 +105,39 @@ def _predicate(on: Collaborators, work: Work, settlement: Charge, facts: Certifi
     )
 
 
-def _alone(blocks: Sequence[tuple[MechanismUse, ...]], delta: Delta, opinion: SecondOpinion) -> c.ThisJobAlone:
+def population_facts(population: Population, dataset: DatasetRecord) -> c.PopulationFacts:
+    """Who is protected."""
+    return c.PopulationFacts(
+        id=population.id,
+        unit=population.unit_noun,
+        unit_domain=population.unit_domain,
+        adjacency=population.adjacency,
+        rows_per_unit=PrivacyUnit.from_json(dataset.unit).rows_per_unit,
+        public_size=population.public_size,
+        holdout_share=population.holdout_share,
+    )
+
+
+def guarantee_of(budget: Budget, settled: Settled) -> c.Guarantee:
+    """The headline of a charge."""
+    return c.Guarantee(
+        epsilon=budget.epsilon,
+        delta=budget.delta,
+        order=budget.order,
+        before=settled.before,
+        charge=settled.charge,
+        capacity=budget.capacity,
+        ledger_seq=settled.ledger_seq,
+    )
+
+
+def agreement_of(opinion: SecondOpinion) -> c.AgreementFacts:
+    """What the second accountant said."""
+    return c.AgreementFacts(library=opinion.library, version=opinion.version, order=opinion.order, rdp=opinion.rdp)
+
+
+def alone_of(blocks: Sequence[tuple[MechanismUse, ...]], delta: Delta, opinion: SecondOpinion) -> c.ThisJobAlone:
+    """The job by itself."""
     alone = alone_at(blocks, delta)
     return c.ThisJobAlone(
         epsilon=alone.epsilon,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from audit.published import TileStore
 from gateway.party_authority import PartyAuthority
 from gateway.services.deciding import Decider
+from gateway.services.opinions import Opinion
 from gateway.storage.sql.log import SqlIntegration
 from gateway.unit_of_work import Database
 from kernel.clock import Clock
@@ -37,6 +38,7 @@ class Collaborators:
         integration, tiles: The log as its readers see it.
         origin: The log's name.
         parties: Issues the certificates of sites and key holders.
+        second_opinion: Asks another accountant, in a process of its own, about jobs that no worker runs.
         log_signer, certificate_signer, report_signer: Keys of their own: one statement never passes for another.
     """
 
@@ -55,3 +57,4 @@ class Collaborators:
     parties: PartyAuthority
     software: SoftwareFacts
     limits: Limits
+    second_opinion: Opinion

@@ -17,9 +17,10 @@ from datetime import datetime, timedelta
 from enum import Enum, auto
 
 from gateway.records import JobRecord, JobState, ReleaseRecord, TaskRecord, VersionRecord
-from gateway.services.certify import CertificateFacts, SecondOpinion, certify
+from gateway.services.certify import CertificateFacts, certify
 from gateway.services.collaborators import Collaborators
 from gateway.services.holding import hold_release, seal_artifact
+from gateway.services.opinions import SecondOpinion
 from gateway.services.use_rights import may_still_run
 from gateway.unit_of_work import Work
 from kernel.amounts import Share

@@ -63,6 +63,7 @@ job_site = Table(
     Column("decision_leaf", DigestText),
     Column("uncovered_seq", Integer),
     Column("uncovered_leaf", DigestText),
+    Column("reserve_leaf", DigestText),
     PrimaryKeyConstraint("job", "number"),
     UniqueConstraint("job", "dataset"),
     Index("ix_job_site_party_job", "party", "job"),

@@ -272,13 +272,15 @@ budget_trainer = Table(
 )
 
 reservation = Table(
+    # A job on data of sites has one in the population of each of them.
     "reservation",
     metadata,
-    Column("job", Id, primary_key=True),
+    Column("job", Id, nullable=False),
     Column("population", Id, ForeignKey("budget_account.population"), nullable=False),
     Column("state", String(16), nullable=False),
     Column("expires_at", When, nullable=False),
     Column("fields", Text, nullable=False),
+    PrimaryKeyConstraint("job", "population"),
     Index("ix_reservation_state_expires_at", "state", "expires_at"),
 )
 

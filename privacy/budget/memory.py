@@ -21,7 +21,7 @@ from privacy.budget.balances import Standing
 from privacy.budget.fold import LedgerState
 from privacy.budget.ledger import Change
 from privacy.budget.reservations import ReservationState
-from privacy.events.budget import BudgetEvent, BudgetReserved, PopulationCreated
+from privacy.events.budget import BudgetEvent, PopulationCreated
 
 
 class MemoryLedgers:
@@ -32,7 +32,6 @@ class MemoryLedgers:
         self.locks: dict[PopulationId, threading.Lock] = {}
         self.events: dict[PopulationId, list[BudgetEvent]] = {}
         self.states: dict[PopulationId, LedgerState] = {}
-        self.homes: dict[JobId, PopulationId] = {}
 
     @contextlib.contextmanager
     def work(self) -> Iterator[MemoryLedgerStore]:
@@ -53,7 +52,6 @@ class MemoryLedgerStore:
         self._locked: dict[PopulationId, threading.Lock] = {}
         self._branches: dict[PopulationId, LedgerState] = {}
         self._appended: list[BudgetEvent] = []
-        self._claimed: list[JobId] = []
 
     def lock(
         self, population: PopulationId, *, principal: PrincipalId | None = None, job: JobId | None = None
@@ -81,8 +79,6 @@ class MemoryLedgerStore:
             branch = self._branch(event.population)
             if change.before is None or branch.account.ledger_seq != change.before.account.ledger_seq:
                 raise StaleError("the ledger has moved on since it was read; read it again", field="population")
-            if isinstance(event, BudgetReserved):
-                self._claim(event)
             branch.keep(change.after)
         self._appended.append(event)
 
@@ -111,13 +107,9 @@ class MemoryLedgerStore:
                 self._ledgers.states[population] = _merged(branch, self._ledgers.states.get(population))
             for event in self._appended:
                 self._ledgers.events.setdefault(event.population, []).append(event)
-            self._claimed.clear()
 
     def close(self) -> None:
         """Drop what was not committed and release every lock."""
-        with self._ledgers.guard:
-            for job in self._claimed:
-                del self._ledgers.homes[job]
         for lock in self._locked.values():
             lock.release()
         self._locked.clear()
@@ -129,13 +121,6 @@ class MemoryLedgerStore:
             lock = self._ledgers.locks.setdefault(population, threading.Lock())
         lock.acquire()
         self._locked[population] = lock
-
-    def _claim(self, event: BudgetReserved) -> None:
-        with self._ledgers.guard:
-            if event.job in self._ledgers.homes:
-                raise ConflictError("this job has a reservation in another population", field="job")
-            self._ledgers.homes[event.job] = event.population
-            self._claimed.append(event.job)
 
     def _state(self, population: PopulationId) -> LedgerState:
         state = self._branches.get(population) or self._ledgers.states.get(population)

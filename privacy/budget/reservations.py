@@ -6,7 +6,8 @@ Rules
    was handed out: from there on only a charge ends it.
 2. A hold covers every replay that a resume may need. What is charged is what was started, replays included, never more
    than the hold; in doubt it is the whole hold.
-3. A job has one reservation, for good. Asked again for the same, it gets the same; for anything else, a conflict.
+3. A job has one reservation in each of its populations, for good: one, or that of every site. Asked again for the same,
+   it gets the same; for anything else, a conflict.
 4. A unit has one home block, for good: the one that was open when it first appeared, on its side of the split. A job
    that sees a unit's rows charges its home block: the block itself, or with `earlier` all earlier ones of its side too.
 """

@@ -6,7 +6,7 @@ Rules
    `ledger_seq` is therefore assigned under it (RULES 9). Several populations are locked in the order of their ids.
 2. `append` writes, in the same transaction: the event under (population, ledger_seq), which is unique; the account row,
    only if its `ledger_seq` is still the one that the verb read; the trainer and the reservation row of `change.after`.
-3. Nothing of an event is ever changed or removed. A job occurs in one reservation row, whatever the population.
+3. Nothing of an event is ever changed or removed. A job has one reservation row in each of its populations.
 4. The rows are a cache: at every moment they equal the fold of the events (`fold.fold`). A contract test compares them.
 
 The second lock, for databases: a check constraint that keeps charged + held <= capacity for every block row, and the
@@ -54,7 +54,7 @@ class LedgerStore(Protocol):
         """Store a change; it becomes visible when the unit of work commits.
 
         Raises:
-            ConflictError: The population exists already, or the job has a reservation in another population.
+            ConflictError: The population exists already.
             StaleError: The ledger has moved on since the standing was read.
         """
         ...

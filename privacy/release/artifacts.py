@@ -16,8 +16,11 @@ from privacy.accounting.mechanisms import Gaussian, ZeroConcentrated
 from privacy.evaluation.check import evaluation_problems
 from privacy.glm.report import read_glm
 from privacy.homomorphic.glm.report import read_glm as read_federated
+from privacy.homomorphic.statistics.plan import FederatedStatistics
+from privacy.homomorphic.statistics.report import read_statistics
 from privacy.release.certificate import Predicate
 from privacy.release.disclosure import DisclosureCertificate, DisclosurePredicate
+from privacy.release.noised import NoisedCertificate, NoisedPredicate
 from privacy.release.statements import Certificate
 from privacy.statistics.report import open_statistics
 from privacy.synthesis.report import open_synthesis
@@ -29,6 +32,9 @@ def artifact_problems(certificate: Certificate, data: bytes) -> tuple[str, ...]:
         if isinstance(certificate, DisclosureCertificate):
             found = _EXACT.get(certificate.artifact_name)
             return () if found is None else tuple(found(certificate.predicate, data))
+        if isinstance(certificate, NoisedCertificate):
+            judge = _NOISED.get(certificate.artifact_name)
+            return () if judge is None else tuple(judge(certificate.predicate, data))
         check = _CHECKS.get(certificate.artifact_name)
         return () if check is None else tuple(check(certificate.predicate, data))
     except PrivgateError as error:
@@ -96,3 +102,16 @@ def _federated_glm(predicate: DisclosurePredicate, data: bytes) -> Iterator[str]
 
 
 _EXACT: Final[Mapping[str, Callable[[DisclosurePredicate, bytes], Iterator[str]]]] = {"he-glm.json": _federated_glm}
+
+
+def _federated_statistics(predicate: NoisedPredicate, data: bytes) -> Iterator[str]:
+    body = read_statistics(data)
+    if body["sites"] != len(predicate.sites):
+        yield "it was made over another number of sites than was certified"
+    if FederatedStatistics.from_json(body["plan"]).noise != predicate.noise.noise:
+        yield "its noise is not that of the mechanism that was charged"
+
+
+_NOISED: Final[Mapping[str, Callable[[NoisedPredicate, bytes], Iterator[str]]]] = {
+    "he-statistics.json": _federated_statistics
+}

@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
+from typing import Protocol
 
 from kernel.amounts import Amount, Delta, Rdp
 from kernel.errors import PrivgateError
@@ -30,7 +31,7 @@ from privacy.accounting.mechanisms import (
 from privacy.accounting.price import price
 from privacy.accounting.rdp import JobEpsilon, capacity, epsilon_at, job_epsilon
 from privacy.budget.reservations import Block
-from privacy.release.certificate import ChargedMechanism, Predicate, SelfTestFacts
+from privacy.release.certificate import ChargedMechanism, Guarantee, Predicate, SelfTestFacts, ThisJobAlone
 from privacy.selftest.claims import Claims
 from privacy.selftest.report import failed, judge, require_whole
 
@@ -44,7 +45,33 @@ def check(predicate: Predicate) -> tuple[str, ...]:
     return tuple(_problems(predicate))
 
 
-def charged_by_block(predicate: Predicate) -> dict[Block, Rdp]:
+class Priced(Protocol):
+    """What has a price: a certificate of one population, or one site's part in that of several."""
+
+    @property
+    def mechanisms(self) -> tuple[ChargedMechanism, ...]:
+        """What was charged."""
+        ...
+
+    @property
+    def guarantee(self) -> Guarantee:
+        """How the charge stands in its population."""
+        ...
+
+    @property
+    def this_job_alone(self) -> ThisJobAlone:
+        """The job by itself."""
+        ...
+
+
+def priced_problems(priced: Priced) -> Iterator[str]:
+    """Every problem of a price: it follows from its mechanisms and fits its budget; raise if it has none."""
+    yield from _price_problems(priced)
+    yield from _alone_problems(priced)
+    yield from _budget_problems(priced)
+
+
+def charged_by_block(predicate: Priced) -> dict[Block, Rdp]:
     """Our own price of what was charged, for each block, at the certificate's order; `InvalidError` if it has none."""
     sums: dict[Block, Rdp] = {}
     for part in predicate.mechanisms:
@@ -85,22 +112,20 @@ def _unamplified(use: MechanismUse) -> MechanismUse:
 
 def _problems(predicate: Predicate) -> Iterator[str]:
     try:
-        yield from _price_problems(predicate)
-        yield from _alone_problems(predicate)
-        yield from _budget_problems(predicate)
+        yield from priced_problems(predicate)
         yield from _self_test_problems(predicate)
         yield from _selection_problems(predicate)
     except PrivgateError as error:
         yield f"a figure cannot be recomputed: {error.message}"
 
 
-def _price_problems(predicate: Predicate) -> Iterator[str]:
+def _price_problems(predicate: Priced) -> Iterator[str]:
     stated = predicate.guarantee.charge
     if not any(_agrees(stated, ours) for ours in charged_by_block(predicate).values()):
         yield "the stated charge is not the price of the mechanisms in any block"
 
 
-def _alone_problems(predicate: Predicate) -> Iterator[str]:
+def _alone_problems(predicate: Priced) -> Iterator[str]:
     alone, blocks = predicate.this_job_alone, uses_by_block(predicate.mechanisms)
     if alone.delta != predicate.guarantee.delta:
         yield "this job's epsilon is not stated at the population's delta"
@@ -115,7 +140,7 @@ def _alone_problems(predicate: Predicate) -> Iterator[str]:
         yield "an epsilon by privacy loss distributions is stated of what has none, or missing of something else"
 
 
-def _budget_problems(predicate: Predicate) -> Iterator[str]:
+def _budget_problems(predicate: Priced) -> Iterator[str]:
     stated = predicate.guarantee
     if capacity(stated.epsilon, stated.delta, stated.order) != stated.capacity:
         yield "the capacity does not follow from epsilon, delta and order"

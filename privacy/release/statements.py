@@ -1,6 +1,6 @@
-"""Either kind of certificate: of a result that was charged, or of an exact one that is a disclosure.
+"""Every kind of certificate: of what was charged, to one population or to those of several sites, or of an exact one.
 
-Whoever only needs what both have (artefact, release, job, tenant, origin) takes a `Certificate`.
+Whoever only needs what all have (artefact, release, job, tenant, origin) takes a `Certificate`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,16 @@ from privacy.release.certificate import PAYLOAD_TYPE, PrivacyCertificate
 from privacy.release.check import check
 from privacy.release.disclosure import DisclosureCertificate, is_disclosure
 from privacy.release.disclosure_check import check_disclosure
+from privacy.release.noised import NoisedCertificate, is_noised
+from privacy.release.noised_check import check_noised
 
-Certificate: TypeAlias = PrivacyCertificate | DisclosureCertificate
+Certificate: TypeAlias = PrivacyCertificate | DisclosureCertificate | NoisedCertificate
 
 
 def read_certificate(statement: bytes) -> Certificate:
-    """Read a statement strictly, as whichever of the two it says it is; raise `InvalidError` otherwise."""
+    """Read a statement strictly, as whichever it says it is; raise `InvalidError` otherwise."""
+    if is_noised(statement):
+        return NoisedCertificate.parse(statement)
     kind = DisclosureCertificate if is_disclosure(statement) else PrivacyCertificate
     return kind.parse(statement)
 
@@ -36,6 +40,8 @@ def problems_of(certificate: Certificate) -> tuple[str, ...]:
             return check(certificate.predicate)
         case DisclosureCertificate():
             return check_disclosure(certificate.predicate)
+        case NoisedCertificate():
+            return check_noised(certificate.predicate)
 
 
 def origin_of(certificate: Certificate) -> Slug:
@@ -43,5 +49,5 @@ def origin_of(certificate: Certificate) -> Slug:
     match certificate:
         case PrivacyCertificate():
             return certificate.predicate.evidence.origin
-        case DisclosureCertificate():
+        case DisclosureCertificate() | NoisedCertificate():
             return certificate.predicate.origin

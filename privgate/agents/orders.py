@@ -25,6 +25,9 @@ from privgate.agents.home import Home
 from privgate.agents.refusing import RefusalError, Why
 from privgate.agents.rules import Partners, Requests
 
+_WORKED_OUT = frozenset({"he.statistics"})
+"""Kinds whose requests say how much noise there is to be: from epsilon and delta that their owners approved."""
+
 
 def accepted(home: Home, data: bytes) -> Order:
     """Return the order if this agent may act upon it.
@@ -77,12 +80,12 @@ def _require_asked(order: Order) -> None:
     }
     if digest_of("job-request/v1", spec) != order.spec_digest or any(spec.get(name) != said[name] for name in said):
         raise RefusalError(Why.ANOTHER_ORDER, "`spec`")
-    if order.outcome is Outcome.EXACT and not _follows(order):
+    if (order.outcome is Outcome.EXACT or spec.get("kind") in _WORKED_OUT) and not _follows(order):
         raise RefusalError(Why.RULES, "`plan` does not follow from `spec`")
 
 
 def _follows(order: Order) -> bool:
-    """Whether the plan of an exact result is worked out again from request and columns."""
+    """Whether the plan, its noise included, is what request and columns give."""
     try:
         spec = CollectionSpec.from_json(order.spec)
         plan = spec.plan(TableSchema.from_json(order.plan["schema"]), order.plan.get("rows_per_unit", 1))

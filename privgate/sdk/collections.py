@@ -37,13 +37,14 @@ class SitesQuote(View):
     """What a job on data of sites would take, and who would learn what. Nothing is held by asking.
 
     Attributes:
-        result: `exact`: no noise, no epsilon.
+        result: `exact`: no noise, no epsilon; or `noised`.
         bytes_per_site_and_round, bytes_per_site_at_most: What a site sends.
         computing_seconds: Of all parties together, on one core each; how long people take to answer is theirs.
         longest_seconds: After which it has failed at the latest, for want of an answer.
         observers: Who holds the secret key, and what each of them sees.
         uncovered_before: Populations from which an exact result left before.
         says: In words.
+        privacy: Of a noised result: epsilon for each observer, and what each population would pay.
         request: In its final form; `request_digest` is what approvals would bind.
     """
 
@@ -63,6 +64,7 @@ class SitesQuote(View):
     says: str
     request: Mapping[str, Any] = field(repr=False)
     request_digest: str
+    privacy: Mapping[str, Any] | None = None
 
     @classmethod
     def read(cls, body: Any, **bound: Any) -> Self:
@@ -87,6 +89,7 @@ class SitesQuote(View):
                 f"about {self.computing_seconds} s in all; it fails after {self.longest_seconds} s of waiting",
             ),
             *((f"{one['observer']} sees", _seen(one)) for one in self.observers),
+            *_privacy(self.privacy),
             ("not covered before", ", ".join(self.uncovered_before) or "-"),
             ("request", self.request_digest),
         ]
@@ -95,3 +98,17 @@ class SitesQuote(View):
 def _seen(observer: Mapping[str, Any]) -> str:
     key = "; holds the secret key" if observer["secret_key"] else ""
     return ", ".join(str(one).replace("-", " ") for one in observer["sees"]) + key
+
+
+def _privacy(privacy: Mapping[str, Any] | None) -> list[tuple[str, object]]:
+    """What a noised job would tell each observer, and what each population would pay."""
+    if privacy is None:
+        return []
+    told: list[tuple[str, object]] = [
+        (f"epsilon against {one['observer']}", "no bound" if one["epsilon"] is None else one["epsilon"])
+        for one in privacy["observers"]
+    ]
+    for one in privacy["populations"]:
+        fits = f"{one['further']} such jobs fit" if one["fits"] else "IT DOES NOT FIT"
+        told.append((f"{one['population']} pays", f"{one['budget_share']} of its budget; {fits}"))
+    return told

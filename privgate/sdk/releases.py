@@ -112,10 +112,15 @@ class VerifiedRelease:
     @property
     def priced(self) -> PrivacyCertificate:
         """The certificate of a result that was charged; raise `InvalidError` if this one is exact: it has no price."""
+        from privacy.release.certificate import PrivacyCertificate
         from privacy.release.disclosure import DisclosureCertificate
 
         if isinstance(self.certificate, DisclosureCertificate):
             raise InvalidError("this release is exact: it is a table, and nothing in it is private", field="release")
+        if not isinstance(self.certificate, PrivacyCertificate):
+            raise InvalidError(
+                "this release is of several sites: its certificate has a price for each population", field="release"
+            )
         return self.certificate
 
     @property

@@ -30,9 +30,11 @@ from privacy.events.releases import ReleaseHeld
 from privacy.events.sealing import SchemaDeclared, VersionSealed
 from privacy.release.certificate import PAYLOAD_TYPE, ChargedMechanism, Predicate
 from privacy.release.disclosure import DisclosureCertificate
+from privacy.release.noised import NoisedCertificate
 from privacy.release.statements import Certificate, origin_of, problems_of, read_certificate
 from privgate.verify.disclosures import disclosure_problems
 from privgate.verify.history import Entered, History, HistoryFindings
+from privgate.verify.noised import noised_problems
 
 FOLDER: Final = "certificates"
 E = TypeVar("E")
@@ -138,6 +140,9 @@ class _Reader:
             yield "it cites another log"
         if isinstance(certificate, DisclosureCertificate):
             yield from disclosure_problems(certificate.predicate, self.history, self.ledgers)
+            return
+        if isinstance(certificate, NoisedCertificate):
+            yield from noised_problems(certificate.predicate, self.history, self.ledgers)
             return
         predicate = certificate.predicate
         yield from self._decision(predicate)

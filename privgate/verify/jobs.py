@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from audit.findings import StepResult
 from kernel.canonical import Digest
-from kernel.ids import JobId, ReleaseId
+from kernel.ids import JobId, PopulationId, ReleaseId
 from privacy.events.budget import BudgetCharged, BudgetReserved, BudgetTouched
 from privacy.events.incidents import IncidentOpened
 from privacy.events.jobs import JobEnd, JobEnded, JobQueued, JobStarted
@@ -52,8 +52,9 @@ class _Course:
 
     manifest: Digest | None = None
     touched: set[int] = field(default_factory=set)
+    paying: set[PopulationId] = field(default_factory=set)
     attempts: set[int] = field(default_factory=set)
-    charge: BudgetCharged | None = None
+    charges: dict[PopulationId, BudgetCharged] = field(default_factory=dict)
     releases: set[ReleaseId] = field(default_factory=set)
     incident: bool = False
     end: JobEnd | None = None
@@ -69,12 +70,13 @@ class _Course:
                     yield "the job is to read another sealed version than its reservation pins"
             case BudgetTouched():
                 self.touched.add(event.attempt)
+                self.paying.add(event.population)
             case JobStarted():
                 if event.attempt not in self.touched or event.attempt in self.attempts:
                     yield "rows were opened, and the ledger does not know"
                 self.attempts.add(event.attempt)
             case BudgetCharged():
-                self.charge = event
+                self.charges[event.population] = event
             case IncidentOpened():
                 self.incident = True
             case ReleaseHeld():
@@ -97,11 +99,14 @@ class _Course:
             yield "the job's self-test failed, and it did not end as failed with nothing left"
         if (event.end is JobEnd.FINISHED) != bool(self.releases):
             yield "the job finished and its release is not here, or the other way round"
-        if self.charge is None:
+        if not self.charges:
             if self.touched or self.attempts or event.attempts or event.steps_started:
                 yield "the job opened rows, and was not charged"
             return
-        if min(charge.times for charge in self.charge.charges) < event.steps_started:
-            yield "the job was charged for less than it started"
-        if event.end is JobEnd.FAILED and not self.charge.in_full:
-            yield "the job failed, and was not charged in full"
+        if self.paying - set(self.charges):
+            yield "the job opened rows of several populations, and one of them was not charged"
+        for charged in self.charges.values():
+            if min(charge.times for charge in charged.charges) < event.steps_started:
+                yield "the job was charged for less than it started"
+            if event.end is JobEnd.FAILED and not charged.in_full:
+                yield "the job failed, and was not charged in full"

@@ -133,7 +133,7 @@ class Hospitals:
         for one in self.everybody:
             with one.home() as home:
                 home.trust_gateway(trust)
-                home.allow(Rules(outcomes=(Outcome.EXACT,)))
+                home.allow(Rules(outcomes=(Outcome.EXACT, Outcome.NOISED)))
                 for other in self.everybody:
                     if other is not one:
                         home.trust(other.who)

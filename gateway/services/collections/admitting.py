@@ -26,7 +26,9 @@ from privacy.homomorphic.documents.signed import DocumentKind
 from privacy.homomorphic.registry import profile_of
 
 
-def admit(on: Collaborators, work: Work, job: JobRecord, answers: Sequence[Answer]) -> None:
+def admit(
+    on: Collaborators, work: Work, job: JobRecord, answers: Sequence[Answer], reserved: Sequence[Digest] = ()
+) -> None:
     """Issue the order, in the work that decided.
 
     Args:
@@ -34,6 +36,7 @@ def admit(on: Collaborators, work: Work, job: JobRecord, answers: Sequence[Answe
         work: The open work.
         job: Its row, locked.
         answers: The decision of each dataset, in the order of the request; all of them allow it.
+        reserved: The reservation of each population, if the result has noise: the order opens the envelope.
 
     Raises:
         ConflictError: A site has attested nothing, or a party was disabled meanwhile.
@@ -49,6 +52,7 @@ def admit(on: Collaborators, work: Work, job: JobRecord, answers: Sequence[Answe
             manifest=manifest,
             decision=answer.decision.decision,
             decision_leaf=answer.entry.leaf_hash,
+            reserve_leaf=reserved[number] if reserved else None,
         )
     work.documents.insert(
         DocumentRecord(
@@ -82,7 +86,7 @@ def _order(
         spec=spec.to_json(),
         spec_digest=spec.digest,
         plan=planned.plan.to_json(),
-        outcome=Outcome.EXACT,
+        outcome=Outcome(spec.result.value),
         profile=spec.profile,
         profile_digest=profile_of(spec.profile).digest,
         key_holder=planned.key_holder.member,

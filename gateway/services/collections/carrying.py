@@ -6,8 +6,8 @@ Rules
 2. Who has no part in a job learns nothing of it. An upload is its site's and the key holder's to read. Of a final the
    signed document is kept here and no artefact: that is sealed, and leaves by its release alone (RULES 19).
 3. Bytes first, then one work: the document, what it changes, its entry, and, with the last document, the job's end.
-4. Before a first sum can be decrypted its populations are marked: until then the key holder is given no upload. Each
-   further round is decided anew (`disclosing`).
+4. Before a first exact sum can be decrypted its populations are marked: until then the key holder is given no upload.
+   Each further round is decided anew (`disclosing`).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from gateway.services.collections.concluding import Concluded, conclude, prepare
 from gateway.services.collections.disclosing import is_marked, lock_populations, mark_populations, may_go_on
 from gateway.services.collections.ending import end_collection, fail_overdue
 from gateway.services.collections.papers import Papers
+from gateway.services.collections.paying import is_noised
 from gateway.services.collections.reading import judged
 from gateway.storage.collection_tables import collection, job_site
 from gateway.storage.tables import job as job_table
@@ -106,15 +107,16 @@ def _stored(
     on: Collaborators, party: PartyRecord, place: Place, data: bytes, blob: BlobPath | None, ending: Concluded | None
 ) -> DocumentRecord:
     with on.database.work(party.tenant) as work:
-        if place.kind is DocumentKind.UPLOAD and place.number == 1:
-            lock_populations(work, Papers.of(on, work, place.job))
+        before = Papers.of(on, work, place.job)
+        if is_noised(before.job) or (place.kind is DocumentKind.UPLOAD and place.number == 1):
+            lock_populations(work, before)
         papers = Papers.of(on, work, place.job, lock=True)
         if _same(papers, place, data) is not None:
             raise ConflictError("this document came twice at once; it is here", field="content")
         with judged():
             accepted = accept(papers, place, data)  # anew, on what this work holds
         if place.kind in _DECIDED_ANEW and not may_go_on(on, work, papers):
-            end_collection(work, papers.job, JobState.FAILED, JobEnd.FAILED)
+            end_collection(on, work, papers.job, JobState.FAILED, JobEnd.FAILED)
             work.commit("collection-withdrawn")
             raise ConflictError("what this job rests on was taken back: it has ended", field="job")
         record = _record(papers, place, data, blob, accepted, work)
@@ -124,7 +126,7 @@ def _stored(
         if ending is not None:
             conclude(on, work, papers, accepted, ending)
         elif place.kind is DocumentKind.REFUSAL:
-            end_collection(work, papers.job, JobState.FAILED, JobEnd.FAILED)
+            end_collection(on, work, papers.job, JobState.FAILED, JobEnd.FAILED)
         work.commit(f"collection-{place.kind}")
     return record
 
@@ -135,7 +137,7 @@ def _go_on(work: Work, papers: Papers, place: Place, accepted: Accepted) -> None
     if place.kind is DocumentKind.UPLOAD:
         if len(papers.uploads(place.number)) < len(order.sites) - order.dropouts:
             return  # the others have until the round's deadline
-        if place.number == 1:
+        if place.number == 1 and not is_noised(papers.job):
             mark_populations(work, papers)
     deadline = work.now + timedelta(seconds=order.round_seconds)
     work.collections.change({"job": place.job}, **accepted.changes, deadline=deadline)

@@ -1,4 +1,4 @@
-"""Build the certificate of an exact result of several sites from what is stored; nothing in it is typed by hand."""
+"""Build the certificate of a result of several sites from what is stored; nothing in it is typed by hand."""
 
 from __future__ import annotations
 
@@ -6,18 +6,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gateway.collection_records import PartyRecord
+from gateway.services.certify import agreement_of, alone_of, guarantee_of, population_facts
 from gateway.services.collaborators import Collaborators
 from gateway.services.collections.papers import Papers
+from gateway.services.collections.paying import Paid
 from gateway.unit_of_work import Work
 from kernel.canonical import Digest
 from kernel.errors import ConflictError
 from kernel.ids import ApprovalId, DecisionId, ReleaseId, Slug
 from privacy.events.budget import PopulationUncovered
+from privacy.homomorphic.noise import observers
 from privacy.homomorphic.registry import profile_of
 from privacy.homomorphic.requests.questions import QUESTIONS, CollectionKind
+from privacy.release import certificate as c
 from privacy.release import disclosure as d
+from privacy.release import noised as n
+from privacy.release.check import uses_by_block
 from privacy.release.observers import observers_of
-from privacy.release.settlement import Disclosure
+from privacy.release.settlement import Charge, Disclosure
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +63,6 @@ def certify_disclosure(
         marks: The entry of each site's population, in the order of the sites.
     """
     job, order = papers.job, papers.order
-    rounds = papers.collection.round
-    results = [papers.result(number + 1) for number in range(rounds)]
     predicate = d.DisclosurePredicate(
         tenant=job.tenant,
         release=release,
@@ -69,15 +73,7 @@ def certify_disclosure(
         key_holder=_party(papers.key_holder),
         sites=tuple(_site(work, papers, number, mark) for number, mark in enumerate(marks)),
         encryption=d.EncryptionFacts(profile=order.profile, digest=order.profile_digest),
-        course=d.CourseFacts(
-            order=order.digest,
-            key=papers.key.digest,
-            final=final,
-            participants=order.participants,
-            rounds=rounds,
-            decryptions=results[-1].decryptions,
-            learned=sum(result.learned for result in results),
-        ),
+        course=_course(papers, final),
         observers=observers_of(CollectionKind(job.kind), profile_of(order.profile)),
         approvals=tuple(sorted(ApprovalId(given.id) for given in work.approvals.all(job=job.id))),
         policy_epoch=job.policy_epoch,
@@ -107,6 +103,104 @@ def _site(work: Work, papers: Papers, number: int, mark: Mark) -> d.SiteFacts:
         ledger_seq=mark.event.ledger_seq,
         uncovered=mark.leaf,
         uncovered_since=mark.since,
+    )
+
+
+def certify_noised(
+    on: Collaborators,
+    work: Work,
+    settlements: Sequence[Charge],
+    papers: Papers,
+    final: Digest,
+    release: ReleaseId,
+    paid: Sequence[Paid],
+) -> bytes:
+    """Return the signed envelope of a noised result's certificate.
+
+    Args:
+        on: Collaborators.
+        work: The work that charges and holds.
+        settlements: The charge of each population, in the order of the sites.
+        papers: The job's documents.
+        final: The digest of the last of them.
+        release: What is held.
+        paid: Where each charge stands.
+    """
+    job, order = papers.job, papers.order
+    noise = papers.plan.noise
+    if noise is None:
+        raise ConflictError("this job's result is exact", field="job")
+    count = max(charge.times for one in paid for charge in one.reservation.charges)
+    delta = min(one.account.population.budget.delta for one in paid)
+    predicate = n.NoisedPredicate(
+        tenant=job.tenant,
+        release=release,
+        job=job.id,
+        kind=Slug(job.kind),
+        request=job.request_digest,
+        differentially_private=True,
+        key_holder=_party(papers.key_holder),
+        sites=tuple(_paid_site(on, work, papers, number, one) for number, one in enumerate(paid)),
+        noise=n.NoiseFacts.of(noise),
+        epsilons=tuple(n.ObservedFacts.of(one) for one in observers(noise, delta, count=count)),
+        encryption=d.EncryptionFacts(profile=order.profile, digest=order.profile_digest),
+        course=_course(papers, final),
+        observers=observers_of(CollectionKind(job.kind), profile_of(order.profile)),
+        approvals=tuple(sorted(ApprovalId(given.id) for given in work.approvals.all(job=job.id))),
+        policy_epoch=job.policy_epoch,
+        origin=Slug(on.origin),
+        software=on.software,
+        not_covered=tuple(n.NotCovered),
+        issued_at=work.now,
+    )
+    name = QUESTIONS[CollectionKind(job.kind)].ARTIFACT
+    return n.NoisedCertificate.of(settlements, name, predicate).sign(on.certificate_signer).to_bytes()
+
+
+def _paid_site(on: Collaborators, work: Work, papers: Papers, number: int, paid: Paid) -> n.NoisedSiteFacts:
+    part, member = papers.sites[number], papers.order.sites[number]
+    population, settled = paid.account.population, paid.reservation.settled
+    if part.version is None or part.manifest is None or part.decision_leaf is None or part.reserve_leaf is None:
+        raise ConflictError("this job was not admitted", field="job")
+    if settled is None:
+        raise ConflictError("this population was not charged", field="job")
+    mechanisms = tuple(
+        c.ChargedMechanism(block=hold.block, earlier=hold.earlier, mechanism=hold.mechanism.repeated(charge.times))
+        for hold, charge in zip(paid.reservation.holds, paid.reservation.charges, strict=True)
+        if charge.times
+    )
+    budget = population.budget
+    opinion = on.second_opinion(uses_by_block(mechanisms)[0], budget.order, budget.delta)
+    return n.NoisedSiteFacts(
+        site=_party(work.parties.get(id=part.party)),
+        dataset=part.dataset,
+        version=part.version,
+        manifest=part.manifest,
+        population=population_facts(population, work.datasets.get(id=part.dataset)),
+        least_persons=member.least_persons,
+        decision=DecisionId(part.decision or ""),
+        decision_leaf=part.decision_leaf,
+        reserve=part.reserve_leaf,
+        charge=paid.leaf,
+        mechanisms=mechanisms,
+        guarantee=guarantee_of(budget, settled),
+        this_job_alone=alone_of(uses_by_block(mechanisms), budget.delta, opinion),
+        agreement=agreement_of(opinion),
+        uncovered_since=paid.account.uncovered_since,
+    )
+
+
+def _course(papers: Papers, final: Digest) -> d.CourseFacts:
+    order, rounds = papers.order, papers.collection.round
+    results = [papers.result(number + 1) for number in range(rounds)]
+    return d.CourseFacts(
+        order=order.digest,
+        key=papers.key.digest,
+        final=final,
+        participants=order.participants,
+        rounds=rounds,
+        decryptions=results[-1].decryptions,
+        learned=sum(result.learned for result in results),
     )
 
 

@@ -6,14 +6,21 @@ own among them, whoever owns none as a stranger to the first.
 
 from __future__ import annotations
 
+from typing import Any
+
 from gateway.records import JobRecord
 from gateway.unit_of_work import Reading
 from kernel.ids import DatasetId, JobId, PrincipalId
 from policies.snapshot import PolicySnapshot
-from privacy.homomorphic.requests.spec import is_collection
+from privacy.homomorphic.requests.spec import CollectionSpec, is_collection
 
 EXACT = "exact"
 """In place of a job's or release's epsilon: it has none, because nothing in it is noisy."""
+
+
+def priced_as(spec: CollectionSpec) -> dict[str, Any]:
+    """What a decision is told of a job's price: its epsilon, or that its result is exact."""
+    return {"exact": True} if spec.privacy is None else {"epsilon": spec.privacy.epsilon}
 
 
 def datasets_of(reading: Reading, job: JobRecord) -> tuple[DatasetId, ...]:

@@ -4,7 +4,8 @@ Rules
 -----
 1. One work: the last document, the certificate that cites the marks of every population, the held release, the job's
    end. The sealed artefact is stored before it, and the marks were made before anything could be decrypted.
-2. An exact result is a disclosure (RULES 20); it leaves when a person lets it go, never by itself.
+2. A noised result charges every population in the same work.
+3. An exact result is a disclosure (RULES 20); it leaves when a person lets it go, never by itself.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from gateway.collection_records import JobSiteRecord
 from gateway.records import JobState
 from gateway.services.collaborators import Collaborators
 from gateway.services.collections.accepting import Accepted
-from gateway.services.collections.certifying import Mark, certify_disclosure
+from gateway.services.collections.certifying import Mark, certify_disclosure, certify_noised
 from gateway.services.collections.ending import end_collection
 from gateway.services.collections.papers import Papers
+from gateway.services.collections.paying import charge_everywhere, is_noised
 from gateway.services.holding import hold_release, seal_artifact
 from gateway.unit_of_work import Work
 from kernel.canonical import Digest
@@ -25,7 +27,8 @@ from kernel.errors import ConflictError
 from kernel.ids import ReleaseId, TenantId
 from privacy.events.budget import PopulationUncovered
 from privacy.events.jobs import JobEnd
-from privacy.release.settlement import Disclosure
+from privacy.jobs.outcome import Outcome
+from privacy.release.settlement import Charge, Disclosure
 from privacy.sealing.lifecycle import DekRecord
 from privacy.sealing.stores import BlobPath
 
@@ -49,11 +52,31 @@ def prepared(on: Collaborators, tenant: TenantId, artifact: bytes) -> Concluded:
 
 def conclude(on: Collaborators, work: Work, papers: Papers, accepted: Accepted, ending: Concluded) -> None:
     """Certify, hold and end, in the work that stores the last document."""
+    certify = _paid if is_noised(papers.job) else _disclosed
+    signed = certify(on, work, papers, accepted, ending)
+    hold_release(work, papers.job, ending.release, ending.path, ending.dek, ending.artifact, signed)
+    end_collection(on, work, papers.job, JobState.FINISHED, JobEnd.FINISHED, ending.release)
+
+
+def _paid(on: Collaborators, work: Work, papers: Papers, accepted: Accepted, ending: Concluded) -> bytes:
+    """Charge every population for the rounds that were opened, and certify what that settles."""
+    job, rounds = papers.job.id, papers.collection.round
+    paid = charge_everywhere(work, papers.job, rounds)
+    settlements = [
+        Charge.of(
+            Outcome(job=job, artifact=ending.artifact, started=(rounds,) * len(one.reservation.holds)),
+            one.reservation,
+        )
+        for one in paid
+    ]
+    return certify_noised(on, work, settlements, papers, accepted.digest, ending.release, paid)
+
+
+def _disclosed(on: Collaborators, work: Work, papers: Papers, accepted: Accepted, ending: Concluded) -> bytes:
+    """Certify an exact result by the marks of its populations."""
     job, marks = papers.job, [_mark(work, site) for site in papers.sites]
     settlement = Disclosure.of(job.id, ending.artifact, [mark.event for mark in marks])
-    signed = certify_disclosure(on, work, settlement, papers, accepted.digest, ending.release, marks)
-    hold_release(work, job, ending.release, ending.path, ending.dek, ending.artifact, signed)
-    end_collection(work, job, JobState.FINISHED, JobEnd.FINISHED, ending.release)
+    return certify_disclosure(on, work, settlement, papers, accepted.digest, ending.release, marks)
 
 
 def _mark(work: Work, site: JobSiteRecord) -> Mark:

@@ -13,7 +13,9 @@ Rules
 from __future__ import annotations
 
 from gateway.services.collaborators import Collaborators
+from gateway.services.collections.concerning import priced_as
 from gateway.services.collections.papers import Papers
+from gateway.services.collections.paying import lock_in_order
 from gateway.services.deciding import Caller
 from gateway.unit_of_work import Work
 from policies.vocabulary import Action, JobKind
@@ -23,8 +25,7 @@ from privacy.homomorphic.requests.spec import CollectionSpec
 
 def lock_populations(work: Work, papers: Papers) -> None:
     """Take the populations' locks, in one order; before the job's row is locked."""
-    for site in sorted(papers.sites, key=lambda site: site.population):
-        work.ledger.lock(site.population, job=papers.job.id)
+    lock_in_order(work, [site.population for site in papers.sites], papers.job.id)
 
 
 def mark_populations(work: Work, papers: Papers) -> None:
@@ -56,7 +57,7 @@ def may_go_on(on: Collaborators, work: Work, papers: Papers) -> bool:
     answers = [
         on.decider.decide_in(
             work, trainer, Action.JOB_QUOTE, dataset=dataset, purpose=job.purpose, job_kind=JobKind(job.kind),
-            exact=True, job=job.id,
+            job=job.id, **priced_as(spec),
         )
         for dataset in spec.datasets
     ]  # fmt: skip

@@ -3,13 +3,16 @@
 Rules
 -----
 1. A job that waits for a document past its deadline fails, whoever kept it waiting; the log says which came and when.
-2. A job that failed has decrypted what it decrypted: rounds that were opened have left, and the log has them.
+2. A job that was admitted with noise is charged where it ends (`paying`); the caller has locked its populations.
+3. A job that failed has decrypted what it decrypted: rounds that were opened have left, and the log has them.
 """
 
 from __future__ import annotations
 
 from gateway.records import JobRecord, JobState
 from gateway.services.collaborators import Collaborators
+from gateway.services.collections.halting import count_failure
+from gateway.services.collections.paying import charge_everywhere, is_noised, lock_of_job
 from gateway.storage.collection_tables import collection as collection_table
 from gateway.unit_of_work import Work
 from kernel.clock import format_time
@@ -19,12 +22,18 @@ from privacy.events.jobs import JobEnd, JobEnded
 MOST_AT_ONCE = 100
 
 
-def end_collection(work: Work, job: JobRecord, state: JobState, end: JobEnd, release: ReleaseId | None = None) -> None:
-    """End a job in the work that is open; the caller has locked its row."""
+def end_collection(
+    on: Collaborators, work: Work, job: JobRecord, state: JobState, end: JobEnd, release: ReleaseId | None = None
+) -> None:
+    """End a job in the work that is open; the caller has locked its populations and its row."""
+    rounds = work.collections.get(job=job.id).round if is_noised(job) else 0
+    paid = charge_everywhere(work, job, None if end is JobEnd.FAILED else rounds) if is_noised(job) else []
     work.jobs.change({"id": job.id}, state=state, ended_at=work.now, release=release)
+    if paid and end is JobEnd.FAILED:
+        count_failure(on, work, job)
     work.collections.change({"job": job.id}, deadline=None)
     work.progress.add(job.id, state, 100 if end is JobEnd.FINISHED else 0, work.now)
-    work.record(JobEnded(job=job.id, end=end, attempts=0, steps_started=0), correlation=job.id)
+    work.record(JobEnded(job=job.id, end=end, attempts=0, steps_started=rounds), correlation=job.id)
 
 
 def fail_overdue(on: Collaborators) -> int:
@@ -41,11 +50,12 @@ def fail_overdue(on: Collaborators) -> int:
 
 def _fail(on: Collaborators, tenant: TenantId, job: JobId) -> bool:
     with on.database.work(tenant) as work:
+        lock_of_job(work, job)
         record = work.jobs.get(lock=True, id=job)
         collection = work.collections.get(job=job)
         late = collection.deadline is not None and collection.deadline < work.now
         if record.state is not JobState.COLLECTING or not late:
             return False
-        end_collection(work, record, JobState.FAILED, JobEnd.FAILED)
+        end_collection(on, work, record, JobState.FAILED, JobEnd.FAILED)
         work.commit("collection-overdue")
     return True

@@ -21,7 +21,7 @@ from privacy.homomorphic.documents.rounds import Round, RoundResult
 from privacy.homomorphic.documents.signed import Document, DocumentKind, Parcel
 from privacy.homomorphic.layout import Layout
 from privacy.homomorphic.registry import profile_of
-from privacy.homomorphic.requests.questions import QUESTIONS, CollectionKind
+from privacy.homomorphic.requests.questions import QUESTIONS, CollectionKind, CollectionPlan
 
 D = TypeVar("D", bound=Document)
 
@@ -61,10 +61,14 @@ class Papers:
         return JobKey.opened(self._parcel(DocumentKind.KEY).document, [self.key_holder.who.identity])
 
     @cached_property
+    def plan(self) -> CollectionPlan:
+        """What every party computes by."""
+        return QUESTIONS[CollectionKind(self.job.kind)].read_plan(self.order.plan)
+
+    @cached_property
     def layout(self) -> Layout:
         """Where a site's numbers lie."""
-        plan = QUESTIONS[CollectionKind(self.job.kind)].read_plan(self.order.plan)
-        return plan.layout(profile_of(self.order.profile), len(self.order.sites))
+        return self.plan.layout(profile_of(self.order.profile), len(self.order.sites))
 
     def round(self, number: int) -> Round:
         """A round that was opened."""

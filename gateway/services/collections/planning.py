@@ -19,7 +19,8 @@ from gateway.services.collections.parties import acting_party
 from gateway.unit_of_work import Reading
 from kernel.canonical import Digest
 from kernel.errors import ConflictError, InvalidError
-from kernel.ids import PartyId, TenantId
+from kernel.ids import PartyId, PopulationId, TenantId
+from privacy.budget.populations import Budget
 from privacy.homomorphic.documents.parties import PartyKind
 from privacy.homomorphic.layout import Layout
 from privacy.homomorphic.requests.questions import CollectionPlan
@@ -51,6 +52,12 @@ class PlannedCollection:
     layout: Layout
     sites: tuple[SitePart, ...]
     key_holder: PartyRecord
+    budgets: tuple[Budget, ...]
+
+    @property
+    def priced(self) -> tuple[PopulationId, ...]:
+        """The populations that it has a price for: all of them, or none if its result is exact."""
+        return () if self.spec.privacy is None else tuple(site.dataset.population for site in self.sites)
 
 
 def plan_collection(
@@ -69,11 +76,12 @@ def plan_collection(
         raise InvalidError("`datasets` lists the datasets of at least three sites", field="datasets")
     schemas = [TableSchema.from_json(site.dataset.schema) for site in sites]
     rows_per_unit = max(PrivacyUnit.from_json(site.dataset.unit).rows_per_unit for site in sites)
-    spec = complete_collection(body, schemas, rows_per_unit)
-    holder = acting_party(on, reading, tenant, spec.key_holder, PartyKind.KEYHOLDER)
     _check_distinct(sites)
+    budgets = tuple(reading.ledger.read(site.dataset.population).account.population.budget for site in sites)
+    spec = complete_collection(body, schemas, rows_per_unit, min(budget.delta for budget in budgets))
+    holder = acting_party(on, reading, tenant, spec.key_holder, PartyKind.KEYHOLDER)
     plan = spec.plan(common_schema(spec.question, schemas), rows_per_unit)
-    return PlannedCollection(spec, plan, layout_of(spec, plan), sites, holder)
+    return PlannedCollection(spec, plan, layout_of(spec, plan), sites, holder, budgets)
 
 
 def planned_again(on: Collaborators, reading: Reading, tenant: TenantId, spec: Mapping[str, Any]) -> PlannedCollection:

@@ -6,17 +6,30 @@ Rules
 2. Seconds are of computing alone, one step after the other: sites work side by side, the key holder after them, each
    in a confined process of its own, whose start is most of it. How often agents look, and how large a site's table is,
    is theirs. `longest_seconds` is when the job has failed for want of an answer at the latest.
-3. An exact result has no epsilon, and the quote says so in words.
+3. An exact result has no epsilon, and the quote says so in words. A noised one has a price in each population, and an
+   epsilon for each observer.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any, Final
 
+from gateway.services.collections.paying import held_uses
 from gateway.services.collections.planning import PlannedCollection
+from gateway.services.deciding import Answer
 from gateway.unit_of_work import Reading
+from kernel.amounts import Epsilon, Share
 from kernel.canonical import Digest
+from kernel.events import Parameter
+from kernel.ids import PopulationId, PrincipalId
+from privacy.accounting.calibration import gaussian, largest_epsilon
+from privacy.accounting.price import EXACT, price
+from privacy.budget.ledger import Exhausted, limits
+from privacy.budget.reservations import BlockHold, by_block
+from privacy.homomorphic.noise import observers
 from privacy.homomorphic.profiles import Mode
 from privacy.homomorphic.registry import profile_of
 from privacy.homomorphic.requests.spec import CollectionSpec
@@ -48,8 +61,30 @@ class CollectionQuote:
         return self.spec.digest
 
 
-def quoted(reading: Reading, planned: PlannedCollection) -> CollectionQuote:
-    """Say what a planned job would take."""
+NOISED: Final = (
+    "Every site adds its share of the noise before it encrypts. The whole job is held in each population before it "
+    "starts; every round that is opened is charged, and a job that fails is charged as if all had been."
+)
+_PER_MILLE: Final = Decimal("0.001")
+
+
+def share_of(answer: Answer) -> Share:
+    """The share of the budget that a decision leaves to its trainer."""
+    obligations = answer.permission.obligations
+    return Share.parse("1") if obligations is None else obligations.trainer_share
+
+
+def quoted(
+    reading: Reading, planned: PlannedCollection, principal: PrincipalId, shares: Sequence[Share]
+) -> CollectionQuote:
+    """Say what a planned job would take.
+
+    Args:
+        reading: What is stored.
+        planned: The job.
+        principal: Whose it would be.
+        shares: What the decision of each dataset leaves him of its population's budget.
+    """
     spec, layout, rounds = planned.spec, planned.layout, planned.spec.question.most_rounds
     sites = len(planned.sites)
     key_bytes = _key_bytes(planned)
@@ -59,7 +94,7 @@ def quoted(reading: Reading, planned: PlannedCollection) -> CollectionQuote:
         for site in planned.sites
         if reading.ledger.read(site.dataset.population).account.uncovered_since is not None
     ]
-    fields = {
+    fields: dict[str, Any] = {
         "kind": spec.kind.value,
         "result": spec.result.value,
         "sites": sites,
@@ -73,9 +108,64 @@ def quoted(reading: Reading, planned: PlannedCollection) -> CollectionQuote:
         "longest_seconds": spec.round_seconds * (2 * rounds + 2),
         "observers": [one.to_fields() for one in observers_of(spec.kind, profile_of(spec.profile))],
         "uncovered_before": marked,
-        "says": WORDS,
+        "says": WORDS if spec.privacy is None else NOISED,
     }
+    if spec.privacy is not None:
+        fields["privacy"] = _privacy(reading, planned, principal, shares)
     return CollectionQuote(spec, fields)
+
+
+def _privacy(
+    reading: Reading, planned: PlannedCollection, principal: PrincipalId, shares: Sequence[Share]
+) -> dict[str, Any]:
+    """What a noised job is worth against whom, and what it costs each population."""
+    uses, noise, privacy = planned.plan.uses(), planned.plan.noise, planned.spec.privacy
+    assert noise is not None
+    assert privacy is not None
+    budgets = [
+        _budget(reading, planned, site.dataset.population, principal, share)
+        for site, share in zip(planned.sites, shares, strict=True)
+    ]
+    return {
+        "delta": str(privacy.delta),
+        "noise_multiplier": str(noise.noise_multiplier),
+        "observers": [one.to_json() for one in observers(noise, privacy.delta, count=sum(use.times for use in uses))],
+        "populations": budgets,
+        "tolerated": noise.tolerated,
+    }
+
+
+def _budget(
+    reading: Reading, planned: PlannedCollection, population: PopulationId, principal: PrincipalId, share: Share
+) -> dict[str, Any]:
+    standing = reading.ledger.read(population, principal=principal)
+    account, budget = standing.account, standing.account.population.budget
+    holds = [
+        BlockHold.of(use, budget.order) for use in held_uses(planned.plan.uses(), account.population, account.homes)
+    ]
+    met = limits(standing, by_block(holds), share)
+    available = min(limit.available for limit in met)
+    charge = price(*planned.plan.uses(), order=budget.order)
+    part = EXACT.divide(charge.value, budget.capacity.value).quantize(_PER_MILLE, rounding=ROUND_CEILING)
+    return {
+        "available": str(available),
+        "budget_share": str(Parameter(part)),
+        "capacity": str(budget.capacity),
+        "charge": str(charge),
+        "fits": not any(limit.short for limit in met),
+        "further": int(EXACT.divide(available.value, charge.value).to_integral_value(ROUND_FLOOR)),
+        "population": str(population),
+    }
+
+
+def largest_epsilon_of(planned: PlannedCollection, exhausted: Exhausted) -> Epsilon | None:
+    """The largest epsilon of a job of this shape that would fit the population that refused; none if no job does."""
+    refusal, count = exhausted.refusal, planned.spec.question.gaussians
+    place = planned.priced.index(refusal.population)
+    if refusal.retired or not refusal.limits or count is None:
+        return None
+    available, budget = min(limit.available for limit in refusal.limits), planned.budgets[place]
+    return largest_epsilon(gaussian(count), gaussian(count), available, budget.order, budget.delta)
 
 
 def _key_bytes(planned: PlannedCollection) -> int:

@@ -5,7 +5,8 @@ Rules
 1. Each dataset decides by itself, and the job waits until all of them allow it; one refusal ends it.
 2. An exact result needs, for each dataset, its owner's yes and another person's; a yes binds the digest of the whole
    request, and counts for every dataset for which its giver may give one.
-3. Nothing is held: an exact result has no price. When it comes, each population is marked as not covered (RULES 20).
+3. For an exact result nothing is held: it has no price. When it comes, each population is marked as not covered
+   (RULES 20). A noised one is held in every population when it is admitted, or it is refused (`paying`).
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ from gateway.collection_records import CollectionRecord, JobSiteRecord
 from gateway.records import ApprovalRecord, JobRecord, JobState
 from gateway.services.collaborators import Collaborators
 from gateway.services.collections.admitting import admit
-from gateway.services.collections.concerning import EXACT, concerned, datasets_of
+from gateway.services.collections.concerning import EXACT, concerned, datasets_of, priced_as
 from gateway.services.collections.ending import end_collection
-from gateway.services.collections.planning import PlannedCollection, plan_collection
-from gateway.services.collections.quoting import CollectionQuote, quoted
+from gateway.services.collections.paying import agree, hold_everywhere, is_noised, lock_in_order, lock_of_job
+from gateway.services.collections.planning import PlannedCollection, plan_collection, planned_again
+from gateway.services.collections.quoting import CollectionQuote, largest_epsilon_of, quoted, share_of
 from gateway.services.deciding import Answer, Caller
 from gateway.services.idempotency import Alongside, nothing_else
-from gateway.services.request_job import APPROVAL_DAYS
+from gateway.services.request_job import APPROVAL_DAYS, OverBudget
 from gateway.unit_of_work import Work
 from kernel.canonical import Digest
 from kernel.errors import ConflictError, InvalidError
@@ -33,6 +35,7 @@ from policies.approvals import Approval
 from policies.decisions import Deny
 from policies.events import ApprovalGiven
 from policies.vocabulary import Action, ApprovalVerdict, JobKind
+from privacy.budget.ledger import Exhausted
 from privacy.events.collections import CollectionRequested
 from privacy.events.jobs import JobEnd
 from privacy.homomorphic.requests.spec import CollectionOpening, CollectionSpec
@@ -49,31 +52,42 @@ def quote_collection(on: Collaborators, caller: Caller, body: Mapping[str, Any])
             on.decider.decide_in(work, caller, Action.JOB_QUOTE, **_facts(planned.spec, dataset))
             for dataset in planned.spec.datasets
         ]
-        quote = quoted(work, planned)
+        if (denial := _first_denial(answers)) is not None:
+            work.commit("collection-quote-denied")
+            return denial
+        quote = quoted(work, planned, caller.principal, [share_of(answer) for answer in answers])
         work.commit("collection-quote")
-    return _first_denial(answers) or quote
+    return quote
 
 
 def request_collection(
     on: Collaborators, caller: Caller, body: Mapping[str, Any], *, alongside: Alongside[JobRecord] = nothing_else
-) -> JobRecord | Deny:
+) -> JobRecord | Deny | OverBudget:
     """Request a job: it waits for approvals, is admitted, or is refused."""
     if (denial := _refused_early(on, caller, body)) is not None:
         return denial
     with on.database.read() as reading:
         planned = plan_collection(on, reading, caller.tenant, body)
+    agree(on, planned)
     job = JobId.new(on.entropy)
     with on.database.work(caller.tenant) as work:
+        lock_in_order(work, planned.priced, job)
         answers = _submitted(on, work, caller, job, planned.spec, ())
         if (denial := _first_denial(answers)) is not None:
             work.commit("collection-denied")
             return denial
-        record = _stored(work, caller, job, planned)
+        record = _record(work, caller, job, planned)
         for site, answer in zip(planned.sites, answers, strict=True):
             event = _requested(record, planned, site.dataset.id, site.dataset.population, site.party.id, answer)
             work.record(event, actor=answer.actor, correlation=job)
-        if not any(answer.permission.awaits_approval for answer in answers):
-            admit(on, work, record, answers)
+        waits = any(answer.permission.awaits_approval for answer in answers)
+        held = [] if waits or not planned.priced else hold_everywhere(on, work, record, planned, answers)
+        if isinstance(held, Exhausted):
+            work.commit("collection-over-budget")
+            return OverBudget(held, largest_epsilon_of(planned, held))
+        _store(work, record, planned)
+        if not waits:
+            admit(on, work, record, answers, held)
         after = work.jobs.get(id=job)
         alongside(work, after)
         work.commit("collection")
@@ -82,7 +96,7 @@ def request_collection(
 
 def answer_collection(
     on: Collaborators, caller: Caller, job: JobId, verdict: ApprovalVerdict, request: Digest
-) -> JobRecord | Deny:
+) -> JobRecord | Deny | OverBudget:
     """Say yes or no to a parked job; the last yes that was missing admits it.
 
     Args:
@@ -93,7 +107,9 @@ def answer_collection(
         request: The digest of the request that was looked at.
     """
     with on.database.work(caller.tenant) as work:
-        work.jobs.get(id=job, tenant=caller.tenant)
+        parked = work.jobs.get(id=job, tenant=caller.tenant)
+        if is_noised(parked):
+            lock_of_job(work, job)
         record = work.jobs.get(lock=True, id=job)
         snapshot = on.decider.at_head(work, work.policy.hold(caller.tenant))
         dataset = concerned(snapshot, datasets_of(work, record), caller.principal)
@@ -106,10 +122,10 @@ def answer_collection(
             return answer.decision
         _check_answer(work, caller, record, request)
         _approve(on, work, caller, record, dataset, verdict, answer)
-        denial = _after_answer(on, work, record, verdict)
+        refused = _after_answer(on, work, record, verdict)
         after = work.jobs.get(id=job)
         work.commit("collection-approval")
-    return after if denial is None else denial
+    return after if refused is None else refused
 
 
 def _check_answer(work: Work, caller: Caller, record: JobRecord, request: Digest) -> None:
@@ -121,9 +137,11 @@ def _check_answer(work: Work, caller: Caller, record: JobRecord, request: Digest
         raise ConflictError("you have answered this job already: the others' answers are awaited", field="job")
 
 
-def _after_answer(on: Collaborators, work: Work, record: JobRecord, verdict: ApprovalVerdict) -> Deny | None:
+def _after_answer(
+    on: Collaborators, work: Work, record: JobRecord, verdict: ApprovalVerdict
+) -> Deny | OverBudget | None:
     if verdict is ApprovalVerdict.REFUSED:
-        end_collection(work, record, JobState.REFUSED, JobEnd.CANCELLED)
+        end_collection(on, work, record, JobState.REFUSED, JobEnd.CANCELLED)
         return None
     given = tuple(
         Approval(
@@ -136,10 +154,17 @@ def _after_answer(on: Collaborators, work: Work, record: JobRecord, verdict: App
     answers = _submitted(on, work, trainer, record.id, spec, given)
     denial = _first_denial(answers)
     if denial is not None:
-        end_collection(work, record, JobState.REFUSED, JobEnd.CANCELLED)
-    elif not any(answer.permission.awaits_approval for answer in answers):
-        admit(on, work, record, answers)
-    return denial
+        end_collection(on, work, record, JobState.REFUSED, JobEnd.CANCELLED)
+        return denial
+    if any(answer.permission.awaits_approval for answer in answers):
+        return None
+    planned = planned_again(on, work, record.tenant, record.spec)
+    held = hold_everywhere(on, work, record, planned, answers) if planned.priced else []
+    if isinstance(held, Exhausted):
+        end_collection(on, work, record, JobState.REFUSED, JobEnd.CANCELLED)
+        return OverBudget(held, None)
+    admit(on, work, record, answers, held)
+    return None
 
 
 def _approve(
@@ -210,7 +235,7 @@ def _first_denial(answers: Sequence[Answer]) -> Deny | None:
 
 
 def _facts(spec: CollectionSpec, dataset: DatasetId) -> dict[str, Any]:
-    return {"dataset": dataset, "purpose": spec.purpose, "job_kind": JobKind(spec.kind.value), "exact": True}
+    return {"dataset": dataset, "purpose": spec.purpose, "job_kind": JobKind(spec.kind.value)} | priced_as(spec)
 
 
 def _requested(
@@ -225,15 +250,15 @@ def _requested(
         key_holder=planned.key_holder.id,
         purpose=record.purpose,
         request=record.request_digest,
-        exact=True,
+        exact=planned.spec.privacy is None,
         decision=answer.permission.decision,
         awaits_approval=answer.permission.awaits_approval,
     )
 
 
-def _stored(work: Work, caller: Caller, job: JobId, planned: PlannedCollection) -> JobRecord:
+def _record(work: Work, caller: Caller, job: JobId, planned: PlannedCollection) -> JobRecord:
     spec, first = planned.spec, planned.sites[0].dataset
-    record = JobRecord(
+    return JobRecord(
         id=job,
         tenant=caller.tenant,
         principal=caller.principal,
@@ -245,11 +270,15 @@ def _stored(work: Work, caller: Caller, job: JobId, planned: PlannedCollection) 
         spec=spec.to_json(),
         plan=planned.plan.to_json(),
         request_digest=spec.digest,
-        epsilon=EXACT,
+        epsilon=EXACT if spec.privacy is None else str(spec.privacy.epsilon),
         created_at=work.now,
     )
+
+
+def _store(work: Work, record: JobRecord, planned: PlannedCollection) -> None:
+    job = record.id
     work.jobs.insert(record)
-    work.collections.insert(CollectionRecord(job=job, tenant=caller.tenant, key_holder=planned.key_holder.id))
+    work.collections.insert(CollectionRecord(job=job, tenant=record.tenant, key_holder=planned.key_holder.id))
     for number, site in enumerate(planned.sites):
         work.job_sites.insert(
             JobSiteRecord(
@@ -260,4 +289,3 @@ def _stored(work: Work, caller: Caller, job: JobId, planned: PlannedCollection) 
                 population=site.dataset.population,
             )
         )
-    return record

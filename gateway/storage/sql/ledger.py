@@ -61,7 +61,7 @@ _MOVE_TRAINER = update(budget_trainer).where(_TRAINER_KEY).values(fields=bindpar
 _ADD_RESERVATION = insert(reservation)
 _MOVE_RESERVATION = (
     update(reservation)
-    .where(reservation.c.job == bindparam("which"))
+    .where(reservation.c.job == bindparam("which"), reservation.c.population == _WHOSE)
     .values(state=bindparam("now"), expires_at=bindparam("end"), fields=bindparam("written"))
 )
 
@@ -187,15 +187,11 @@ class SqlLedger:
     def _put_reservation(self, change: Change, held: Reservation) -> None:
         state, end, written = held.state.value, format_time(held.expires_at), _written(held)
         if change.before is not None and change.before.reservation is not None:
-            row = {"which": held.job, "now": state, "end": end, "written": written}
+            row = {"which": held.job, "whose": held.population, "now": state, "end": end, "written": written}
             self._connection.execute(_MOVE_RESERVATION, row)
             return
         row = {"job": held.job, "population": held.population, "state": state, "expires_at": end, "fields": written}
-        try:
-            with self._connection.begin_nested():
-                self._connection.execute(_ADD_RESERVATION, row)
-        except IntegrityError:
-            raise ConflictError("this job has a reservation in another population", field="job") from None
+        self._connection.execute(_ADD_RESERVATION, row)
 
 
 def _blocks(account: Account) -> list[dict[str, Any]]:

@@ -26,6 +26,7 @@ from typing import Any, Final, Self
 
 from kernel.checks import whole, within
 from kernel.events import Parameter
+from privacy.accounting.mechanisms import MechanismUse
 from privacy.glm.design import Design, design_of
 from privacy.glm.families import Family
 from privacy.glm.matrices import packed_size
@@ -81,6 +82,15 @@ class ExactGlm:
         whole(1, MOST_ROUNDS, most_rounds=self.most_rounds)
         within(Decimal(0), MOST_RIDGE, ridge=self.ridge.number)
         object.__setattr__(self, "design", design_of(self.family, self.features, self.schema))
+
+    @property
+    def noise(self) -> None:
+        """None."""
+        return
+
+    def uses(self) -> tuple[MechanismUse, ...]:
+        """Nothing: an exact result has no price."""
+        return ()
 
     def to_json(self) -> dict[str, Any]:
         """What every party computes by."""

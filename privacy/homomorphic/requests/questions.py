@@ -14,11 +14,13 @@ from typing import Any, ClassVar, Final, Protocol, Self
 from kernel.checks import whole
 from kernel.errors import InvalidError
 from kernel.events import Parameter
+from privacy.accounting.mechanisms import MechanismUse
 from privacy.glm.families import Family, read_family
 from privacy.homomorphic.averaging.plan import LEAST_BITS, MOST_BITS, MOST_LOCAL_STEPS, Bounded, FederatedAverage
 from privacy.homomorphic.averaging.plan import MOST_ROUNDS as AVERAGE_ROUNDS
 from privacy.homomorphic.glm.plan import MOST_ROUNDS, NO_RIDGE, ExactGlm
 from privacy.homomorphic.layout import Layout
+from privacy.homomorphic.noise import SiteNoise
 from privacy.homomorphic.profiles import Profile
 from privacy.homomorphic.statistics.plan import FederatedStatistics
 from privacy.jobs.asking import complete_query
@@ -43,12 +45,21 @@ class CollectionKind(StrEnum):
 class CollectionPlan(Protocol):
     """What sites and key holder compute by."""
 
+    @property
+    def noise(self) -> SiteNoise | None:
+        """What the sites add; nothing for an exact result."""
+        ...
+
     def layout(self, profile: Profile, sites: int) -> Layout:
         """Where a site's numbers lie; raise `InvalidError` if the profile cannot add so many sites' sums."""
         ...
 
     def to_json(self) -> dict[str, Any]:
         """Encode as the order's `plan`."""
+        ...
+
+    def uses(self) -> tuple[MechanismUse, ...]:
+        """What is priced, for each population alike; nothing for an exact result."""
         ...
 
 
@@ -61,12 +72,14 @@ class Sites:
         rows_per_unit: The most rows of one person, at any site.
         least_persons: Fewer persons no site and no cell may have.
         count: How many sites there are.
+        noise: What they add; nothing for an exact result.
     """
 
     schema: TableSchema
     rows_per_unit: int
     least_persons: int
     count: int
+    noise: SiteNoise | None = None
 
 
 class Question(ABC):
@@ -90,6 +103,11 @@ class Question(ABC):
     @abstractmethod
     def most_rounds(self) -> int:
         """The most results that may be decrypted."""
+
+    @property
+    def gaussians(self) -> int | None:
+        """How many Gaussians a result with noise composes; nothing if this kind is exact alone."""
+        return None
 
     @abstractmethod
     def columns(self) -> frozenset[str] | None:
@@ -219,6 +237,11 @@ class StatisticsQuestion(Question):
         """The most results that may be decrypted."""
         return 1
 
+    @property
+    def gaussians(self) -> int:
+        """One: all vectors together cost what it costs."""
+        return 1
+
     def columns(self) -> None:
         """All of them: which a query reads is the query's own to say."""
         return
@@ -231,6 +254,7 @@ class StatisticsQuestion(Question):
             schema=sites.schema,
             rows_per_unit=sites.rows_per_unit,
             least_persons=sites.least_persons,
+            noise=sites.noise,
         )
 
     def to_json(self) -> dict[str, Any]:

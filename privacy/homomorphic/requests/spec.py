@@ -2,9 +2,12 @@
 
 Rules
 -----
-1. Whether noise is added is said, never assumed: `result` is `exact`, which is a disclosure (RULES 20). With noise no
-   kind is offered yet.
+1. Whether noise is added is said, never assumed: `result` is `exact`, which is a disclosure (RULES 20), or `noised`:
+   every site adds its share, and each population is charged. Some kinds are exact alone.
 2. The profile is one of the registry's for sums; left out, it is the public-key one with the shortest upload that fits.
+3. A noised result says for how much: `epsilon` at `delta`, against whoever knows the noise of up to `tolerated` sites.
+   `delta` is the least of the populations', and nobody's to choose: it stands in the final form so that a site works
+   the noise out from what its owner approved (RULES 13, 33).
 
 Form: docs/formats/job-spec.md, "Jobs on data of sites".
 """
@@ -16,6 +19,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from kernel.amounts import Delta, Epsilon
 from kernel.canonical import Digest, digest_of
 from kernel.checks import text, whole
 from kernel.errors import InvalidError
@@ -23,6 +27,7 @@ from kernel.ids import DatasetId, PartyId, Slug
 from privacy.homomorphic.documents.order import LEAST_SITES, LONGEST_ROUND
 from privacy.homomorphic.documents.parties import LEAST_PERSONS, MOST_PERSONS
 from privacy.homomorphic.layout import Layout
+from privacy.homomorphic.noise import SiteNoise, calibrated
 from privacy.homomorphic.profiles import Mode, Profile, Scheme
 from privacy.homomorphic.registry import PROFILES, profile_of
 from privacy.homomorphic.requests.questions import QUESTIONS, CollectionKind, CollectionPlan, Question, Sites
@@ -34,13 +39,50 @@ MOST_SITES: Final = 16
 """Each has an owner who approves, and all approvals are facts of every decision."""
 ROUND_SECONDS: Final = 3600
 _HEAD: Final = ("v", "kind", "datasets", "purpose", "key_holder", "result", "profile", "round_seconds", "least_persons")
-_SHORT: Final = ("v", "profile", "round_seconds", "least_persons", "result")
+_SHORT: Final = ("v", "profile", "round_seconds", "least_persons", "result", "delta", "epsilon", "tolerated")
+
+
+TOLERATED: Final = 1
+"""Each site knows its own noise: with 0, epsilon would not hold against one of them."""
+_NOISED: Final = ("delta", "epsilon", "tolerated")
 
 
 class Result(StrEnum):
-    """What may leave: the exact result, which is a disclosure."""
+    """What may leave: the exact result, which is a disclosure, or one with noise of the sites, which is charged."""
 
     EXACT = "exact"
+    NOISED = "noised"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Privacy:
+    """What a noised result is asked to be worth.
+
+    Attributes:
+        epsilon, delta: Of the job alone.
+        tolerated: How many sites may be missing or share what they know.
+    """
+
+    epsilon: Epsilon
+    delta: Delta
+    tolerated: int
+
+    def noise(self, sites: int, gaussians: int) -> SiteNoise:
+        """The least noise that keeps it; raise `InvalidError` if none does."""
+        return calibrated(self.epsilon, [self.delta], sites, self.tolerated, gaussians)
+
+    def to_json(self) -> dict[str, Any]:
+        """Encode as members of the final form."""
+        return {"delta": str(self.delta), "epsilon": str(self.epsilon), "tolerated": self.tolerated}
+
+    @classmethod
+    def from_json(cls, members: Mapping[str, Any]) -> Privacy:
+        """Read the final form's members."""
+        return cls(
+            epsilon=Epsilon.parse(text_of(members["epsilon"], "epsilon")),
+            delta=Delta.parse(text_of(members["delta"], "delta")),
+            tolerated=whole(0, MOST_SITES - 1, tolerated=members["tolerated"]),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,11 +93,12 @@ class CollectionSpec:
         datasets: One for each site, in this order.
         purpose: Why.
         key_holder: The party that makes the key and decrypts.
-        result: Exact, so far.
+        result: Exact or noised.
         profile: The encryption's named parameters.
         round_seconds: How long each document is waited for.
         least_persons: With fewer persons a site does not take part.
         question: What is asked.
+        privacy: What a noised result is worth; nothing for an exact one.
     """
 
     datasets: tuple[DatasetId, ...]
@@ -66,8 +109,13 @@ class CollectionSpec:
     round_seconds: int
     least_persons: int
     question: Question
+    privacy: Privacy | None = None
 
     def __post_init__(self) -> None:
+        if (self.privacy is not None) != (self.result is Result.NOISED):
+            raise InvalidError("a noised result has an `epsilon`, an exact one has none", field="epsilon")
+        if self.privacy is not None and self.privacy.tolerated >= len(self.datasets):
+            raise InvalidError("`tolerated` is below the number of sites", field="tolerated")
         if not LEAST_SITES <= len(self.datasets) <= MOST_SITES or len(set(self.datasets)) != len(self.datasets):
             raise InvalidError(
                 f"`datasets` lists {LEAST_SITES} to {MOST_SITES} datasets of sites, each once", field="datasets"
@@ -87,11 +135,13 @@ class CollectionSpec:
 
     def plan(self, schema: TableSchema, rows_per_unit: int) -> CollectionPlan:
         """What every party computes by, on columns that all sites declare alike."""
+        count = len(self.datasets)
         sites = Sites(
             schema=schema,
             rows_per_unit=rows_per_unit,
             least_persons=self.least_persons,
-            count=len(self.datasets),
+            count=count,
+            noise=_noise(self.question, self.privacy, count),
         )
         return self.question.plan(sites)
 
@@ -107,6 +157,7 @@ class CollectionSpec:
             "profile": str(self.profile),
             "round_seconds": self.round_seconds,
             "least_persons": self.least_persons,
+            **({} if self.privacy is None else self.privacy.to_json()),
             **self.question.to_json(),
         }
 
@@ -114,9 +165,14 @@ class CollectionSpec:
     def from_json(cls, body: Any) -> CollectionSpec:
         """Read the final form; raise `InvalidError` otherwise."""
         question = QUESTIONS[_kind_of(body)]
-        members = members_of(body, "request", (*_HEAD, *question.FORM))
+        noised = _NOISED if isinstance(body, Mapping) and body.get("result") == Result.NOISED.value else ()
+        members = members_of(body, "request", (*_HEAD, *noised, *question.FORM))
         _check_version(members)
-        return cls(**_head_of(members), question=question.from_json(members))
+        return cls(
+            **_head_of(members),
+            question=question.from_json(members),
+            privacy=Privacy.from_json(members) if noised else None,
+        )
 
 
 def is_collection(body: Mapping[str, Any]) -> bool:
@@ -139,14 +195,18 @@ class CollectionOpening:
         return cls(kind, _datasets(body.get("datasets")), Slug(text(64, purpose=body.get("purpose", ""))))
 
 
-def complete_collection(body: Mapping[str, Any], schemas: Sequence[TableSchema], rows_per_unit: int) -> CollectionSpec:
+def complete_collection(
+    body: Mapping[str, Any], schemas: Sequence[TableSchema], rows_per_unit: int, delta: Delta
+) -> CollectionSpec:
     """Fill in what a trainer left out.
 
     Args:
         body: `kind`, `datasets`, `purpose`, `key_holder`, `result`, and the kind's own members; `profile`,
-            `round_seconds` and `least_persons` may be missing.
+            `round_seconds` and `least_persons` may be missing. A noised result needs `epsilon` and may have
+            `tolerated`.
         schemas: The datasets' declared schemas.
         rows_per_unit: The most rows of one person at any site.
+        delta: The least of the populations' deltas.
 
     Returns:
         The final form, which fits every schema.
@@ -160,7 +220,10 @@ def complete_collection(body: Mapping[str, Any], schemas: Sequence[TableSchema],
     members = {"v": VERSION, **members_of(body, "request", needed, (*_SHORT, *question_kind.OPTIONAL))}
     _check_version(members)
     if "result" not in members:
-        raise InvalidError("say `result`: `exact` is a disclosure that two people must want", field="result")
+        raise InvalidError(
+            "say `result`: `exact` is a disclosure that two people must want, `noised` needs `epsilon`", field="result"
+        )
+    privacy = _privacy(members, delta)
     question = question_kind.complete(members, schemas[0])
     filled = {"round_seconds": ROUND_SECONDS, "least_persons": LEAST_PERSONS, "profile": "", **members}
     sites = Sites(
@@ -168,11 +231,36 @@ def complete_collection(body: Mapping[str, Any], schemas: Sequence[TableSchema],
         rows_per_unit=rows_per_unit,
         least_persons=filled["least_persons"],
         count=len(schemas),
+        noise=_noise(question, privacy, len(schemas)),
     )
     filled["profile"] = members["profile"] if "profile" in members else _shortest(question.plan(sites), len(schemas))
-    spec = CollectionSpec(**_head_of(filled), question=question)
+    spec = CollectionSpec(**_head_of(filled), question=question, privacy=privacy)
     layout_of(spec, question.plan(sites))
     return spec
+
+
+def _privacy(members: Mapping[str, Any], delta: Delta) -> Privacy | None:
+    """What a noised result is asked to be worth; raise `InvalidError` for anything of it in an exact request."""
+    if one_of(Result, members["result"], "result") is Result.EXACT:
+        if given := [name for name in _NOISED if name in members]:
+            raise InvalidError(f"an exact result has no `{given[0]}`", field=given[0])
+        return None
+    if "epsilon" not in members:
+        raise InvalidError("a noised result needs `epsilon`", field="epsilon")
+    privacy = Privacy.from_json({"delta": str(delta), "tolerated": TOLERATED, **members})
+    if privacy.delta != delta:
+        raise InvalidError("`delta` is the least of the populations', and is left out", field="delta")
+    return privacy
+
+
+def _noise(question: Question, privacy: Privacy | None, sites: int) -> SiteNoise | None:
+    if privacy is None:
+        return None
+    if question.gaussians is None:
+        raise InvalidError(
+            f"`{question.KIND.value}` is offered with an exact result alone: `result` must be `exact`", field="result"
+        )
+    return privacy.noise(sites, question.gaussians)
 
 
 def common_schema(question: Question, schemas: Sequence[TableSchema]) -> TableSchema:

@@ -1,0 +1,236 @@
+"""The certificate of a noised result of several sites: what it cost each population, and what it is worth against whom.
+
+Rules
+-----
+1. It is made from the charges of all populations, never beside them, and its fields have closed kinds.
+2. Each site has a guarantee of its own: adaptive, cumulative, of its population. Epsilon of this job alone is also
+   stated for each observer, because noise that an observer knows does not count for him (RULES 35).
+3. `not_covered` is mandatory. Documents of the parties are cited by their digests, as in a disclosure.
+
+Format: docs/formats/certificate.md, "Noised result of several sites".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from kernel import canonical
+from kernel.amounts import Epsilon
+from kernel.canonical import Digest
+from kernel.errors import InvalidError
+from kernel.events import Parameter, Record
+from kernel.ids import ApprovalId, DatasetId, DecisionId, JobId, ReleaseId, Slug, TenantId, VersionId
+from kernel.signing import Envelope, PublicKey, Signer, open_envelope, sign_envelope
+from privacy.homomorphic.noise import Observed, SiteNoise
+from privacy.release.certificate import (
+    LIMIT,
+    PAYLOAD_TYPE,
+    STATEMENT_TYPE,
+    AgreementFacts,
+    ChargedMechanism,
+    Guarantee,
+    PopulationFacts,
+    SoftwareFacts,
+    ThisJobAlone,
+)
+from privacy.release.disclosure import CourseFacts, EncryptionFacts, PartyFacts
+from privacy.release.observers import ObserverFacts
+from privacy.release.settlement import Charge
+
+PREDICATE_TYPE = "urn:privgate:noised-certificate:v1"
+
+
+class NotCovered(StrEnum):
+    """What the certificate does not say. The values are the sentences that people read."""
+
+    COALITIONS = (
+        "Whoever knows the noise of more sites than are tolerated, or decrypts one site's upload alone: what epsilon "
+        "is then, if there is any, stands with the observers."
+    )
+    NOISE = (
+        "Whether the sites added their noise: nobody else can see it. Each site that did protects its own people, and "
+        "those of the others by its share."
+    )
+    ROWS = "Whether the sites computed on the rows that they attested, and rightly: nobody else saw a row."
+    DECLINED = "That a site may decline a job because too few persons are in its file: whoever looks learns that."
+    OTHER_OWNERS = "The same person's rows at another site or owner: each population is charged for its own people."
+    UTILITY = "Whether the result is right, fair or fit for a purpose."
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoiseFacts(Record):
+    """What the sites added, as priced: `privacy.homomorphic.noise`."""
+
+    sites: int
+    tolerated: int
+    noise_multiplier: Parameter
+
+    @classmethod
+    def of(cls, noise: SiteNoise) -> NoiseFacts:
+        """State a plan's noise."""
+        return cls(sites=noise.sites, tolerated=noise.tolerated, noise_multiplier=noise.noise_multiplier)
+
+    @property
+    def noise(self) -> SiteNoise:
+        """The plan's noise; raise `InvalidError` if it cannot be."""
+        return SiteNoise(sites=self.sites, tolerated=self.tolerated, noise_multiplier=self.noise_multiplier)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObservedFacts(Record):
+    """The epsilon of this job alone against one observer, at the least delta of its populations."""
+
+    observer: str
+    known: int
+    noise_multiplier: Parameter | None = None
+    epsilon: Epsilon | None = None
+
+    @classmethod
+    def of(cls, observed: Observed) -> ObservedFacts:
+        """State what an observer can learn."""
+        return cls(
+            observer=observed.observer,
+            known=observed.known,
+            noise_multiplier=observed.noise_multiplier,
+            epsilon=observed.epsilon,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoisedSiteFacts(Record):
+    """One site's part, and what it cost the people there.
+
+    Attributes:
+        site: Who computed.
+        dataset, version, manifest: On which rows, by the site's own keyed commitment.
+        population: Who is protected.
+        least_persons: With fewer it would not have taken part.
+        decision: What admitted the job for this dataset.
+        decision_leaf, reserve, charge: Leaf hashes of decision, reservation and charge.
+        mechanisms: What was charged.
+        guarantee, this_job_alone, agreement: As of every other certificate.
+        uncovered_since: From which entry on the population is not covered, if an exact result left before.
+    """
+
+    site: PartyFacts
+    dataset: DatasetId
+    version: VersionId
+    manifest: Digest
+    population: PopulationFacts
+    least_persons: int
+    decision: DecisionId
+    decision_leaf: Digest
+    reserve: Digest
+    charge: Digest
+    mechanisms: tuple[ChargedMechanism, ...]
+    guarantee: Guarantee
+    this_job_alone: ThisJobAlone
+    agreement: AgreementFacts
+    uncovered_since: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoisedPredicate(Record):
+    """Everything the certificate states; see docs/formats/certificate.md."""
+
+    tenant: TenantId
+    release: ReleaseId
+    job: JobId
+    kind: Slug
+    request: Digest
+    differentially_private: bool
+    key_holder: PartyFacts
+    sites: tuple[NoisedSiteFacts, ...]
+    noise: NoiseFacts
+    epsilons: tuple[ObservedFacts, ...]
+    encryption: EncryptionFacts
+    course: CourseFacts
+    observers: tuple[ObserverFacts, ...]
+    approvals: tuple[ApprovalId, ...]
+    policy_epoch: int
+    origin: Slug
+    software: SoftwareFacts
+    not_covered: tuple[NotCovered, ...]
+    issued_at: datetime
+
+    def __post_init__(self) -> None:
+        if not self.differentially_private or tuple(self.not_covered) != tuple(NotCovered):
+            raise InvalidError("a noised result must say all that its certificate does not cover")
+        if not self.sites or not all(site.mechanisms for site in self.sites):
+            raise InvalidError("a noised result names every site, and what was charged there", field="sites")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoisedCertificate:
+    """A predicate about one artefact that leaves."""
+
+    artifact_name: str
+    artifact: Digest
+    predicate: NoisedPredicate
+
+    @classmethod
+    def of(cls, settlements: Sequence[Charge], artifact_name: str, predicate: NoisedPredicate) -> NoisedCertificate:
+        """Certify a settled outcome; each site must tell the charge of its own population.
+
+        Args:
+            settlements: The charge of each population, in the order of the sites.
+            artifact_name: What the released file is called.
+            predicate: What is stated.
+
+        Raises:
+            InvalidError: A site tells another charge, or the charges settle several artefacts.
+        """
+        artifacts = {settlement.artifact for settlement in settlements}
+        if len(settlements) != len(predicate.sites) or len(artifacts) != 1:
+            raise InvalidError("one charge for each site, all of one artefact", field="sites")
+        for settlement, site in zip(settlements, predicate.sites, strict=True):
+            settlement.require_agreement(predicate.job, site.guarantee.charge, site.guarantee.ledger_seq)
+        return cls(artifact_name=artifact_name, artifact=artifacts.pop(), predicate=predicate)
+
+    def statement(self) -> bytes:
+        """The canonical bytes that are signed."""
+        return canonical.encode(
+            {
+                "_type": STATEMENT_TYPE,
+                "predicate": self.predicate.to_fields(),
+                "predicateType": PREDICATE_TYPE,
+                "subject": [{"digest": {"sha256": self.artifact.hex}, "name": self.artifact_name}],
+            }
+        )
+
+    def sign(self, signer: Signer) -> Envelope:
+        """Sign the statement."""
+        return sign_envelope(PAYLOAD_TYPE, self.statement(), signer)
+
+    @classmethod
+    def open(cls, envelope: Envelope, trusted: Iterable[PublicKey]) -> NoisedCertificate:
+        """Return the certificate that a trusted key signed; raise `CorruptError` or `InvalidError` otherwise."""
+        return cls.parse(open_envelope(envelope, PAYLOAD_TYPE, trusted))
+
+    @classmethod
+    def parse(cls, statement: bytes) -> NoisedCertificate:
+        """Read a statement strictly; raise `InvalidError` otherwise."""
+        body = canonical.decode(statement, limit=LIMIT, canonical=True)
+        try:
+            (subject,) = body["subject"]
+            kinds = (body["_type"], body["predicateType"])
+            name, digest = subject["name"], Digest("sha256:" + subject["digest"]["sha256"])
+            predicate = NoisedPredicate.from_fields(body["predicate"])
+        except (KeyError, TypeError, ValueError):
+            raise InvalidError("not a noised certificate: a member is missing or of the wrong kind") from None
+        certificate = cls(artifact_name=name, artifact=digest, predicate=predicate)
+        if kinds != (STATEMENT_TYPE, PREDICATE_TYPE) or certificate.statement() != statement:
+            raise InvalidError("not a noised certificate of a known version")
+        return certificate
+
+
+def is_noised(statement: bytes) -> bool:
+    """Whether a statement says of itself that it is one; what it is worth, reading it shows."""
+    try:
+        body = canonical.decode(statement, limit=LIMIT)
+    except InvalidError:
+        return False
+    return isinstance(body, dict) and body.get("predicateType") == PREDICATE_TYPE

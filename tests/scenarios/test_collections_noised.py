@@ -1,0 +1,223 @@
+"""Noised results on data that the gateway never sees: held in every population, charged, certified, released."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from audit.trust import TrustFile
+from kernel import canonical
+from kernel.signing import Envelope, sign_envelope
+from privacy.release.noised import NoisedCertificate
+from privgate.verify import verify_bundle
+from privgate.verify.verdict import BundleVerdict, Outcome
+from tests.support.api import House, done, house, refused
+from tests.support.hospitals import Hospitals, events, fetched
+
+ASKED: dict[str, Any] = {
+    "kind": "he.statistics",
+    "result": "noised",
+    "epsilon": "1",
+    "family": None,
+    "outcome": None,
+    "predictors": None,
+    "queries": [{"kind": "count"}, {"kind": "histogram", "column": "ill"}],
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A gateway with its people."""
+    with house(tmp_path_factory.mktemp("noised") / "home") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def hospitals(made: House, tmp_path_factory: pytest.TempPathFactory) -> Hospitals:
+    """Three hospitals and a key holder; no owner lets an exact result leave."""
+    return Hospitals(made, tmp_path_factory.mktemp("hospitals"), exact=False)
+
+
+@dataclass(frozen=True)
+class Story:
+    """One job from its request to its release, and the evidence of it."""
+
+    job: dict[str, Any]
+    ended: dict[str, Any]
+    bundle: Path
+    trust: TrustFile
+
+    def judged(self) -> BundleVerdict:
+        """The verifier's word."""
+        return verify_bundle(self.bundle, self.trust)
+
+
+def admitted(hospitals: Hospitals, **changes: Any) -> dict[str, Any]:
+    """A noised job that every owner has approved, or none had to."""
+    job = hospitals.requested(**{**ASKED, **changes})
+    for site in hospitals.sites:
+        if job["state"] == "awaiting-approval":
+            job = done(hospitals.answer(site.owner, job))
+    assert job["state"] == "collecting", job
+    return job
+
+
+@pytest.fixture(scope="module")
+def story(made: House, hospitals: Hospitals, tmp_path_factory: pytest.TempPathFactory) -> Story:
+    """Requested, approved by three owners, collected, released, exported."""
+    job = admitted(hospitals)
+    ended = hospitals.play(job["job"])
+    assert ended["state"] == "finished", [party.told for party in hospitals.everybody]
+    release = ended["release"]
+    refused(made["trainer"].get(f"/v1/releases/{release}/files/artifact"), 409)
+    done(made["owner-2"].post(f"/v1/releases/{release}/check", {"verdict": "release"}))
+    made.settle()
+    bundle = tmp_path_factory.mktemp("evidence")
+    files = bundle / "release"
+    files.mkdir()
+    for name in ("certificate.json", "receipt.tlog-proof", "MODEL_CARD.md"):
+        (files / name).write_bytes(fetched(made, release, name))
+    (files / "he-statistics.json").write_bytes(fetched(made, release, "artifact"))
+    trust = TrustFile.from_bytes(canonical.encode(done(made["auditor"].get("/v1/trust"))["trust"]))
+    made.settle()
+    with tarfile.open(fileobj=io.BytesIO(made["auditor"].get("/v1/archive").content)) as archive:
+        archive.extractall(bundle, filter="data")
+    return Story(job, ended, bundle, trust)
+
+
+def test_the_verifier_recomputes_everything_and_finds_nothing_wrong(story: Story) -> None:
+    """Prices, balances, observers, log, artefact, card and receipt hold together, from the pinned keys alone."""
+    verdict = story.judged()
+    wrong = [(step.title, step.locations) for step in verdict.steps if step.locations and step.title != "Report"]
+    assert (wrong, verdict.outcome) == ([], Outcome.VERIFIED)
+    assert verdict.step("Certificates and log").sentence == "1 certificates say what the log says"
+
+
+def test_every_population_is_held_touched_and_charged_before_the_result_is_held(made: House, story: Story) -> None:
+    """All reservations and touches stand before the order; all charges before the held release; nothing is marked."""
+    told = [entry["type"] for entry in made.log() if entry.get("correlation") == story.job["job"]]
+    assert told.count("budget:reserved") == told.count("budget:touched") == told.count("budget:charged") == 3
+    assert "population:uncovered" not in told
+    order = told.index("order:issued")
+    assert order > max(place for place, kind in enumerate(told) if kind == "budget:touched")
+    assert told.index("release:held") > max(place for place, kind in enumerate(told) if kind == "budget:charged")
+    for one in events(made, "budget:charged"):
+        assert [charge["times"] for charge in one["charges"]] == [1]
+
+
+def test_the_certificate_says_what_it_is_worth_against_whom(story: Story) -> None:
+    """Each site has a guarantee of its own; the trainer's epsilon is what was asked; coalitions of all others differ."""
+    body = json.loads(Envelope.from_bytes((story.bundle / "release" / "certificate.json").read_bytes()).payload)
+    stated = body["predicate"]
+    assert stated["differentially_private"] is True
+    assert len({site["population"]["id"] for site in stated["sites"]}) == 3
+    assert all(site["this_job_alone"]["epsilon"] <= "1" for site in stated["sites"])
+    against = {one["observer"]: one.get("epsilon") for one in stated["epsilons"]}
+    assert float(against["one other site"]) <= 1 < float(against["all other sites together"])
+    card = (story.bundle / "release" / "MODEL_CARD.md").read_text()
+    assert "one other site" in card
+
+
+@pytest.mark.parametrize(
+    ("change", "step"),
+    [
+        (lambda stated: stated["sites"][0]["guarantee"].update(before="0.5"), "Certificates and log"),
+        (lambda stated: stated["sites"][0]["guarantee"].update(charge="0.000000001"), "Certified figures"),
+        (lambda stated: stated["sites"][1]["guarantee"].update(capacity="9"), "Certified figures"),
+        (lambda stated: stated["sites"][1].update(reserve=stated["sites"][0]["reserve"]), "Certificates and log"),
+        (lambda stated: stated["sites"][1].update(charge=stated["sites"][0]["charge"]), "Certificates and log"),
+        (lambda stated: stated["sites"][2]["this_job_alone"].update(epsilon="0.01"), "Certified figures"),
+        (lambda stated: stated["sites"][2]["agreement"].update(rdp="0.01"), "Certified figures"),
+        (lambda stated: stated["epsilons"][-1].update(epsilon="0.1"), "Certified figures"),
+        (lambda stated: stated["noise"].update(tolerated=0), "Certified figures"),
+        (lambda stated: stated["sites"].pop(), "Certified figures"),
+        (lambda stated: stated["sites"][0].update(uncovered_since=1), "Certificates and log"),
+    ],
+)
+def test_a_certificate_that_tells_another_story_is_found_out(
+    made: House, story: Story, tmp_path: Path, change: Any, step: str
+) -> None:
+    """Even signed by the gateway's own key: figures follow from each other, and facts are those of the log."""
+    copy = tmp_path / "bundle"
+    shutil.copytree(story.bundle, copy)
+    place = next((copy / "certificates").iterdir())
+    envelope = Envelope.from_bytes(place.read_bytes())
+    body = json.loads(envelope.payload)
+    change(body["predicate"])
+    forged = sign_envelope(envelope.payload_type, canonical.encode(body), made.gateway.on.certificate_signer)
+    NoisedCertificate.parse(forged.payload)
+    place.write_bytes(forged.to_bytes())
+    assert verify_bundle(copy, story.trust).step(step).locations
+
+
+def test_the_quote_has_a_price_for_each_population_and_an_epsilon_for_each_observer(
+    made: House, hospitals: Hospitals, story: Story
+) -> None:
+    """Share of the budget, whether it fits, how many such jobs fit; nothing is held by asking."""
+    before = len(done(made["trainer"].get("/v1/jobs")))
+    quote = done(made["trainer"].post("/v1/quotes", hospitals.body(**ASKED)))["quote"]
+    populations = quote["privacy"]["populations"]
+    assert [one["population"] for one in populations] == [site.dataset["population"] for site in hospitals.sites]
+    assert all(one["fits"] and 0 < float(one["budget_share"]) < 1 and one["further"] >= 1 for one in populations)
+    assert quote["privacy"]["observers"][0]["observer"] == "whoever reads the result"
+    assert len(done(made["trainer"].get("/v1/jobs"))) == before
+
+
+def test_a_kind_without_noise_of_its_own_is_refused_in_words(made: House, hospitals: Hospitals) -> None:
+    """Models and averages are exact alone, so far; an exact request has no epsilon, a noised one needs it."""
+    answer = made["trainer"].post("/v1/quotes", hospitals.body(result="noised", epsilon="1"))
+    assert "exact" in refused(answer, 422)["detail"]
+    refused(made["trainer"].post("/v1/quotes", hospitals.body(**(ASKED | {"epsilon": None}))), 422)
+    refused(made["trainer"].post("/v1/quotes", hospitals.body(epsilon="1")), 422)
+    refused(made["trainer"].post("/v1/quotes", hospitals.body(**(ASKED | {"delta": "0.0000001"}))), 422)
+
+
+def test_a_job_that_one_population_cannot_hold_is_refused_whole(made: House, hospitals: Hospitals) -> None:
+    """Nothing is held anywhere, and the answer names the largest such job that fits."""
+    last = hospitals.sites[-1]
+    shown = done(made[last.owner].get(f"/v1/populations/{last.dataset['population']}"))
+    lower = made[last.owner].post(f"/v1/populations/{last.dataset['population']}/budget", {"epsilon": "1.1"})
+    done(lower)
+    before = {site.owner: balance(made, site) for site in hospitals.sites}
+    job = hospitals.requested(**ASKED | {"epsilon": "2"})
+    answers = [hospitals.answer(site.owner, job) for site in hospitals.sites]
+    body = refused(answers[-1], 409)
+    assert body["type"].endswith("budget-exhausted")
+    assert {site.owner: balance(made, site) for site in hospitals.sites} == before
+    assert done(made["trainer"].get(f"/v1/jobs/{job['job']}"))["state"] == "refused"
+    done(made[last.owner].post(f"/v1/populations/{last.dataset['population']}/budget", {"epsilon": shown["epsilon"]}))
+
+
+def balance(made: House, site: Any) -> Any:
+    """What is charged and held in a site's population."""
+    shown = done(made[site.owner].get(f"/v1/populations/{site.dataset['population']}"))
+    return shown["blocks"] if "blocks" in shown else shown
+
+
+def test_a_job_cancelled_before_a_round_is_charged_nothing_and_holds_nothing(made: House, hospitals: Hospitals) -> None:
+    """The envelope was open, so that it ends in a charge: of the rounds that were opened, which were none."""
+    before = {site.owner: balance(made, site) for site in hospitals.sites}
+    job = admitted(hospitals)
+    done(made["trainer"].post(f"/v1/jobs/{job['job']}/cancel"))
+    assert {site.owner: balance(made, site) for site in hospitals.sites} == before
+    told = [entry for entry in made.log() if entry.get("correlation") == job["job"]]
+    charges = [entry["fields"]["charges"] for entry in told if entry["type"] == "budget:charged"]
+    assert [[one["times"] for one in charge] for charge in charges] == [[0]] * 3
+
+
+def test_a_job_that_a_site_declines_is_charged_in_full_everywhere(made: House, hospitals: Hospitals) -> None:
+    """RULES 11: it is in doubt what was sent, and a refusal is one bit."""
+    job = admitted(hospitals, least_persons=70)
+    ended = hospitals.play(job["job"])
+    assert ended["state"] == "failed"
+    told = [entry["fields"] for entry in made.log() if entry.get("correlation") == job["job"]]
+    charged = [fields for fields in told if "in_full" in fields]
+    assert [fields["in_full"] for fields in charged] == [True] * 3
