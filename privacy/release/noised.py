@@ -83,7 +83,7 @@ class NoiseFacts(Record):
 class ObservedFacts(Record):
     """The epsilon of this job alone against one observer, at the least delta of its populations."""
 
-    observer: str
+    observer: Slug
     known: int
     noise_multiplier: Parameter | None = None
     epsilon: Epsilon | None = None
@@ -92,7 +92,7 @@ class ObservedFacts(Record):
     def of(cls, observed: Observed) -> ObservedFacts:
         """State what an observer can learn."""
         return cls(
-            observer=observed.observer,
+            observer=Slug(observed.observer.replace(",", "").replace(" ", "-")),
             known=observed.known,
             noise_multiplier=observed.noise_multiplier,
             epsilon=observed.epsilon,

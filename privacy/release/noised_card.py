@@ -27,7 +27,7 @@ def noised_card(certificate: NoisedCertificate) -> str:
         uncovered=_uncovered(predicate),
         delta=min(site.guarantee.delta for site in predicate.sites),
         epsilons="\n".join(
-            f"| {one.observer} | {one.known} | {'no bound' if one.epsilon is None else one.epsilon} |"
+            f"| {one.observer.replace('-', ' ')} | {one.known} | {'no bound' if one.epsilon is None else one.epsilon} |"
             for one in predicate.epsilons
         ),
         holder=predicate.key_holder.name,

@@ -200,14 +200,21 @@ def test_what_is_based_on_an_old_reading_is_refused(ledgers: Ledgers, people: Po
     assert_rows_equal_the_fold(ledgers, people)
 
 
-def test_a_job_has_one_reservation_in_all_ledgers(ledgers: Ledgers, people: Population) -> None:
-    """The same job cannot hold in two populations."""
+def test_a_job_has_one_reservation_in_each_ledger(ledgers: Ledgers, people: Population) -> None:
+    """A job on data of sites holds in the population of each; what ends one hold leaves the others as they are."""
     other = population(tenant=ledgers.tenant())
     with ledgers.work() as store:
         store.append(ledger.create(other))
     job = hold(ledgers, people)
-    with pytest.raises(ConflictError):
-        reserve(ledgers, other, training(), job=job)
+    reserve(ledgers, other, training(), job=job)
+    with ledgers.work() as store:
+        change = ledger.void(store.lock(people.id, job=job))
+        assert change is not None
+        store.append(change)
+    with ledgers.work() as store:
+        states = [store.read(one.id, job=job).reservation for one in (people, other)]
+    assert [None if one is None else one.state.value for one in states] == ["voided", "held"]
+    assert_rows_equal_the_fold(ledgers, people)
     assert_rows_equal_the_fold(ledgers, other)
 
 

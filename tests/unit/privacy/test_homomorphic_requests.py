@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from kernel.amounts import Delta
 from kernel.errors import InvalidError, NotFoundError, PrivgateError
 from kernel.ids import DatasetId
 from privacy.homomorphic.glm.plan import ExactGlm
@@ -24,6 +25,7 @@ AGE = {"name": "age", "kind": "numeric", "low": "0", "high": "120", "clamp": Tru
 ILL = {"name": "ill", "kind": "boolean"}
 OTHER = {"name": "other", "kind": "numeric", "low": "0", "high": "1"}
 SCHEMA = TableSchema.from_json({"columns": [AGE, ILL, OTHER]})
+DELTA = Delta.parse("0.000001")
 SITES = [f"dst_{letter * 26}" for letter in "abc"]
 GLM: dict[str, Any] = {
     "kind": "he.glm", "datasets": SITES, "purpose": "research", "key_holder": "pty_" + "a" * 26, "result": "exact",
@@ -37,7 +39,7 @@ STATISTICS: dict[str, Any] = {
 
 def completed(body: dict[str, Any], *schemas: TableSchema) -> CollectionSpec:
     """The final form of a request over three sites."""
-    return complete_collection(body, schemas or [SCHEMA] * 3, 1)
+    return complete_collection(body, schemas or [SCHEMA] * 3, 1, DELTA)
 
 
 @pytest.mark.parametrize("body", [GLM, STATISTICS], ids=["glm", "statistics"])
@@ -79,7 +81,9 @@ def test_whatever_changes_the_job_changes_its_digest(change: dict[str, Any]) -> 
         ({"datasets": [*SITES, SITES[0]]}, "datasets"),
         ({"datasets": "all"}, "datasets"),
         ({"datasets": [f"dst_{'a' * 25}{letter}" for letter in "abcdefghijklmnopq"]}, "datasets"),
-        ({"result": "noised"}, "result"),
+        ({"result": "noised"}, "epsilon"),
+        ({"result": "noised", "epsilon": "1"}, "result"),
+        ({"epsilon": "1"}, "epsilon"),
         ({"result": None}, "result"),
         ({"kind": ["he.glm"]}, "kind"),
         ({"kind": "glm"}, "kind"),
