@@ -8,14 +8,15 @@ Rules
 4. A finding says where: population, `ledger_seq`, log index. After one, the fold goes on as well as it can.
 5. Rows that were sealed while a home block was open are charged to it, and to the earlier ones if they are seen: which
    block it was is told by the seal's event.
-6. What is reported is never repaired. Silence means that everything that was given was looked at: `checked` counts it.
+6. A job has a reservation in one population, or in each of those that a noised job on data of sites was requested of.
+7. What is reported is never repaired. Silence means that everything that was given was looked at: `checked` counts it.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -44,6 +45,7 @@ from privacy.events.budget import (
     Scope,
 )
 from privacy.events.choices import BudgetChosen
+from privacy.events.collections import CollectionRequested
 from privacy.events.sealing import VersionSealed
 
 MOST_OVERSTATED = Decimal("1.01")
@@ -60,7 +62,7 @@ class Fault(StrEnum):
     OVERDRAWN = "charged and held together exceed the capacity"
     UNDERPRICED = "a price is lower than its mechanism's"
     OVERPRICED = "a price is more than 1.01 times its mechanism's"
-    TWO_HOMES = "a job has reservations in two populations"
+    TWO_HOMES = "a job has reservations in two populations, and was not asked of both"
     EARLY = "a hold was freed before it expired"
     LATE = "a hold was touched after it expired"
     OVER_CAP = "a trainer's cap was exceeded; that is access policy, not the guarantee"
@@ -76,7 +78,8 @@ class Posted:
     Attributes:
         index: Its entry's index, for findings.
         at: Its entry's time.
-        event: Any event; only those about budgets, and what a seal says of its home block, are looked at.
+        event: Any event; only those about budgets, what a seal says of its home block, and which populations a job on data of
+            sites was asked of, are looked at.
     """
 
     index: int
@@ -122,6 +125,7 @@ def replay(posted: Iterable[Posted]) -> Replay:
     numbered: dict[PopulationId, list[Posted]] = defaultdict(list)
     refused: dict[PopulationId, list[Posted]] = defaultdict(list)
     chosen: list[Posted] = []
+    asked: set[tuple[JobId, PopulationId]] = set()
     for entry in posted:
         if isinstance(entry.event, BudgetEvent):
             numbered[entry.event.population].append(entry)
@@ -131,10 +135,12 @@ def replay(posted: Iterable[Posted]) -> Replay:
             sealed[entry.event.manifest] = entry.event.home or 1
         elif isinstance(entry.event, BudgetChosen):
             chosen.append(entry)
+        elif isinstance(entry.event, CollectionRequested) and not entry.event.exact:
+            asked.add((entry.event.job, entry.event.population))
     homes: dict[JobId, PopulationId] = {}
     ledgers, findings, checked = {}, [], 0
     for population in sorted(numbered.keys() | refused.keys()):
-        reader = _Reader(population, homes, sealed)
+        reader = _Reader(population, homes, sealed, asked)
         reader.read(numbered[population], refused[population])
         if reader.state is not None:
             ledgers[population] = reader.state
@@ -151,6 +157,7 @@ class _Reader:
     population: PopulationId
     homes: dict[JobId, PopulationId]
     sealed: Mapping[Digest, int]
+    asked: Set[tuple[JobId, PopulationId]]
     state: LedgerState | None = None
     findings: list[Finding] = field(default_factory=list)
 
@@ -210,11 +217,16 @@ class _Reader:
             state.account = dataclasses.replace(state.account, ledger_seq=number - 1)
         return True
 
+    def _asked_of_it(self, job: JobId) -> bool:
+        """Whether a job may hold here: it is the first of its populations, or all of them were asked for it."""
+        first = self.homes.setdefault(job, self.population)
+        return first == self.population or {(job, first), (job, self.population)} <= self.asked
+
     def _before(self, state: LedgerState, entry: Posted) -> None:
         event, account = entry.event, state.account
         match event:
             case BudgetReserved():
-                if self.homes.setdefault(event.job, self.population) != self.population:
+                if not self._asked_of_it(event.job):
                     self._report(Fault.TWO_HOMES, entry)
                 home = self.sealed.get(event.manifest)
                 if home is not None and any(hold.block.home != home for hold in event.holds):

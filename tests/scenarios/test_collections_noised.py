@@ -183,7 +183,9 @@ def test_a_kind_without_noise_of_its_own_is_refused_in_words(made: House, hospit
 def test_a_job_that_one_population_cannot_hold_is_refused_whole(made: House, hospitals: Hospitals) -> None:
     """Nothing is held anywhere, and the answer names the largest such job that fits."""
     last = hospitals.sites[-1]
-    lower = made[last.owner].put(f"/v1/populations/{last.dataset['population']}/budget", {"epsilon": "3"})
+    lower = made[last.owner].put(
+        f"/v1/populations/{last.dataset['population']}/budget", {"epsilon": "5"}, headers={"If-Match": "*"}
+    )
     done(lower)
     before = {site.owner: balance(made, site) for site in hospitals.sites}
     job = hospitals.requested(**ASKED | {"epsilon": "5"})
@@ -192,7 +194,11 @@ def test_a_job_that_one_population_cannot_hold_is_refused_whole(made: House, hos
     assert body["type"].endswith("budget-exhausted")
     assert {site.owner: balance(made, site) for site in hospitals.sites} == before
     assert done(made["trainer"].get(f"/v1/jobs/{job['job']}"))["state"] == "refused"
-    done(made[last.owner].put(f"/v1/populations/{last.dataset['population']}/budget", {"epsilon": "8"}))
+    done(
+        made[last.owner].put(
+            f"/v1/populations/{last.dataset['population']}/budget", {"epsilon": "8"}, headers={"If-Match": "*"}
+        )
+    )
 
 
 def balance(made: House, site: Any) -> Any:
