@@ -78,8 +78,8 @@ class Posted:
     Attributes:
         index: Its entry's index, for findings.
         at: Its entry's time.
-        event: Any event; only those about budgets, what a seal says of its home block, and which populations a job on data of
-            sites was asked of, are looked at.
+        event: Any event; only those about budgets, what a seal says of its home block, and which populations a job on
+            data of sites was asked of, are looked at.
     """
 
     index: int

@@ -19,6 +19,7 @@ from kernel.signing import Envelope, sign_envelope
 from privacy.release.noised import NoisedCertificate
 from privgate.verify import verify_bundle
 from privgate.verify.verdict import BundleVerdict, Outcome
+from tests.scenarios.test_collections_struck import struck_at, survived
 from tests.support.api import House, done, house, refused
 from tests.support.hospitals import Hospitals, events, fetched
 
@@ -114,7 +115,7 @@ def test_every_population_is_held_touched_and_charged_before_the_result_is_held(
 
 
 def test_the_certificate_says_what_it_is_worth_against_whom(story: Story) -> None:
-    """Each site has a guarantee of its own; the trainer's epsilon is what was asked; coalitions of all others differ."""
+    """Each site has a guarantee of its own; one other site learns what was asked at most, all others more."""
     body = json.loads(Envelope.from_bytes((story.bundle / "release" / "certificate.json").read_bytes()).payload)
     stated = body["predicate"]
     assert stated["differentially_private"] is True
@@ -188,12 +189,13 @@ def test_a_job_that_one_population_cannot_hold_is_refused_whole(made: House, hos
     )
     done(lower)
     before = {site.owner: balance(made, site) for site in hospitals.sites}
-    job = hospitals.requested(**ASKED | {"epsilon": "5"})
-    answers = [hospitals.answer(site.owner, job) for site in hospitals.sites]
-    body = refused(answers[-1], 409)
-    assert body["type"].endswith("budget-exhausted")
+    asked = hospitals.body(**ASKED | {"epsilon": "4.5"})
+    assert [one["fits"] for one in quoted(made, asked)["populations"]] == [True, True, False]
+    body = refused(made["trainer"].post("/v1/jobs", asked), 409)
+    assert (body["code"], float(body["largest_epsilon"]) > 1) == ("budget-exhausted", True)
     assert {site.owner: balance(made, site) for site in hospitals.sites} == before
-    assert done(made["trainer"].get(f"/v1/jobs/{job['job']}"))["state"] == "refused"
+    largest = hospitals.body(**ASKED | {"epsilon": body["largest_epsilon"]})
+    assert [one["fits"] for one in quoted(made, largest)["populations"]] == [True] * 3
     done(
         made[last.owner].put(
             f"/v1/populations/{last.dataset['population']}/budget", {"epsilon": "8"}, headers={"If-Match": "*"}
@@ -201,10 +203,48 @@ def test_a_job_that_one_population_cannot_hold_is_refused_whole(made: House, hos
     )
 
 
+def quoted(made: House, body: dict[str, Any]) -> Any:
+    """What a quote says of privacy."""
+    return done(made["trainer"].post("/v1/quotes", body))["quote"]["privacy"]
+
+
 def balance(made: House, site: Any) -> Any:
     """What is charged and held in a site's population."""
     shown = done(made[site.owner].get(f"/v1/populations/{site.dataset['population']}"))
-    return shown["blocks"] if "blocks" in shown else shown
+    return shown["blocks"]
+
+
+def test_the_last_yes_holds_the_whole_job_or_refuses_it(made: House, hospitals: Hospitals) -> None:
+    """An owner whose grant asks for his yes: until it comes nothing is held, and a struck yes can be given again."""
+    first = hospitals.sites[0]
+    for grant in hospitals.grants(first):
+        done(made[first.owner].ask("DELETE", f"/v1/grants/{grant}"))
+    hospitals.permit(first, obligations={"approval_required": True})
+    before = {site.owner: balance(made, site) for site in hospitals.sites}
+    job = hospitals.requested(**ASKED)
+    assert job["state"] == "awaiting-approval"
+    refused(hospitals.answer("checker", job), 403)
+    with struck_at(made, "collection-approval:before-commit"):
+        survived(lambda: hospitals.answer(first.owner, job))
+    assert {site.owner: balance(made, site) for site in hospitals.sites} == before
+    assert done(hospitals.answer(first.owner, job))["state"] == "collecting"
+    assert all(balance(made, site) != before[site.owner] for site in hospitals.sites)
+    done(made["trainer"].post(f"/v1/jobs/{job['job']}/cancel"))
+    assert {site.owner: balance(made, site) for site in hospitals.sites} == before
+
+
+@pytest.mark.parametrize("side", ["before-commit", "committed"])
+def test_a_struck_end_charges_each_population_once(made: House, hospitals: Hospitals, side: str) -> None:
+    """The charge, the certificate and the held release are one commit; what was not acknowledged is sent again."""
+    job = admitted(hospitals)["job"]
+    with struck_at(made, f"collection-final:{side}") as seen:
+        for _ in range(12):
+            for party in hospitals.everybody:
+                survived(lambda party=party: hospitals.turn(party))  # type: ignore[misc]  # bound at once
+    assert f"collection-final:{side}" in seen
+    assert done(made["trainer"].get(f"/v1/jobs/{job}"))["state"] == "finished"
+    told = [entry["type"] for entry in made.log() if entry.get("correlation") == job]
+    assert (told.count("budget:charged"), told.count("release:held"), told.count("job:ended")) == (3, 1, 1)
 
 
 def test_a_job_cancelled_before_a_round_is_charged_nothing_and_holds_nothing(made: House, hospitals: Hospitals) -> None:

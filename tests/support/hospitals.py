@@ -234,13 +234,13 @@ class Hospitals:
         self.permit(party, exact=exact)
         return party
 
-    def permit(self, party: Party, *, exact: bool = True) -> None:
+    def permit(self, party: Party, *, exact: bool = True, obligations: dict[str, Any] | None = None) -> None:
         """The owner's grant to the trainer."""
         grant = grant_body(
             self.made["trainer"].principal,
             party.dataset["dataset"],
             job_kinds=["he.aggregate", "he.glm", "he.statistics"],
-            obligations={"exact_release": "two-approvals"} if exact else {},
+            obligations=({"exact_release": "two-approvals"} if exact else {}) if obligations is None else obligations,
         )
         done(self.made[party.owner].post("/v1/grants", grant), 201)
 
