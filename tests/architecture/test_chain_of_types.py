@@ -20,10 +20,16 @@ CHAIN: dict[str, frozenset[str]] = {
     # A reservation is the fold of an event that `ledger.reserve` made from a permit.
     "privacy.budget.reservations.Reservation": frozenset({"privacy.budget.fold"}),
     "privacy.events.budget.BudgetReserved": frozenset({"privacy.budget.ledger.reserve"}),
-    "privacy.budget.ledger.reserve": frozenset({"gateway.services.request_job._reserve"}),
+    "privacy.budget.ledger.reserve": frozenset(
+        {"gateway.services.request_job._reserve", "gateway.services.collections.paying._reserve"}
+    ),
     # An outcome is a finished run's; it is paid for in the work that charges.
-    "privacy.jobs.outcome.Outcome": frozenset({"gateway.services.run_job.finish"}),
-    "privacy.release.settlement.Charge.of": frozenset({"gateway.services.run_job.finish"}),
+    "privacy.jobs.outcome.Outcome": frozenset(
+        {"gateway.services.run_job.finish", "gateway.services.collections.concluding._paid"}
+    ),
+    "privacy.release.settlement.Charge.of": frozenset(
+        {"gateway.services.run_job.finish", "gateway.services.collections.concluding._paid"}
+    ),
     "privacy.release.settlement.Charge": frozenset({"privacy.release.settlement.Charge.of"}),
     # A certificate is made from a settlement, or read back strictly from a signed statement.
     "privacy.release.certificate.PrivacyCertificate.of": frozenset({"gateway.services.certify.certify"}),
@@ -40,7 +46,7 @@ CHAIN: dict[str, frozenset[str]] = {
         {"gateway.services.run_job.finish", "gateway.services.collections.concluding.conclude"}
     ),
     # An exact result of several sites is a disclosure: it marks each population, and its certificate says so.
-    "privacy.release.settlement.Disclosure.of": frozenset({"gateway.services.collections.concluding.conclude"}),
+    "privacy.release.settlement.Disclosure.of": frozenset({"gateway.services.collections.concluding._disclosed"}),
     "privacy.release.settlement.Disclosure": frozenset({"privacy.release.settlement.Disclosure.of"}),
     "privacy.release.disclosure.DisclosureCertificate.of": frozenset(
         {"gateway.services.collections.certifying.certify_disclosure"}
@@ -52,7 +58,17 @@ CHAIN: dict[str, frozenset[str]] = {
         }
     ),
     "gateway.services.collections.certifying.certify_disclosure": frozenset(
-        {"gateway.services.collections.concluding.conclude"}
+        {"gateway.services.collections.concluding._disclosed"}
+    ),
+    # A noised one is charged to each population, and its certificate is made of these charges.
+    "privacy.release.noised.NoisedCertificate.of": frozenset(
+        {"gateway.services.collections.certifying.certify_noised"}
+    ),
+    "privacy.release.noised.NoisedCertificate": frozenset(
+        {"privacy.release.noised.NoisedCertificate.of", "privacy.release.noised.NoisedCertificate.parse"}
+    ),
+    "gateway.services.collections.certifying.certify_noised": frozenset(
+        {"gateway.services.collections.concluding._paid"}
     ),
     # A reader builds the entry that he expects, to compare it with the one that the receipt proves.
     "privacy.events.releases.ReleasePublished": frozenset(
@@ -65,7 +81,7 @@ CHAIN: dict[str, frozenset[str]] = {
 }
 """For each constructor of the chain (or the function that stands for it), who may call it: a function or a module."""
 
-TURNS_AN_ALLOW = frozenset({"gateway.services.request_job._reserve"})
+TURNS_AN_ALLOW = frozenset({"gateway.services.request_job._reserve", "gateway.services.collections.paying._reserve"})
 
 
 @functools.cache
@@ -87,8 +103,8 @@ def test_a_link_of_the_chain_is_made_only_where_the_table_says(made: str) -> Non
     assert {place for place in places if not allowed(place, CHAIN[made])} == set()
 
 
-def test_an_allow_is_turned_into_a_permit_in_one_place() -> None:
-    """That place holds the budget in the same transaction."""
+def test_an_allow_is_turned_into_a_permit_only_where_budget_is_held() -> None:
+    """Each of these places holds the budget in the same transaction."""
     places = {place for called, place in calls() if called.endswith(".permit") and not called.startswith("kernel.")}
     assert places == TURNS_AN_ALLOW
 

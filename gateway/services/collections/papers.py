@@ -21,7 +21,8 @@ from privacy.homomorphic.documents.rounds import Round, RoundResult
 from privacy.homomorphic.documents.signed import Document, DocumentKind, Parcel
 from privacy.homomorphic.layout import Layout
 from privacy.homomorphic.registry import profile_of
-from privacy.homomorphic.requests.questions import QUESTIONS, CollectionKind, CollectionPlan
+from privacy.homomorphic.requests.plans import CollectionPlan
+from privacy.homomorphic.requests.questions import QUESTIONS, CollectionKind
 
 D = TypeVar("D", bound=Document)
 

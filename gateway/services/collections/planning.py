@@ -23,7 +23,7 @@ from kernel.ids import PartyId, PopulationId, TenantId
 from privacy.budget.populations import Budget
 from privacy.homomorphic.documents.parties import PartyKind
 from privacy.homomorphic.layout import Layout
-from privacy.homomorphic.requests.questions import CollectionPlan
+from privacy.homomorphic.requests.plans import CollectionPlan
 from privacy.homomorphic.requests.spec import (
     CollectionOpening,
     CollectionSpec,

@@ -9,19 +9,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, ClassVar, Final, Protocol, Self
+from typing import Any, ClassVar, Final, Self
 
 from kernel.checks import whole
 from kernel.errors import InvalidError
 from kernel.events import Parameter
-from privacy.accounting.mechanisms import MechanismUse
 from privacy.glm.families import Family, read_family
 from privacy.homomorphic.averaging.plan import LEAST_BITS, MOST_BITS, MOST_LOCAL_STEPS, Bounded, FederatedAverage
 from privacy.homomorphic.averaging.plan import MOST_ROUNDS as AVERAGE_ROUNDS
 from privacy.homomorphic.glm.plan import MOST_ROUNDS, NO_RIDGE, ExactGlm
-from privacy.homomorphic.layout import Layout
-from privacy.homomorphic.noise import SiteNoise
-from privacy.homomorphic.profiles import Profile
+from privacy.homomorphic.requests.plans import CollectionPlan, Sites
 from privacy.homomorphic.statistics.plan import FederatedStatistics
 from privacy.jobs.asking import complete_query
 from privacy.jobs.features import FeatureSpec, default_features
@@ -40,46 +37,6 @@ class CollectionKind(StrEnum):
     HE_AGGREGATE = "he.aggregate"
     HE_GLM = "he.glm"
     HE_STATISTICS = "he.statistics"
-
-
-class CollectionPlan(Protocol):
-    """What sites and key holder compute by."""
-
-    @property
-    def noise(self) -> SiteNoise | None:
-        """What the sites add; nothing for an exact result."""
-        ...
-
-    def layout(self, profile: Profile, sites: int) -> Layout:
-        """Where a site's numbers lie; raise `InvalidError` if the profile cannot add so many sites' sums."""
-        ...
-
-    def to_json(self) -> dict[str, Any]:
-        """Encode as the order's `plan`."""
-        ...
-
-    def uses(self) -> tuple[MechanismUse, ...]:
-        """What is priced, for each population alike; nothing for an exact result."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sites:
-    """What the sites of a job have declared, as far as a plan depends on it.
-
-    Attributes:
-        schema: The columns that the job reads, the same at every site.
-        rows_per_unit: The most rows of one person, at any site.
-        least_persons: Fewer persons no site and no cell may have.
-        count: How many sites there are.
-        noise: What they add; nothing for an exact result.
-    """
-
-    schema: TableSchema
-    rows_per_unit: int
-    least_persons: int
-    count: int
-    noise: SiteNoise | None = None
 
 
 class Question(ABC):

@@ -30,7 +30,8 @@ from privacy.homomorphic.layout import Layout
 from privacy.homomorphic.noise import SiteNoise, calibrated
 from privacy.homomorphic.profiles import Mode, Profile, Scheme
 from privacy.homomorphic.registry import PROFILES, profile_of
-from privacy.homomorphic.requests.questions import QUESTIONS, CollectionKind, CollectionPlan, Question, Sites
+from privacy.homomorphic.requests.plans import CollectionPlan, Sites
+from privacy.homomorphic.requests.questions import QUESTIONS, CollectionKind, Question
 from privacy.jobs.strict import members_of, one_of, text_of
 from privacy.schema import TableSchema
 
