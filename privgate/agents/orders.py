@@ -13,10 +13,13 @@ Rules
 
 from __future__ import annotations
 
+from typing import Any
+
 from kernel.canonical import digest_of
 from kernel.errors import PrivgateError, UnavailableError
 from privacy.homomorphic.documents.order import Order, Outcome
 from privacy.homomorphic.documents.parties import PartyKind, SiteMember
+from privacy.homomorphic.noise import SiteNoise
 from privacy.homomorphic.profiles import Profile
 from privacy.homomorphic.registry import profile_of
 from privacy.homomorphic.requests.spec import CollectionSpec
@@ -85,14 +88,27 @@ def _require_asked(order: Order) -> None:
 
 
 def _follows(order: Order) -> bool:
-    """Whether the plan, its noise included, is what request and columns give."""
+    """Whether the plan is what request and columns give, with no less noise than the request asks for."""
     try:
         spec = CollectionSpec.from_json(order.spec)
         plan = spec.plan(TableSchema.from_json(order.plan["schema"]), order.plan.get("rows_per_unit", 1))
     except (PrivgateError, KeyError, TypeError):
         return False
     least = {site.least_persons for site in order.sites} == {spec.least_persons}
-    return least and plan.to_json() == order.plan and spec.question.most_rounds == order.rounds_at_most
+    wanted = plan.to_json()
+    if plan.noise is not None and _as_noisy(plan.noise, order.plan.get("noise")):
+        wanted["noise"] = order.plan["noise"]
+    return least and wanted == order.plan and spec.question.most_rounds == order.rounds_at_most
+
+
+def _as_noisy(asked: SiteNoise, written: Any) -> bool:
+    """Whether noise as an order writes it is at least what is asked for."""
+    try:
+        stated = SiteNoise.from_json(written)
+    except PrivgateError:
+        return False
+    same = (stated.sites, stated.tolerated) == (asked.sites, asked.tolerated)
+    return same and stated.noise_multiplier.number >= asked.noise_multiplier.number
 
 
 def profile_for(order: Order) -> Profile:

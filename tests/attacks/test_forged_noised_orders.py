@@ -24,7 +24,7 @@ from privgate.agents.rules import Requests, Rules
 from privgate.agents.site.datasets import SiteDatasets
 from privgate.agents.spending import rho_of
 from privgate.agents.verifying import verify_home
-from tests.support.consortium import Consortium, Party
+from tests.support.consortium import Consortium, Party, spec_of
 from tests.unit.privgate.test_agents_kinds import average, statistics
 
 NOISE = SiteNoise(sites=3, tolerated=1, noise_multiplier=Parameter("2"))
@@ -100,6 +100,17 @@ def test_a_round_s_cost_is_never_less_than_it_is() -> None:
     exact = Decimal(3) / (2 * Decimal("0.7") ** 2)
     assert 0 <= rho.number - Decimal("3.06122448979591836734693877551") < Decimal("1e-25")
     assert float(exact) == pytest.approx(float(rho))
+
+
+@pytest.mark.parametrize("member", [{"epsilon": "0.5"}, {"delta": "0.0000000001"}, {"tolerated": 2}])
+def test_less_noise_than_the_approved_request_asks_for_is_refused(
+    consortium: Consortium, member: dict[str, Any]
+) -> None:
+    """Its digest binds epsilon, delta and who is tolerated: from them an agent works the least noise out."""
+    order = statistics(NOISE)
+    spec = spec_of(consortium.order(**order)) | member
+    assert consortium.play(consortium.carrier(**order, spec=spec)) is None
+    assert {consortium.why(party) for party in consortium.sites} == {"rules"}
 
 
 def test_a_yes_is_good_for_one_job(consortium: Consortium) -> None:

@@ -18,12 +18,15 @@ import numpy as np
 
 from audit.note import KeyKind, NoteKey
 from audit.trust import TrustFile
+from kernel.amounts import Delta
 from kernel.canonical import Digest, digest_of
 from kernel.clock import ManualClock
 from kernel.errors import ConflictError
 from kernel.events import Parameter
 from kernel.ids import DatasetId, JobId, PartyId, PopulationId, Slug, TenantId
 from kernel.signing import Ed25519Signer
+from privacy.accounting.mechanisms import Gaussian
+from privacy.accounting.rdp import job_epsilon
 from privacy.glm.families import Family
 from privacy.homomorphic.confined import Confined, FailedTaskError
 from privacy.homomorphic.documents.order import Order, Outcome
@@ -32,6 +35,7 @@ from privacy.homomorphic.documents.places import Place
 from privacy.homomorphic.documents.signed import DocumentKind
 from privacy.homomorphic.glm.plan import ExactGlm
 from privacy.homomorphic.layout import Layout
+from privacy.homomorphic.noise import SiteNoise
 from privacy.homomorphic.packing import unpack
 from privacy.homomorphic.profiles import Profile
 from privacy.homomorphic.registry import profile_of
@@ -104,7 +108,18 @@ def spec_of(order: Order) -> dict[str, Any]:
         "round_seconds": order.round_seconds,
         "least_persons": order.sites[0].least_persons,
         **{name: order.plan[name] for name in form if name in order.plan},
+        **_privacy_of(order),
     }
+
+
+def _privacy_of(order: Order) -> dict[str, Any]:
+    """For which epsilon the noise of an order's plan is enough; of kinds whose requests say it."""
+    written = order.plan.get("noise")
+    if written is None or order.outcome is not Outcome.NOISED or order.kind != CollectionKind.HE_STATISTICS.value:
+        return {}
+    noise, delta = SiteNoise.from_json(written), Delta.parse("0.000001")
+    epsilon = job_epsilon(Gaussian(noise_multiplier=noise.noise_multiplier, count=1), delta=delta).epsilon
+    return {"delta": str(delta), "epsilon": str(epsilon), "tolerated": noise.tolerated}
 
 
 def rows_of(seed: int, count: int) -> list[tuple[int, float, bool]]:

@@ -21,7 +21,7 @@ from gateway.records import JobState
 from gateway.services.collaborators import Collaborators
 from gateway.services.collections.accepting import Accepted, accept
 from gateway.services.collections.concluding import Concluded, conclude, prepared
-from gateway.services.collections.disclosing import is_marked, lock_populations, mark_populations, may_go_on
+from gateway.services.collections.disclosing import is_settled, lock_populations, mark_populations, may_go_on
 from gateway.services.collections.ending import end_collection, fail_overdue
 from gateway.services.collections.papers import Papers
 from gateway.services.collections.paying import is_noised
@@ -65,7 +65,7 @@ def fetch_document(on: Collaborators, party: PartyRecord, place: Place) -> bytes
         papers = _papers(on, reading, party, place)
         if place.kind is DocumentKind.UPLOAD and party.id not in (papers.collection.key_holder, place.party):
             raise NotFoundError("no such document")
-        if place.kind is DocumentKind.UPLOAD and party.id != place.party and not is_marked(papers):
+        if place.kind is DocumentKind.UPLOAD and party.id != place.party and not is_settled(papers):
             raise NotFoundError("no such document yet")
         found = papers.find(place.kind, place.number, place.party)
     if found is None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from gateway.services.collaborators import Collaborators
 from gateway.services.collections.concerning import priced_as
 from gateway.services.collections.papers import Papers
-from gateway.services.collections.paying import lock_in_order
+from gateway.services.collections.paying import is_noised, lock_in_order
 from gateway.services.deciding import Caller
 from gateway.unit_of_work import Work
 from policies.vocabulary import Action, JobKind
@@ -43,8 +43,10 @@ def mark_populations(work: Work, papers: Papers) -> None:
         )
 
 
-def is_marked(papers: Papers) -> bool:
-    """Whether every population of the job is marked."""
+def is_settled(papers: Papers) -> bool:
+    """Whether a sum may be decrypted: every population is marked, or holds what a noised job may cost."""
+    if is_noised(papers.job):
+        return all(site.reserve_leaf is not None for site in papers.sites)
     return all(site.uncovered_seq is not None for site in papers.sites)
 
 
