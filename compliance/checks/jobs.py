@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from compliance.certificates import certified
 from compliance.checks.check import Check, Source, Tally
 from compliance.history import Entered, History, first_of
@@ -64,6 +66,9 @@ def _paid(history: History, tally: Tally) -> None:
     marked, of_sites = history.about("job", PopulationUncovered), history.about("job", CollectionRequested)
     for entered in history.judged(JobEnded):
         job, end = entered.event.job, entered.event
+        if job in of_sites and not of_sites[job][0].event.exact:
+            _paid_by_each(tally, entered, touched.get(job, ()), charged.get(job, ()))
+            continue
         if job in of_sites:
             asked = {one.event.population for one in of_sites[job]}
             left = asked - {one.event.population for one in marked.get(job, ()) if one.index < entered.index}
@@ -82,6 +87,29 @@ def _paid(history: History, tally: Tally) -> None:
         tally.demand(times >= end.steps_started, "charged for less than was started", entered, job)
         in_full = end.end is not JobEnd.FAILED or charge.event.in_full
         tally.demand(in_full, "it failed and was not charged in full", entered, job)
+
+
+def _paid_by_each(
+    tally: Tally,
+    entered: Entered[JobEnded],
+    touched: Sequence[Entered[BudgetTouched]],
+    charged: Sequence[Entered[BudgetCharged]],
+) -> None:
+    """A noised result of several sites is charged to every population that was held for it."""
+    job, end = entered.event.job, entered.event
+    paid = {one.event.population: one.event for one in charged if one.index < entered.index}
+    for population in sorted({one.event.population for one in touched}):
+        tally.look()
+        charge = paid.get(population)
+        if charge is None:
+            tally.fault("it opened rows and was not charged", entered, job)
+            continue
+        times = min(part.times for part in charge.charges)
+        tally.demand(times >= end.steps_started, "charged for less than was started", entered, job)
+        in_full = end.end is not JobEnd.FAILED or charge.in_full
+        tally.demand(in_full, "it failed and was not charged in full", entered, job)
+    fine = end.end is not JobEnd.FINISHED or bool(paid)
+    tally.demand(fine, "a noised result left, and no population was charged", entered, job)
 
 
 def _tested(history: History, tally: Tally) -> None:

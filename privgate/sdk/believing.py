@@ -22,6 +22,7 @@ from kernel.errors import CorruptError
 from kernel.signing import Envelope
 from privacy.events.releases import ReleasePublished
 from privacy.release.certificate import PrivacyCertificate
+from privacy.release.disclosure import DisclosureCertificate
 from privacy.release.statements import Certificate, open_certificate, origin_of, problems_of
 
 
@@ -34,9 +35,11 @@ class Believed:
 
     @property
     def priced(self) -> PrivacyCertificate:
-        """The certificate of a result that was charged; raise `CorruptError` if it is of an exact one."""
-        if not isinstance(self.certificate, PrivacyCertificate):
+        """The certificate of a result that was charged; raise `CorruptError` if it is of several sites."""
+        if isinstance(self.certificate, DisclosureCertificate):
             raise CorruptError("the certificate is of an exact result, which is no model", field="certificate.json")
+        if not isinstance(self.certificate, PrivacyCertificate):
+            raise CorruptError("the certificate has a price for each of several sites", field="certificate.json")
         return self.certificate
 
 

@@ -57,6 +57,21 @@ def test_a_job_that_waits_past_its_deadline_fails_once(made: House, hospitals: H
     assert [(one["end"], one["attempts"]) for one in ended] == [("failed", 0)]
 
 
+def test_a_noised_job_that_waits_past_its_deadline_is_charged_in_full_once(
+    made: House, hospitals: Hospitals, clock: ManualClock
+) -> None:
+    """RULES 11: what a site sent is in doubt, so that each population pays the whole job; nothing stays held."""
+    asked = {"kind": "he.statistics", "result": "noised", "epsilon": "0.5", "queries": [{"kind": "count"}]}
+    job = hospitals.requested(**asked, family=None, outcome=None, predictors=None, round_seconds=60)
+    assert job["state"] == "collecting"
+    clock.advance(61)
+    assert (fail_overdue(made.gateway.on), fail_overdue(made.gateway.on)) == (1, 0)
+    assert state_of(made, job["job"]) == "failed"
+    charged = [one for one in events(made, "budget:charged") if one["job"] == job["job"]]
+    assert [one["in_full"] for one in charged] == [True] * 3
+    assert all(part["times"] == 1 for one in charged for part in one["charges"])
+
+
 def test_a_site_that_is_late_ends_the_round_and_the_job(made: House, hospitals: Hospitals, clock: ManualClock) -> None:
     """Two of three uploads came: no sum is decrypted, and the third is no longer taken."""
     job = hospitals.admitted(round_seconds=60)["job"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import shutil
@@ -157,6 +158,18 @@ def test_a_certificate_that_tells_another_story_is_found_out(
     NoisedCertificate.parse(forged.payload)
     place.write_bytes(forged.to_bytes())
     assert verify_bundle(copy, story.trust).step(step).locations
+
+
+def test_no_check_of_a_report_finds_fault_with_it(made: House, story: Story) -> None:
+    """Budgets, jobs, decisions, certificates and releases of a noised result, judged from the log."""
+    made.settle()
+    report = done(made["auditor"].post("/v1/reports", {}), 201)["report"]
+    body = made["auditor"].get(f"/v1/reports/{report}/files/report.json").json()
+    statement = json.loads(base64.b64decode(body["payload"]))
+    failed = {one["check"]: one["findings"] for one in statement["checks"] if one["verdict"] == "fail"}
+    looked = {one["check"]: one["looked_at"] for one in statement["checks"]}
+    assert failed == {}
+    assert min(looked["certificates.complete"], looked["releases.charged"], looked["runs.charged"]) > 0
 
 
 def test_the_quote_has_a_price_for_each_population_and_an_epsilon_for_each_observer(
