@@ -11,8 +11,8 @@ import pytest
 from audit.entry import Actor
 from kernel.canonical import Digest
 from kernel.ids import DatasetId, DecisionId, JobId, PartyId, PopulationId, Slug
-from privacy.events.budget import PopulationUncovered
-from privacy.events.collections import CollectionRequested, RoundDecrypted
+from privacy.events.budget import BudgetTouched, PopulationUncovered
+from privacy.events.collections import CollectionRequested, OrderIssued, RoundDecrypted
 from privacy.events.jobs import JobEnd, JobEnded
 from privgate.verify.disclosures import unmarked
 from privgate.verify.history import Entered, History
@@ -21,7 +21,7 @@ JOB, OTHER = JobId.new(os.urandom), JobId.new(os.urandom)
 FIRST, SECOND = PopulationId.new(os.urandom), PopulationId.new(os.urandom)
 
 
-def asked(population: PopulationId) -> CollectionRequested:
+def asked(population: PopulationId, *, exact: bool = True) -> CollectionRequested:
     """A job on a population."""
     return CollectionRequested(
         job=JOB,
@@ -32,7 +32,7 @@ def asked(population: PopulationId) -> CollectionRequested:
         key_holder=PartyId.new(os.urandom),
         purpose=Slug("research"),
         request=Digest.of(b"request"),
-        exact=True,
+        exact=exact,
         decision=DecisionId.new(os.urandom),
         awaits_approval=True,
     )
@@ -70,3 +70,39 @@ def test_every_population_is_marked_before_a_sum_can_be_read(events: list[Any], 
     ]
     said = [problem for _, problem in unmarked(History(entries=list(entries)))]
     assert [problem.startswith(start) for problem, start in zip(said, found, strict=True)] == [True] * len(found)
+
+
+def touch(population: PopulationId, job: JobId = JOB) -> BudgetTouched:
+    """A population's hold passes the point of no return."""
+    return BudgetTouched(population=population, ledger_seq=3, job=job, attempt=1)
+
+
+def order(*, exact: bool = False) -> OrderIssued:
+    """The parties are told."""
+    return OrderIssued(
+        job=JOB,
+        order=Digest.of(b"order"),
+        participants=Digest.of(b"sites"),
+        profile=Slug("bfv-2048-wide-public"),
+        key_holder=PartyId.new(os.urandom),
+        exact=exact,
+    )
+
+
+@pytest.mark.parametrize(
+    ("events", "found"),
+    [
+        ([touch(FIRST), touch(SECOND), order(), DECRYPTED, FINISHED], 0),
+        ([touch(FIRST), order(), touch(SECOND), DECRYPTED, FINISHED], 1),
+        ([touch(FIRST), touch(SECOND, OTHER), order(), FAILED], 1),
+        ([touch(FIRST), touch(SECOND), order(exact=True), FAILED], 1),
+    ],
+)
+def test_every_population_of_a_noised_job_holds_it_before_its_order(events: list[Any], found: int) -> None:
+    """From the order on a site may send; an order of an exact result is none for a request with noise."""
+    at = datetime(2026, 11, 27, tzinfo=UTC)
+    entries = [
+        Entered(index, "audit/payloads/000000.jsonl", at, Actor(), Digest.of(bytes([index])), event)
+        for index, event in enumerate([asked(FIRST, exact=False), asked(SECOND, exact=False), *events])
+    ]
+    assert len([problem for _, problem in unmarked(History(entries=list(entries)))]) == found
