@@ -13,29 +13,28 @@ Format: docs/formats/certificate.md. Reference: in-toto Statement v1; DSSE 1.0.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import ClassVar
 
-from kernel import canonical
 from kernel.amounts import Delta, Epsilon, Rdp, Share
 from kernel.canonical import Digest
 from kernel.errors import InvalidError
 from kernel.events import Parameter, Record
 from kernel.ids import ApprovalId, DatasetId, DecisionId, JobId, PopulationId, ReleaseId, Slug, TenantId, VersionId
-from kernel.signing import Envelope, PublicKey, Signer, open_envelope, sign_envelope
 from privacy.accounting.mechanisms import MechanismUse
 from privacy.budget.reservations import InBlocks
 from privacy.jobs.recipe import Recipe
+from privacy.release.in_toto import LIMIT as LIMIT
+from privacy.release.in_toto import PAYLOAD_TYPE as PAYLOAD_TYPE
+from privacy.release.in_toto import STATEMENT_TYPE as STATEMENT_TYPE
+from privacy.release.in_toto import Statement
 from privacy.release.settlement import Charge
 from privacy.selftest.report import CONFIDENCE, METHOD, Check, SelfTest, bound_at, gaussian_bound_at
 from privacy.units import Adjacency
 
-STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "urn:privgate:privacy-certificate:v1"
-PAYLOAD_TYPE = "application/vnd.in-toto+json"
-LIMIT = 1 << 20
 
 
 class NotCovered(StrEnum):
@@ -261,7 +260,7 @@ class Predicate(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrivacyCertificate:
+class PrivacyCertificate(Statement[Predicate]):
     """A predicate about one artefact that leaves.
 
     Attributes:
@@ -269,9 +268,9 @@ class PrivacyCertificate:
         artifact: Its digest.
     """
 
-    artifact_name: str
-    artifact: Digest
-    predicate: Predicate
+    PREDICATE_TYPE: ClassVar = PREDICATE_TYPE
+    PREDICATE: ClassVar = Predicate
+    WORDS: ClassVar = "a privacy certificate"
 
     @classmethod
     def of(cls, settlement: Charge, artifact_name: str, predicate: Predicate) -> PrivacyCertificate:
@@ -282,44 +281,3 @@ class PrivacyCertificate:
         """
         settlement.require_agreement(predicate.job, predicate.guarantee.charge, predicate.guarantee.ledger_seq)
         return cls(artifact_name=artifact_name, artifact=settlement.artifact, predicate=predicate)
-
-    def statement(self) -> bytes:
-        """The canonical bytes that are signed."""
-        return canonical.encode(
-            {
-                "_type": STATEMENT_TYPE,
-                "predicate": self.predicate.to_fields(),
-                "predicateType": PREDICATE_TYPE,
-                "subject": [{"digest": {"sha256": self.artifact.hex}, "name": self.artifact_name}],
-            }
-        )
-
-    def sign(self, signer: Signer) -> Envelope:
-        """Sign the statement."""
-        return sign_envelope(PAYLOAD_TYPE, self.statement(), signer)
-
-    @classmethod
-    def open(cls, envelope: Envelope, trusted: Iterable[PublicKey]) -> PrivacyCertificate:
-        """Return the certificate that a trusted key signed.
-
-        Raises:
-            CorruptError: No trusted signature matches.
-            InvalidError: The statement is not complete, canonical and of this version.
-        """
-        return cls.parse(open_envelope(envelope, PAYLOAD_TYPE, trusted))
-
-    @classmethod
-    def parse(cls, statement: bytes) -> PrivacyCertificate:
-        """Read a statement strictly; raise `InvalidError` otherwise."""
-        body = canonical.decode(statement, limit=LIMIT, canonical=True)
-        try:
-            (subject,) = body["subject"]
-            kinds = (body["_type"], body["predicateType"])
-            name, digest = subject["name"], Digest("sha256:" + subject["digest"]["sha256"])
-            predicate = Predicate.from_fields(body["predicate"])
-        except (KeyError, TypeError, ValueError):
-            raise InvalidError("not a privacy certificate: a member is missing or of the wrong kind") from None
-        certificate = cls(artifact_name=name, artifact=digest, predicate=predicate)
-        if kinds != (STATEMENT_TYPE, PREDICATE_TYPE) or certificate.statement() != statement:
-            raise InvalidError("not a privacy certificate of a known version")
-        return certificate

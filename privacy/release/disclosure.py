@@ -12,12 +12,11 @@ Format: docs/formats/certificate.md, "Disclosure".
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import ClassVar
 
-from kernel import canonical
 from kernel.canonical import Digest
 from kernel.errors import InvalidError
 from kernel.events import Record
@@ -33,8 +32,8 @@ from kernel.ids import (
     TenantId,
     VersionId,
 )
-from kernel.signing import Envelope, PublicKey, Signer, open_envelope, sign_envelope
-from privacy.release.certificate import LIMIT, PAYLOAD_TYPE, STATEMENT_TYPE, SoftwareFacts
+from privacy.release.certificate import SoftwareFacts
+from privacy.release.in_toto import Statement
 from privacy.release.observers import ObserverFacts
 from privacy.release.settlement import Disclosure
 
@@ -156,12 +155,12 @@ class DisclosurePredicate(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DisclosureCertificate:
+class DisclosureCertificate(Statement[DisclosurePredicate]):
     """A predicate about one artefact that leaves."""
 
-    artifact_name: str
-    artifact: Digest
-    predicate: DisclosurePredicate
+    PREDICATE_TYPE: ClassVar = PREDICATE_TYPE
+    PREDICATE: ClassVar = DisclosurePredicate
+    WORDS: ClassVar = "a disclosure certificate"
 
     @classmethod
     def of(cls, settlement: Disclosure, artifact_name: str, predicate: DisclosurePredicate) -> DisclosureCertificate:
@@ -173,48 +172,3 @@ class DisclosureCertificate:
         marked = tuple((site.population, site.ledger_seq) for site in predicate.sites)
         settlement.require_agreement(predicate.job, marked)
         return cls(artifact_name=artifact_name, artifact=settlement.artifact, predicate=predicate)
-
-    def statement(self) -> bytes:
-        """The canonical bytes that are signed."""
-        return canonical.encode(
-            {
-                "_type": STATEMENT_TYPE,
-                "predicate": self.predicate.to_fields(),
-                "predicateType": PREDICATE_TYPE,
-                "subject": [{"digest": {"sha256": self.artifact.hex}, "name": self.artifact_name}],
-            }
-        )
-
-    def sign(self, signer: Signer) -> Envelope:
-        """Sign the statement."""
-        return sign_envelope(PAYLOAD_TYPE, self.statement(), signer)
-
-    @classmethod
-    def open(cls, envelope: Envelope, trusted: Iterable[PublicKey]) -> DisclosureCertificate:
-        """Return the certificate that a trusted key signed; raise `CorruptError` or `InvalidError` otherwise."""
-        return cls.parse(open_envelope(envelope, PAYLOAD_TYPE, trusted))
-
-    @classmethod
-    def parse(cls, statement: bytes) -> DisclosureCertificate:
-        """Read a statement strictly; raise `InvalidError` otherwise."""
-        body = canonical.decode(statement, limit=LIMIT, canonical=True)
-        try:
-            (subject,) = body["subject"]
-            kinds = (body["_type"], body["predicateType"])
-            name, digest = subject["name"], Digest("sha256:" + subject["digest"]["sha256"])
-            predicate = DisclosurePredicate.from_fields(body["predicate"])
-        except (KeyError, TypeError, ValueError):
-            raise InvalidError("not a disclosure certificate: a member is missing or of the wrong kind") from None
-        certificate = cls(artifact_name=name, artifact=digest, predicate=predicate)
-        if kinds != (STATEMENT_TYPE, PREDICATE_TYPE) or certificate.statement() != statement:
-            raise InvalidError("not a disclosure certificate of a known version")
-        return certificate
-
-
-def is_disclosure(statement: bytes) -> bool:
-    """Whether a statement says of itself that it is one; what it is worth, reading it shows."""
-    try:
-        body = canonical.decode(statement, limit=LIMIT)
-    except InvalidError:
-        return False
-    return isinstance(body, dict) and body.get("predicateType") == PREDICATE_TYPE

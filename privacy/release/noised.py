@@ -12,23 +12,19 @@ Format: docs/formats/certificate.md, "Noised result of several sites".
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import ClassVar
 
-from kernel import canonical
 from kernel.amounts import Epsilon
 from kernel.canonical import Digest
 from kernel.errors import InvalidError
 from kernel.events import Parameter, Record
 from kernel.ids import ApprovalId, DatasetId, DecisionId, JobId, ReleaseId, Slug, TenantId, VersionId
-from kernel.signing import Envelope, PublicKey, Signer, open_envelope, sign_envelope
 from privacy.homomorphic.noise import Observed, SiteNoise
 from privacy.release.certificate import (
-    LIMIT,
-    PAYLOAD_TYPE,
-    STATEMENT_TYPE,
     AgreementFacts,
     ChargedMechanism,
     Guarantee,
@@ -37,6 +33,7 @@ from privacy.release.certificate import (
     ThisJobAlone,
 )
 from privacy.release.disclosure import CourseFacts, EncryptionFacts, PartyFacts
+from privacy.release.in_toto import Statement
 from privacy.release.observers import ObserverFacts
 from privacy.release.settlement import Charge
 
@@ -164,12 +161,12 @@ class NoisedPredicate(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NoisedCertificate:
+class NoisedCertificate(Statement[NoisedPredicate]):
     """A predicate about one artefact that leaves."""
 
-    artifact_name: str
-    artifact: Digest
-    predicate: NoisedPredicate
+    PREDICATE_TYPE: ClassVar = PREDICATE_TYPE
+    PREDICATE: ClassVar = NoisedPredicate
+    WORDS: ClassVar = "a noised certificate"
 
     @classmethod
     def of(cls, settlements: Sequence[Charge], artifact_name: str, predicate: NoisedPredicate) -> NoisedCertificate:
@@ -189,48 +186,3 @@ class NoisedCertificate:
         for settlement, site in zip(settlements, predicate.sites, strict=True):
             settlement.require_agreement(predicate.job, site.guarantee.charge, site.guarantee.ledger_seq)
         return cls(artifact_name=artifact_name, artifact=artifacts.pop(), predicate=predicate)
-
-    def statement(self) -> bytes:
-        """The canonical bytes that are signed."""
-        return canonical.encode(
-            {
-                "_type": STATEMENT_TYPE,
-                "predicate": self.predicate.to_fields(),
-                "predicateType": PREDICATE_TYPE,
-                "subject": [{"digest": {"sha256": self.artifact.hex}, "name": self.artifact_name}],
-            }
-        )
-
-    def sign(self, signer: Signer) -> Envelope:
-        """Sign the statement."""
-        return sign_envelope(PAYLOAD_TYPE, self.statement(), signer)
-
-    @classmethod
-    def open(cls, envelope: Envelope, trusted: Iterable[PublicKey]) -> NoisedCertificate:
-        """Return the certificate that a trusted key signed; raise `CorruptError` or `InvalidError` otherwise."""
-        return cls.parse(open_envelope(envelope, PAYLOAD_TYPE, trusted))
-
-    @classmethod
-    def parse(cls, statement: bytes) -> NoisedCertificate:
-        """Read a statement strictly; raise `InvalidError` otherwise."""
-        body = canonical.decode(statement, limit=LIMIT, canonical=True)
-        try:
-            (subject,) = body["subject"]
-            kinds = (body["_type"], body["predicateType"])
-            name, digest = subject["name"], Digest("sha256:" + subject["digest"]["sha256"])
-            predicate = NoisedPredicate.from_fields(body["predicate"])
-        except (KeyError, TypeError, ValueError):
-            raise InvalidError("not a noised certificate: a member is missing or of the wrong kind") from None
-        certificate = cls(artifact_name=name, artifact=digest, predicate=predicate)
-        if kinds != (STATEMENT_TYPE, PREDICATE_TYPE) or certificate.statement() != statement:
-            raise InvalidError("not a noised certificate of a known version")
-        return certificate
-
-
-def is_noised(statement: bytes) -> bool:
-    """Whether a statement says of itself that it is one; what it is worth, reading it shows."""
-    try:
-        body = canonical.decode(statement, limit=LIMIT)
-    except InvalidError:
-        return False
-    return isinstance(body, dict) and body.get("predicateType") == PREDICATE_TYPE

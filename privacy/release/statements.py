@@ -12,9 +12,9 @@ from kernel.ids import Slug
 from kernel.signing import Envelope, PublicKey, open_envelope
 from privacy.release.certificate import PAYLOAD_TYPE, PrivacyCertificate
 from privacy.release.check import check
-from privacy.release.disclosure import DisclosureCertificate, is_disclosure
+from privacy.release.disclosure import DisclosureCertificate
 from privacy.release.disclosure_check import check_disclosure
-from privacy.release.noised import NoisedCertificate, is_noised
+from privacy.release.noised import NoisedCertificate
 from privacy.release.noised_check import check_noised
 
 Certificate: TypeAlias = PrivacyCertificate | DisclosureCertificate | NoisedCertificate
@@ -22,9 +22,9 @@ Certificate: TypeAlias = PrivacyCertificate | DisclosureCertificate | NoisedCert
 
 def read_certificate(statement: bytes) -> Certificate:
     """Read a statement strictly, as whichever it says it is; raise `InvalidError` otherwise."""
-    if is_noised(statement):
+    if NoisedCertificate.is_told_by(statement):
         return NoisedCertificate.parse(statement)
-    kind = DisclosureCertificate if is_disclosure(statement) else PrivacyCertificate
+    kind = DisclosureCertificate if DisclosureCertificate.is_told_by(statement) else PrivacyCertificate
     return kind.parse(statement)
 
 
