@@ -13,17 +13,12 @@ Rules
 
 from __future__ import annotations
 
-from typing import Any
-
-from kernel.canonical import digest_of
 from kernel.errors import PrivgateError, UnavailableError
 from privacy.homomorphic.documents.order import Order, Outcome
 from privacy.homomorphic.documents.parties import PartyKind, SiteMember
-from privacy.homomorphic.noise import SiteNoise
 from privacy.homomorphic.profiles import Profile
 from privacy.homomorphic.registry import profile_of
-from privacy.homomorphic.requests.spec import CollectionSpec
-from privacy.schema import TableSchema
+from privacy.homomorphic.requests.following import is_as_asked, plan_follows
 from privgate.agents.home import Home
 from privgate.agents.refusing import RefusalError, Why
 from privgate.agents.rules import Partners, Requests
@@ -72,43 +67,10 @@ def _require_asked(order: Order) -> None:
     Raises:
         RefusalError: Another digest, other sites, another profile, or a plan that does not follow from the request.
     """
-    spec = order.spec
-    said = {
-        "kind": order.kind,
-        "datasets": [str(site.dataset) for site in order.sites],
-        "key_holder": str(order.key_holder.party),
-        "result": order.outcome.value,
-        "profile": order.profile,
-        "round_seconds": order.round_seconds,
-    }
-    if digest_of("job-request/v1", spec) != order.spec_digest or any(spec.get(name) != said[name] for name in said):
+    if not is_as_asked(order):
         raise RefusalError(Why.ANOTHER_ORDER, "`spec`")
-    if (order.outcome is Outcome.EXACT or spec.get("kind") in _WORKED_OUT) and not _follows(order):
+    if (order.outcome is Outcome.EXACT or order.spec.get("kind") in _WORKED_OUT) and not plan_follows(order):
         raise RefusalError(Why.RULES, "`plan` does not follow from `spec`")
-
-
-def _follows(order: Order) -> bool:
-    """Whether the plan is what request and columns give, with no less noise than the request asks for."""
-    try:
-        spec = CollectionSpec.from_json(order.spec)
-        plan = spec.plan(TableSchema.from_json(order.plan["schema"]), order.plan.get("rows_per_unit", 1))
-    except (PrivgateError, KeyError, TypeError):
-        return False
-    least = {site.least_persons for site in order.sites} == {spec.least_persons}
-    wanted = plan.to_json()
-    if plan.noise is not None and _as_noisy(plan.noise, order.plan.get("noise")):
-        wanted["noise"] = order.plan["noise"]
-    return least and wanted == order.plan and spec.question.most_rounds == order.rounds_at_most
-
-
-def _as_noisy(asked: SiteNoise, written: Any) -> bool:
-    """Whether noise as an order writes it is at least what is asked for."""
-    try:
-        stated = SiteNoise.from_json(written)
-    except PrivgateError:
-        return False
-    same = (stated.sites, stated.tolerated) == (asked.sites, asked.tolerated)
-    return same and stated.noise_multiplier.number >= asked.noise_multiplier.number
 
 
 def profile_for(order: Order) -> Profile:

@@ -40,7 +40,7 @@ from privacy.sealing.stores import BlobPath
 INLINE = 1 << 20
 """Longer documents lie among the blobs."""
 _DECIDED_ANEW = frozenset({DocumentKind.ROUND, DocumentKind.FINAL})
-_WITH_BYTES = frozenset({DocumentKind.KEY, DocumentKind.UPLOAD, DocumentKind.FINAL})
+_WITH_BYTES = frozenset({DocumentKind.KEY, DocumentKind.ROUND, DocumentKind.UPLOAD, DocumentKind.FINAL})
 _OF_KEY_HOLDER = frozenset({DocumentKind.KEY, DocumentKind.ROUND, DocumentKind.RESULT, DocumentKind.FINAL})
 
 
@@ -70,10 +70,7 @@ def fetch_document(on: Collaborators, party: PartyRecord, place: Place) -> bytes
         found = papers.find(place.kind, place.number, place.party)
     if found is None:
         raise NotFoundError("no such document yet")
-    if found.content is not None:
-        return found.content
-    with on.blobs.open(BlobPath(found.blob or "")) as blob:
-        return blob.read()
+    return papers.content(found)
 
 
 def put_document(on: Collaborators, party: PartyRecord, place: Place, data: bytes) -> DocumentRecord:

@@ -23,6 +23,7 @@ from privacy.homomorphic.layout import Layout
 from privacy.homomorphic.registry import profile_of
 from privacy.homomorphic.requests.plans import CollectionPlan
 from privacy.homomorphic.requests.questions import QUESTIONS, CollectionKind
+from privacy.sealing.stores import BlobPath
 
 D = TypeVar("D", bound=Document)
 
@@ -54,7 +55,7 @@ class Papers:
     def order(self) -> Order:
         """What the gateway told the parties."""
         stored = self._required(DocumentKind.ORDER)
-        return Order.opened(stored.content or b"", [self.on.certificate_signer.public_key])
+        return Order.opened(self.content(stored), [self.on.certificate_signer.public_key])
 
     @cached_property
     def key(self) -> JobKey:
@@ -73,7 +74,8 @@ class Papers:
 
     def round(self, number: int) -> Round:
         """A round that was opened."""
-        return self._opened(Round, number)
+        stored = self._required(DocumentKind.ROUND, number)
+        return Round.opened(self.content(stored), [self.key_holder.who.identity])
 
     def result(self, number: int) -> RoundResult:
         """What a round's decryption was of."""
@@ -97,12 +99,19 @@ class Papers:
         found = self.reading.documents.all(job=self.job.id, kind=kind, number=number)
         return {PartyId(one.party): one for one in found}
 
+    def content(self, stored: DocumentRecord) -> bytes:
+        """A document's bytes, wherever they lie."""
+        if stored.content is not None:
+            return stored.content
+        with self.on.blobs.open(BlobPath(stored.blob or "")) as blob:
+            return blob.read()
+
     def _opened(self, kind: type[D], number: int) -> D:
         stored = self._required(kind.KIND, number)
-        return kind.opened(stored.content or b"", [self.key_holder.who.identity])
+        return kind.opened(self.content(stored), [self.key_holder.who.identity])
 
     def _parcel(self, kind: DocumentKind) -> Parcel:
-        return Parcel.from_bytes(self._required(kind).content or b"")
+        return Parcel.from_bytes(self.content(self._required(kind)))
 
     def _required(self, kind: DocumentKind, number: int = 0) -> DocumentRecord:
         found = self.find(kind, number)

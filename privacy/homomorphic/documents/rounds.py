@@ -8,43 +8,46 @@ Rules
    list of the order's sites, answers nothing more.
 3. `decryptions` counts every decryption that was begun under the job's key, and `log` is the head of the key holder's
    own log after it: whoever keeps results can hold that log against them.
-4. What leaves with a round is `state`, and it is an output: listed, and priced where outputs are (RULES 37).
+4. What leaves with a round is `state`, and it is an output: listed, and priced where outputs are (RULES 37). It lies
+   beside what is signed (a parcel), so that an auditor who may not read outputs follows the chain without it.
 
 Format: docs/formats/he-documents.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
+from kernel import canonical
 from kernel.canonical import LARGEST_INTEGER, Digest
 from kernel.checks import whole
 from kernel.errors import InvalidError
 from kernel.ids import JobId, PartyId
+from kernel.signing import PublicKey, Signer
 from privacy.homomorphic.documents.order import LEAST_SITES, MOST_ROUNDS, MOST_SITES
-from privacy.homomorphic.documents.signed import Document, DocumentKind
+from privacy.homomorphic.documents.signed import ATTACHMENT_LIMIT, Document, DocumentKind, Parcel
 from privacy.jobs.strict import members_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Round(Document):
-    """What is asked of the sites.
+class RoundHeader(Document):
+    """What is signed of a round.
 
     Attributes:
         job: Which job.
         order: The order's digest.
         number: From 1.
         previous: The digest of the key, or of the result before.
-        state: What the sites need to compute their sums; the form is the kind's own.
+        state: The digest of the state's bytes.
     """
 
     job: JobId
     order: Digest
     number: int
     previous: Digest
-    state: Mapping[str, Any]
+    state: Digest
 
     KIND: ClassVar = DocumentKind.ROUND
     TAG: ClassVar = "he-round/v1"
@@ -53,8 +56,6 @@ class Round(Document):
 
     def __post_init__(self) -> None:
         whole(1, MOST_ROUNDS, number=self.number)
-        if not isinstance(self.state, Mapping):
-            raise InvalidError("`state` must be an object", field="state")
 
     def to_json(self) -> dict[str, Any]:
         """Encode as JSON members."""
@@ -63,7 +64,7 @@ class Round(Document):
             "number": self.number,
             "order": self.order,
             "previous": self.previous,
-            "state": dict(self.state),
+            "state": self.state,
             "v": 1,
         }
 
@@ -75,8 +76,73 @@ class Round(Document):
             order=Digest(members["order"]),
             number=members["number"],
             previous=Digest(members["previous"]),
-            state=members["state"],
+            state=Digest(members["state"]),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """What is asked of the sites: a signed header, and the state beside it.
+
+    Attributes:
+        job, order, number, previous: As in the header.
+        state: What the sites need to compute their sums; the form is the kind's own.
+    """
+
+    job: JobId
+    order: Digest
+    number: int
+    previous: Digest
+    state: Mapping[str, Any]
+
+    KIND: ClassVar = DocumentKind.ROUND
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.state, Mapping):
+            raise InvalidError("`state` must be an object", field="state")
+        whole(1, MOST_ROUNDS, number=self.number)
+
+    @property
+    def header(self) -> RoundHeader:
+        """What is signed."""
+        return RoundHeader(
+            job=self.job,
+            order=self.order,
+            number=self.number,
+            previous=self.previous,
+            state=state_digest(self.state),
+        )
+
+    @property
+    def digest(self) -> Digest:
+        """What later documents name it by."""
+        return self.header.digest
+
+    def signed(self, signer: Signer) -> bytes:
+        """Sign the header and write the parcel."""
+        return Parcel(self.header.signed(signer), canonical.encode(dict(self.state))).to_bytes()
+
+    @classmethod
+    def opened(cls, data: bytes, trusted: Iterable[PublicKey]) -> Self:
+        """Read a parcel whose header one of the trusted keys signed; raise `CorruptError` or `InvalidError`."""
+        parcel = Parcel.from_bytes(data)
+        return cls._of(RoundHeader.opened(parcel.document, trusted), parcel)
+
+    @classmethod
+    def read(cls, data: bytes) -> Self:
+        """Read a parcel whose signature was verified when it was kept; raise `InvalidError` or `CorruptError`."""
+        parcel = Parcel.from_bytes(data)
+        return cls._of(RoundHeader.read(parcel.document), parcel)
+
+    @classmethod
+    def _of(cls, header: RoundHeader, parcel: Parcel) -> Self:
+        state = canonical.decode(parcel.attached(header.state), limit=ATTACHMENT_LIMIT, canonical=True)
+        return cls(job=header.job, order=header.order, number=header.number, previous=header.previous, state=state)
+
+
+def state_digest(state: Mapping[str, Any]) -> Digest:
+    """By which a round's header names its state."""
+    return Digest.of(canonical.encode(dict(state)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

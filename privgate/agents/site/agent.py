@@ -15,19 +15,19 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, Protocol, Self, TypeVar
 
 from kernel.canonical import Digest
 from kernel.clock import Clock
 from kernel.errors import CorruptError, PrivgateError
-from kernel.signing import Envelope
+from kernel.signing import PublicKey
 from privacy.homomorphic.documents.endings import Final
 from privacy.homomorphic.documents.key import JobKey
 from privacy.homomorphic.documents.order import Order
 from privacy.homomorphic.documents.places import Place
 from privacy.homomorphic.documents.rounds import Round, RoundResult
-from privacy.homomorphic.documents.signed import Document, DocumentKind, Parcel
+from privacy.homomorphic.documents.signed import DocumentKind, Parcel
 from privacy.homomorphic.envelope import Expected, Upload, make_upload, read_upload
 from privacy.homomorphic.sharing import encrypting_key
 from privacy.homomorphic.validator import require_public_key
@@ -46,7 +46,19 @@ from privgate.agents.site.computing import Computing
 from privgate.agents.site.datasets import SiteDatasets
 from privgate.agents.spending import cost_of, require_fitting
 
-D = TypeVar("D", bound=Document)
+
+class _Signed(Protocol):
+    """A document, or a round with its state."""
+
+    KIND: ClassVar[DocumentKind]
+
+    @classmethod
+    def opened(cls, data: bytes, trusted: Iterable[PublicKey]) -> Self:
+        """Read what one of the trusted keys signed."""
+        ...
+
+
+D = TypeVar("D", bound=_Signed)
 _KEY = "key"
 
 
@@ -234,7 +246,6 @@ def _is_whole(order: Order, sites: Sequence[str]) -> bool:
 def _signed(kind: type[D], data: bytes, order: Order, why: Why) -> D:
     """Read a document that the order's key holder signed; that one is pinned."""
     try:
-        Envelope.from_bytes(data)
         return kind.opened(data, [order.key_holder.who.identity])
     except PrivgateError:
         raise RefusalError(why, f"`{kind.KIND}` is not the key holder's") from None

@@ -19,7 +19,7 @@ from privacy.homomorphic.documents.key import JobKey, SealedSecret
 from privacy.homomorphic.documents.order import Order, Outcome
 from privacy.homomorphic.documents.parties import Identity, Member, PartyKind, SealingKey, SiteMember
 from privacy.homomorphic.documents.places import Place
-from privacy.homomorphic.documents.rounds import Added, LogHead, Round, RoundResult
+from privacy.homomorphic.documents.rounds import Added, LogHead, Round, RoundHeader, RoundResult, state_digest
 from privacy.homomorphic.documents.signed import Document, DocumentKind, Parcel
 
 SIGNER = Ed25519Signer(bytes(32))
@@ -76,7 +76,7 @@ def documents() -> list[Document]:
         made,
         JobKey.of(made, b"public"),
         JobKey.of(made, b"public", tuple(SealedSecret(site=party, sealed=b"sealed") for party in parties)),
-        Round(job=JOB, order=made.digest, number=1, previous=ANY, state={"point": None}),
+        Round(job=JOB, order=made.digest, number=1, previous=ANY, state={"point": None}).header,
         RoundResult(
             job=JOB, order=made.digest, number=1, round=ANY, added=added, learned=5, decryptions=1,
             log=LogHead(size=3, head=ANY),
@@ -129,6 +129,24 @@ def test_members_of_another_kind_of_value_are_refused(document: Document) -> Non
                 type(document).from_json({**document.to_json(), name: value})
             except PrivgateError:
                 continue
+
+
+def test_a_round_comes_back_with_its_state_and_with_no_other() -> None:
+    """What is signed names the state by its digest; a reader who lacks the state follows the chain all the same."""
+    asked = Round(job=JOB, order=ANY, number=2, previous=ANY, state={"point": ["0x1.8p+1"]})
+    data = asked.signed(SIGNER)
+    assert Round.opened(data, [SIGNER.public_key]) == Round.read(data) == asked
+    header = RoundHeader.opened(Parcel.from_bytes(data).document, [SIGNER.public_key])
+    assert header.digest == asked.digest
+    assert header.state == state_digest(asked.state)
+    other = Parcel(Parcel.from_bytes(data).document, canonical.encode({"point": None})).to_bytes()
+    with pytest.raises(CorruptError):
+        Round.opened(other, [SIGNER.public_key])
+    with pytest.raises(CorruptError):
+        Round.opened(data, [Ed25519Signer(os.urandom(32)).public_key])
+    bare = Parcel(RoundHeader(job=JOB, order=ANY, number=1, previous=ANY, state=Digest.of(b"[]")).signed(SIGNER), b"[]")
+    with pytest.raises(InvalidError):
+        Round.opened(bare.to_bytes(), [SIGNER.public_key])
 
 
 def test_an_order_has_three_sites_at_least() -> None:

@@ -1,0 +1,57 @@
+"""Whether an order is what its request asks for: anybody works it out again from what owners approved by its digest.
+
+Rules
+-----
+1. The request's digest, kind, datasets, key holder, outcome, profile and times stand in the order as they were asked.
+2. The plan is what request and columns give, with no less noise than the request asks for.
+3. Pure: agents ask before they act, and an auditor asks afterwards.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kernel.canonical import digest_of
+from kernel.errors import PrivgateError
+from privacy.homomorphic.documents.order import Order
+from privacy.homomorphic.noise import SiteNoise
+from privacy.homomorphic.requests.spec import CollectionSpec
+from privacy.schema import TableSchema
+
+
+def is_as_asked(order: Order) -> bool:
+    """Whether `spec` has the digest that was approved, and the order says what it says."""
+    said = {
+        "kind": order.kind,
+        "datasets": [str(site.dataset) for site in order.sites],
+        "key_holder": str(order.key_holder.party),
+        "result": order.outcome.value,
+        "profile": order.profile,
+        "round_seconds": order.round_seconds,
+    }
+    spec = order.spec
+    return digest_of("job-request/v1", spec) == order.spec_digest and all(spec.get(name) == said[name] for name in said)
+
+
+def plan_follows(order: Order) -> bool:
+    """Whether the plan is what request and columns give, with no less noise than the request asks for."""
+    try:
+        spec = CollectionSpec.from_json(order.spec)
+        plan = spec.plan(TableSchema.from_json(order.plan["schema"]), order.plan.get("rows_per_unit", 1))
+    except (PrivgateError, KeyError, TypeError):
+        return False
+    least = {site.least_persons for site in order.sites} == {spec.least_persons}
+    wanted = plan.to_json()
+    if plan.noise is not None and _as_noisy(plan.noise, order.plan.get("noise")):
+        wanted["noise"] = order.plan["noise"]
+    return least and wanted == order.plan and spec.question.most_rounds == order.rounds_at_most
+
+
+def _as_noisy(asked: SiteNoise, written: Any) -> bool:
+    """Whether noise as an order writes it is at least what is asked for."""
+    try:
+        stated = SiteNoise.from_json(written)
+    except PrivgateError:
+        return False
+    same = (stated.sites, stated.tolerated) == (asked.sites, asked.tolerated)
+    return same and stated.noise_multiplier.number >= asked.noise_multiplier.number
