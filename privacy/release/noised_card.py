@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import resources
-from string import Template
-
+from privacy.release.course_card import course_card
 from privacy.release.noised import NoisedCertificate, NoisedPredicate
 
 TEMPLATE = "noised_card.md.tmpl"
@@ -12,15 +10,10 @@ TEMPLATE = "noised_card.md.tmpl"
 
 def noised_card(certificate: NoisedCertificate) -> str:
     """Write the card of a certificate as Markdown; the signature is the reader's to check."""
-    predicate, course = certificate.predicate, certificate.predicate.course
-    template = resources.files("privacy.release").joinpath(TEMPLATE).read_text(encoding="utf-8")
-    return Template(template).substitute(
-        release=predicate.release,
-        artifact_name=certificate.artifact_name,
-        artifact=certificate.artifact,
-        kind=predicate.kind,
-        job=predicate.job,
-        count=len(predicate.sites),
+    predicate = certificate.predicate
+    return course_card(
+        TEMPLATE,
+        certificate,
         noise_multiplier=predicate.noise.noise_multiplier,
         tolerated=predicate.noise.tolerated,
         guarantees="\n".join(_guarantees(predicate)),
@@ -30,22 +23,6 @@ def noised_card(certificate: NoisedCertificate) -> str:
             f"| {one.observer.replace('-', ' ')} | {one.known} | {'no bound' if one.epsilon is None else one.epsilon} |"
             for one in predicate.epsilons
         ),
-        holder=predicate.key_holder.name,
-        holder_fingerprint=predicate.key_holder.fingerprint,
-        decryptions=course.decryptions,
-        rounds=course.rounds,
-        learned=course.learned,
-        profile=predicate.encryption.profile,
-        observers="\n".join(
-            f"| {one.observer} | {'yes' if one.secret_key else 'no'} | {', '.join(one.sees)} |"
-            for one in predicate.observers
-        ),
-        not_covered="\n".join(f"- {sentence}" for sentence in predicate.not_covered),
-        origin=predicate.origin,
-        order=course.order,
-        key=course.key,
-        final=course.final,
-        participants=course.participants,
     )
 
 
