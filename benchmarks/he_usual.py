@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -114,7 +115,25 @@ def tutorial_step_in_the_clear(rows: Floats, labels: Floats) -> Floats:
     return np.array([*(-(rows.T @ error) / len(rows)), -error.mean()])
 
 
-class TutorialLinear:
+class Tutorial(ABC):
+    """A model of a tutorial: one row, one message, one answer."""
+
+    _context: ts.Context
+
+    def encrypted(self, row: Floats) -> Any:
+        """One row."""
+        return ts.ckks_vector(self._context, row.tolist())
+
+    @abstractmethod
+    def evaluated(self, row: Any) -> Any:
+        """Its scores, encrypted."""
+
+    def answered(self, message: bytes) -> bytes:
+        """Its scores as they travel, from the row as it came."""
+        return bytes(self.evaluated(ts.ckks_vector_from(self._context, message)).serialize())
+
+
+class TutorialLinear(Tutorial):
     """Tutorial 1, evaluation: degree 4096, moduli of 40, 20 and 40 bits, scale 2^20, `dot` row by row."""
 
     def __init__(self, weights: Floats, bias: float) -> None:
@@ -123,16 +142,12 @@ class TutorialLinear:
         self._context.generate_galois_keys()
         self._weights, self._bias = weights.tolist(), [bias]
 
-    def encrypted(self, row: Floats) -> Any:
-        """One row."""
-        return ts.ckks_vector(self._context, row.tolist())
-
     def evaluated(self, row: Any) -> Any:
         """Its score, encrypted."""
         return row.dot(self._weights) + self._bias
 
 
-class TutorialSquare:
+class TutorialSquare(Tutorial):
     """Tutorial 4, its last layers: degree 8192, scale 2^26, `matmul`, square, `matmul`, row by row."""
 
     def __init__(self, first: Floats, bias: Floats, second: Floats, last: Floats) -> None:
@@ -140,10 +155,6 @@ class TutorialSquare:
         self._context.global_scale = 2**26
         self._context.generate_galois_keys()
         self._layers = [first.T.tolist(), bias.tolist(), second.T.tolist(), last.tolist()]
-
-    def encrypted(self, row: Floats) -> Any:
-        """One row."""
-        return ts.ckks_vector(self._context, row.tolist())
 
     def evaluated(self, row: Any) -> Any:
         """Its scores, encrypted."""

@@ -8,6 +8,7 @@ Rules
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,7 +18,7 @@ from kernel.errors import InvalidError
 from privacy.homomorphic.layout import Layout
 from privacy.homomorphic.packing import Slots
 from privacy.homomorphic.tenseal_backend.contexts import context
-from privacy.homomorphic.tenseal_backend.raw import load, save
+from privacy.homomorphic.tenseal_backend.raw import load_all, save
 from privacy.homomorphic.validator import pieces, require_sum, require_upload, upload_forms
 
 
@@ -74,10 +75,8 @@ class Sum:
 
     def _loaded(self, body: bytes, *, fresh: bool) -> list[Any]:
         forms = upload_forms(self._layout, fresh=fresh)
-        return [
-            load(seal.Ciphertext(), self._contexts[index % len(self._contexts)], piece)
-            for index, (_, piece) in enumerate(pieces(forms, body))
-        ]
+        pairs = zip(itertools.cycle(self._contexts), (piece for _, piece in pieces(forms, body)))
+        return load_all(seal.Ciphertext, pairs)
 
     def _join(self, others: list[Any]) -> None:
         if not self._ciphertexts:

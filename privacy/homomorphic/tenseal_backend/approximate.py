@@ -24,7 +24,7 @@ import tenseal.sealapi as seal
 from kernel.errors import CorruptError
 from privacy.homomorphic.profiles import Profile
 from privacy.homomorphic.tenseal_backend.contexts import context
-from privacy.homomorphic.tenseal_backend.raw import load, save
+from privacy.homomorphic.tenseal_backend.raw import load, load_all, save
 from privacy.homomorphic.validator import (
     pieces,
     require_evaluation_keys,
@@ -81,7 +81,7 @@ def load_vectors(profile: Profile, body: bytes, count: int) -> list[Any]:
     """SEAL's ciphertexts of a body, for who evaluates; raise `CorruptError` if it is another."""
     require_vectors(profile, body, count)
     forms = [ciphertext_form(profile, 0, fresh=True)] * count
-    return [load(seal.Ciphertext(), context(profile), piece) for _, piece in pieces(forms, body)]
+    return load_all(seal.Ciphertext, ((context(profile), piece) for _, piece in pieces(forms, body)))
 
 
 def load_evaluation_keys(

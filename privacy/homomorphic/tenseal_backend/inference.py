@@ -105,22 +105,22 @@ class _Engine:
         self._evaluator.rescale_to_next_inplace(one)
 
     def _output(self, weights: Sequence[float], bias: float, inputs: Sequence[Any], scale: float) -> Any:
-        terms = [
-            self._product(one, weight, scale)
-            for one, weight in zip(inputs, weights, strict=True)
-            if round(weight * scale)
-        ]
-        total = terms[0]
-        for term in terms[1:]:
-            self._evaluator.add_inplace(total, term)
+        total = self._weighted(weights, inputs, scale)
         self._evaluator.rescale_to_next_inplace(total)
         plain = seal.Plaintext()
         self._encoder.encode(bias, total.parms_id(), total.scale, plain)
         self._evaluator.add_plain_inplace(total, plain)
         return total
 
-    def _product(self, one: Any, weight: float, scale: float) -> Any:
-        plain, made = seal.Plaintext(), seal.Ciphertext()
-        self._encoder.encode(weight, one.parms_id(), scale, plain)
-        self._evaluator.multiply_plain(one, plain, made)
-        return made
+    def _weighted(self, weights: Sequence[float], inputs: Sequence[Any], scale: float) -> Any:
+        """The products' sum; each product lies where the one before lay, which the processor has at hand."""
+        plain, term, total = seal.Plaintext(), seal.Ciphertext(), None
+        for one, weight in zip(inputs, weights, strict=True):
+            if round(weight * scale):
+                self._encoder.encode(weight, one.parms_id(), scale, plain)
+                self._evaluator.multiply_plain(one, plain, term)
+                if total is None:
+                    total, term = term, seal.Ciphertext()
+                else:
+                    self._evaluator.add_inplace(total, term)
+        return total

@@ -10,6 +10,7 @@ Rules
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import zstandard
@@ -42,14 +43,24 @@ def save(saved: Any, *forms: Form) -> bytes:
 
 def load(empty: T, context: Any, data: bytes | memoryview) -> T:
     """Fill a new SEAL object from bytes that `validator` passed; raise `CorruptError` if SEAL does not take them."""
+    return load_all(lambda: empty, [(context, data)])[0]
+
+
+def load_all(empty: Callable[[], T], pieces_in: Iterable[tuple[Any, bytes | memoryview]]) -> list[T]:
+    """Fill new SEAL objects, one for each context and bytes, as `load` does: one after the other in the same memory."""
+    try:
+        return [_filled(empty(), context, data) for context, data in pieces_in]
+    finally:
+        # It may have been a key.
+        scratch.put(b"")
+
+
+def _filled(empty: T, context: Any, data: bytes | memoryview) -> T:
     scratch.put(data)
     try:
         empty.load(context, scratch.path())  # type: ignore[attr-defined]  # SEAL's classes have no types here
     except (ValueError, RuntimeError):
         raise CorruptError("SEAL does not take an object that came in") from None
-    finally:
-        # It may have been a key.
-        scratch.put(b"")
     return empty
 
 
