@@ -25,6 +25,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+from enum import StrEnum
 from fractions import Fraction
 from typing import Any, Self
 
@@ -44,6 +45,13 @@ LEAST_SITES, MOST_SITES = 3, 1000
 LEAST_DEVIATION = 8
 _DOWN = Context(prec=34, rounding=ROUND_FLOOR)
 _UP = Context(prec=34, rounding=ROUND_CEILING)
+
+
+class Protected(StrEnum):
+    """Whom noise protects at its price. The values are read by people."""
+
+    PERSON = "one person at one site"
+    UPDATE = "one person at one site, or a whole site's update, which is bounded as one"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

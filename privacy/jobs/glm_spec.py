@@ -97,13 +97,13 @@ def complete_glm(body: Any, schema: TableSchema) -> GlmSpec:
         **head_of(members),
         family=family,
         features=features_of_short(members, family, schema),
-        counted=_counted(members),
+        counted=counted_of(members),
     )
     spec.design(schema)
     return spec
 
 
-def _counted(members: Mapping[str, Any]) -> Counted:
+def counted_of(members: Mapping[str, Any]) -> Counted:
     """As asked, by default each unit once; of a hazard every row: how many a person has hangs on the event."""
     hazard = is_hazard(members["family"])
     usual = Counted.ROW if hazard else Counted.UNIT

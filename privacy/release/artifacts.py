@@ -15,6 +15,7 @@ from kernel.errors import PrivgateError
 from privacy.accounting.mechanisms import Gaussian, ZeroConcentrated
 from privacy.evaluation.check import evaluation_problems
 from privacy.glm.report import read_glm
+from privacy.homomorphic.glm.noised import NoisedGlm, read_noised_glm
 from privacy.homomorphic.glm.report import read_glm as read_federated
 from privacy.homomorphic.statistics.plan import FederatedStatistics
 from privacy.homomorphic.statistics.report import read_statistics
@@ -112,6 +113,16 @@ def _federated_statistics(predicate: NoisedPredicate, data: bytes) -> Iterator[s
         yield "its noise is not that of the mechanism that was charged"
 
 
+def _noised_glm(predicate: NoisedPredicate, data: bytes) -> Iterator[str]:
+    body = read_noised_glm(data)
+    plan = NoisedGlm.from_json(body["plan"])
+    if (body["sites"], plan.rounds) != (len(predicate.sites), predicate.course.rounds):
+        yield "it was made over another number of sites, or in other rounds, than was certified"
+    if plan.noise != predicate.noise.noise:
+        yield "its noise is not that of the mechanism that was charged"
+
+
 _NOISED: Final[Mapping[str, Callable[[NoisedPredicate, bytes], Iterator[str]]]] = {
-    "he-statistics.json": _federated_statistics
+    "he-glm.json": _noised_glm,
+    "he-statistics.json": _federated_statistics,
 }

@@ -8,7 +8,7 @@ from kernel.errors import PrivgateError
 from privacy.homomorphic.documents.order import LEAST_SITES
 from privacy.homomorphic.documents.parties import LEAST_PERSONS
 from privacy.homomorphic.registry import profile_of
-from privacy.homomorphic.requests.questions import CollectionKind
+from privacy.homomorphic.requests.kinds import CollectionKind
 from privacy.release.disclosure import DisclosurePredicate
 from privacy.release.observers import observers_of
 

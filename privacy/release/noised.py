@@ -23,7 +23,7 @@ from kernel.canonical import Digest
 from kernel.errors import InvalidError
 from kernel.events import Parameter, Record
 from kernel.ids import ApprovalId, DatasetId, DecisionId, JobId, ReleaseId, Slug, TenantId, VersionId
-from privacy.homomorphic.noise import Observed, SiteNoise
+from privacy.homomorphic.noise import Observed, Protected, SiteNoise
 from privacy.release.certificate import (
     AgreementFacts,
     ChargedMechanism,
@@ -59,16 +59,18 @@ class NotCovered(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class NoiseFacts(Record):
-    """What the sites added, as priced: `privacy.homomorphic.noise`."""
+    """What the sites added, as priced (`privacy.homomorphic.noise`), and how many did at least, in every round."""
 
     sites: int
     tolerated: int
+    present: int
     noise_multiplier: Parameter
 
     @classmethod
-    def of(cls, noise: SiteNoise) -> NoiseFacts:
-        """State a plan's noise."""
-        return cls(sites=noise.sites, tolerated=noise.tolerated, noise_multiplier=noise.noise_multiplier)
+    def of(cls, noise: SiteNoise, present: int) -> NoiseFacts:
+        """State a plan's noise, and of how many sites it was there."""
+        multiplier = noise.noise_multiplier
+        return cls(sites=noise.sites, tolerated=noise.tolerated, present=present, noise_multiplier=multiplier)
 
     @property
     def noise(self) -> SiteNoise:
@@ -142,6 +144,7 @@ class NoisedPredicate(Record):
     key_holder: PartyFacts
     sites: tuple[NoisedSiteFacts, ...]
     noise: NoiseFacts
+    protects: Protected
     epsilons: tuple[ObservedFacts, ...]
     encryption: EncryptionFacts
     course: CourseFacts

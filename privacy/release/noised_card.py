@@ -16,6 +16,8 @@ def noised_card(certificate: NoisedCertificate) -> str:
         certificate,
         noise_multiplier=predicate.noise.noise_multiplier,
         tolerated=predicate.noise.tolerated,
+        present=predicate.noise.present,
+        protects=predicate.protects.value,
         guarantees="\n".join(_guarantees(predicate)),
         uncovered=_uncovered(predicate),
         delta=min(site.guarantee.delta for site in predicate.sites),

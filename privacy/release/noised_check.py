@@ -16,9 +16,9 @@ from privacy.accounting.mechanisms import Gaussian
 from privacy.accounting.price import EXACT, divergence
 from privacy.homomorphic.documents.order import LEAST_SITES
 from privacy.homomorphic.documents.parties import LEAST_PERSONS
-from privacy.homomorphic.noise import observers
+from privacy.homomorphic.noise import Protected, observers
 from privacy.homomorphic.registry import profile_of
-from privacy.homomorphic.requests.questions import CollectionKind
+from privacy.homomorphic.requests.kinds import CollectionKind, gaussians_after
 from privacy.release.check import priced_problems
 from privacy.release.noised import NoisedPredicate, NoisedSiteFacts, ObservedFacts
 from privacy.release.observers import observers_of
@@ -65,15 +65,21 @@ def _part_problems(predicate: NoisedPredicate) -> Iterator[str]:
         yield "a site would have taken part with too few persons"
     if predicate.noise.sites != len(sites):
         yield "its noise is that of another number of sites"
+    updates = _kind_of(predicate) is CollectionKind.HE_AGGREGATE
+    if predicate.noise.present != len(sites) and not updates:
+        yield "a site was missing, and nothing may come of such a job without it"
+    if predicate.protects is not Protected.PERSON and not updates:
+        yield "it says to protect what no job of this kind bounds"
 
 
 def _mechanism_problems(predicate: NoisedPredicate, site: NoisedSiteFacts) -> Iterator[str]:
     """Each site is charged for the very noise that is stated, and for no fewer rounds than were decrypted."""
+    kind = _kind_of(predicate)
     for part in site.mechanisms:
         use = part.mechanism
         if not isinstance(use, Gaussian) or use.noise_multiplier != predicate.noise.noise_multiplier:
             yield "a site was charged for other noise than was added"
-        elif use.count < predicate.course.rounds:
+        elif kind is None or use.count < gaussians_after(kind, predicate.course.rounds):
             yield "a site was charged for fewer rounds than there were"
 
 
@@ -92,12 +98,16 @@ def _agreement_problems(site: NoisedSiteFacts) -> Iterator[str]:
 def _observer_problems(predicate: NoisedPredicate) -> Iterator[str]:
     delta = min(site.guarantee.delta for site in predicate.sites)
     count = max(part.mechanism.times for site in predicate.sites for part in site.mechanisms)
-    ours = tuple(ObservedFacts.of(one) for one in observers(predicate.noise.noise, delta, count=count))
+    present = predicate.noise.present
+    ours = tuple(ObservedFacts.of(one) for one in observers(predicate.noise.noise, delta, present, count))
     if tuple(predicate.epsilons) != ours:
         yield "an observer's epsilon does not follow from the noise"
-    known = [kind for kind in CollectionKind if kind.value == predicate.kind]
-    profile = profile_of(predicate.encryption.profile)
-    if not known or tuple(predicate.observers) != observers_of(known[0], profile):
+    kind, profile = _kind_of(predicate), profile_of(predicate.encryption.profile)
+    if kind is None or tuple(predicate.observers) != observers_of(kind, profile):
         yield "who learns what is not what such a job shows"
     if profile.digest != predicate.encryption.digest:
         yield "no profile of this name has this digest"
+
+
+def _kind_of(predicate: NoisedPredicate) -> CollectionKind | None:
+    return next((kind for kind in CollectionKind if kind.value == predicate.kind), None)

@@ -15,7 +15,7 @@ from typing import Final
 
 from kernel.events import Record
 from privacy.homomorphic.profiles import Mode, Profile
-from privacy.homomorphic.requests.questions import CollectionKind
+from privacy.homomorphic.requests.kinds import CollectionKind
 
 
 class Observer(StrEnum):

@@ -12,6 +12,7 @@ from privacy.homomorphic.averaging.plan import MOST_ROUNDS, Bounded, FederatedAv
 from privacy.homomorphic.documents.order import Order
 from privacy.homomorphic.layout import Layout
 from privacy.homomorphic.noise import SiteNoise
+from privacy.homomorphic.requests.kinds import CollectionKind, gaussians_by_round
 from privacy.jobs.strict import members_of
 from privgate.agents.course import MEMORY_LIMIT, Ended, Going, require_noise
 from privgate.agents.orders import profile_for
@@ -45,7 +46,7 @@ class AverageCourse:
     @property
     def gaussians(self) -> Sequence[int]:
         """One each round."""
-        return () if self._plan.noise is None else (1,) * self._plan.rounds
+        return () if self._plan.noise is None else gaussians_by_round(CollectionKind.HE_AGGREGATE, self._plan.rounds)
 
     def first(self) -> bytes:
         """The weights before the first round, drawn here."""

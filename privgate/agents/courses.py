@@ -20,6 +20,7 @@ from privacy.homomorphic.glm.report import glm_bytes
 from privacy.homomorphic.glm.steps import State, advance, ask_json
 from privacy.homomorphic.layout import Layout
 from privacy.homomorphic.noise import SiteNoise
+from privacy.homomorphic.requests.kinds import CollectionKind, gaussians_by_round
 from privacy.homomorphic.statistics.plan import FederatedStatistics
 from privacy.homomorphic.statistics.report import statistics_bytes
 from privgate.agents.averaging import AverageCourse
@@ -93,7 +94,7 @@ class StatisticsCourse:
     @property
     def gaussians(self) -> Sequence[int]:
         """One, in the one round."""
-        return () if self._plan.noise is None else (1,)
+        return () if self._plan.noise is None else gaussians_by_round(CollectionKind.HE_STATISTICS, self._plan.rounds)
 
     def first(self) -> bytes:
         """Nothing is remembered."""

@@ -10,6 +10,7 @@ from privacy.homomorphic.documents.order import Order
 from privacy.homomorphic.glm.noised import NoisedGlm, advance, asked_json, asked_sums, is_whole, noised_glm_bytes
 from privacy.homomorphic.layout import Layout
 from privacy.homomorphic.noise import SiteNoise
+from privacy.homomorphic.requests.kinds import CollectionKind, gaussians_by_round
 from privgate.agents.course import MEMORY_LIMIT, Ended, Going, require_noise
 from privgate.agents.orders import profile_for
 from privgate.agents.refusing import RefusalError, Why
@@ -38,7 +39,7 @@ class NoisedGlmCourse:
     @property
     def gaussians(self) -> Sequence[int]:
         """All rounds are one: the first has to pay for it."""
-        return (1, *(0 for _ in range(1, self._plan.rounds)))
+        return gaussians_by_round(CollectionKind.HE_GLM, self._plan.rounds)
 
     def follows(self, number: int, state: Mapping[str, Any]) -> bool:
         """Only the round's own step: one that is asked twice would cost twice."""

@@ -14,7 +14,7 @@ Rules
 from __future__ import annotations
 
 from kernel.errors import PrivgateError, UnavailableError
-from privacy.homomorphic.documents.order import Order, Outcome
+from privacy.homomorphic.documents.order import Order
 from privacy.homomorphic.documents.parties import PartyKind, SiteMember
 from privacy.homomorphic.profiles import Profile
 from privacy.homomorphic.registry import profile_of
@@ -22,9 +22,6 @@ from privacy.homomorphic.requests.following import is_as_asked, plan_follows
 from privgate.agents.home import Home
 from privgate.agents.refusing import RefusalError, Why
 from privgate.agents.rules import Partners, Requests
-
-_WORKED_OUT = frozenset({"he.statistics"})
-"""Kinds whose requests say how much noise there is to be: from epsilon and delta that their owners approved."""
 
 
 def accepted(home: Home, data: bytes) -> Order:
@@ -69,7 +66,7 @@ def _require_asked(order: Order) -> None:
     """
     if not is_as_asked(order):
         raise RefusalError(Why.ANOTHER_ORDER, "`spec`")
-    if (order.outcome is Outcome.EXACT or order.spec.get("kind") in _WORKED_OUT) and not plan_follows(order):
+    if not plan_follows(order):
         raise RefusalError(Why.RULES, "`plan` does not follow from `spec`")
 
 

@@ -99,8 +99,11 @@ def course_problems(predicate: Collected, history: History, *, exact: bool) -> I
     rounds = [e.event for e in history.of(RoundDecrypted) if e.event.job == job]
     if (len(rounds), sum(one.learned for one in rounds)) != (stated.rounds, stated.learned):
         yield "the log tells other rounds, or another number of numbers that were read"
-    if any(one.sites != len(predicate.sites) for one in rounds):
-        yield "a round was decrypted over other sites than all of them"
+    everybody = len(predicate.sites)
+    fewest = everybody if isinstance(predicate, DisclosurePredicate) else predicate.noise.present
+    added = [one.sites for one in rounds]
+    if added and (min(added) != fewest or max(added) > everybody):
+        yield "a round was decrypted over other sites than all of them, or fewer than it states"
 
 
 def _party(stated: PartyFacts, kind: PartyKind, history: History) -> Iterator[str]:

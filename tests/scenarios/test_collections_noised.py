@@ -185,10 +185,11 @@ def test_the_quote_has_a_price_for_each_population_and_an_epsilon_for_each_obser
     assert len(done(made["trainer"].get("/v1/jobs"))) == before
 
 
-def test_a_kind_without_noise_of_its_own_is_refused_in_words(made: House, hospitals: Hospitals) -> None:
-    """Models and averages are exact alone, so far; an exact request has no epsilon, a noised one needs it."""
-    answer = made["trainer"].post("/v1/quotes", hospitals.body(result="noised", epsilon="1"))
-    assert "exact" in refused(answer, 422)["detail"]
+def test_what_a_noised_request_cannot_have_is_refused_in_words(made: House, hospitals: Hospitals) -> None:
+    """No penalty and no number of rounds; an exact request has no epsilon, a noised one needs it."""
+    for member, value in (("ridge", "0.5"), ("most_rounds", 3)):
+        asked = hospitals.body(result="noised", epsilon="1", **{member: value})
+        assert "with noise" in refused(made["trainer"].post("/v1/quotes", asked), 422)["detail"]
     refused(made["trainer"].post("/v1/quotes", hospitals.body(**(ASKED | {"epsilon": None}))), 422)
     refused(made["trainer"].post("/v1/quotes", hospitals.body(epsilon="1")), 422)
     refused(made["trainer"].post("/v1/quotes", hospitals.body(**(ASKED | {"delta": "0.0000001"}))), 422)

@@ -39,7 +39,8 @@ from privacy.homomorphic.noise import SiteNoise
 from privacy.homomorphic.packing import unpack
 from privacy.homomorphic.profiles import Profile
 from privacy.homomorphic.registry import profile_of
-from privacy.homomorphic.requests.questions import QUESTIONS, CollectionKind
+from privacy.homomorphic.requests.kinds import CollectionKind, gaussians_after
+from privacy.homomorphic.requests.questions import question_of
 from privacy.homomorphic.site import runner as site_runner
 from privacy.homomorphic.site.assignment import ROLE, SiteAssignment
 from privacy.homomorphic.tenseal_backend.aggregate import Sum
@@ -95,8 +96,6 @@ def plan_of(family: Family) -> ExactGlm:
 
 def spec_of(order: Order) -> dict[str, Any]:
     """The request, in its final form, that an order's plan follows from."""
-    known = set(CollectionKind)
-    form = QUESTIONS[CollectionKind(order.kind)].FORM if order.kind in known else ()
     return {
         "v": 1,
         "kind": str(order.kind),
@@ -107,18 +106,31 @@ def spec_of(order: Order) -> dict[str, Any]:
         "profile": str(order.profile),
         "round_seconds": order.round_seconds,
         "least_persons": order.sites[0].least_persons,
-        **{name: order.plan[name] for name in form if name in order.plan},
+        **_asked_of(order),
         **_privacy_of(order),
     }
 
 
+def _asked_of(order: Order) -> dict[str, Any]:
+    """What its kind asks, as far as its plan has it."""
+    if order.kind not in set(CollectionKind):
+        return {}
+    asked = question_of(CollectionKind(order.kind), noised=order.outcome is Outcome.NOISED)
+    other = {"local_steps", "weights"} if order.plan.get("bounded") == "person" else {"public_size"}
+    names = {*asked.FORM, *asked.FORM_AT_TIMES} - other
+    missing = {"dropouts": order.dropouts} if "dropouts" in names else {}
+    return {name: order.plan[name] for name in names if name in order.plan} | missing
+
+
 def _privacy_of(order: Order) -> dict[str, Any]:
-    """For which epsilon the noise of an order's plan is enough; of kinds whose requests say it."""
+    """For which epsilon the noise of an order's plan is enough."""
     written = order.plan.get("noise")
-    if written is None or order.outcome is not Outcome.NOISED or order.kind != CollectionKind.HE_STATISTICS.value:
+    if written is None or order.outcome is not Outcome.NOISED:
         return {}
     noise, delta = SiteNoise.from_json(written), Delta.parse("0.000001")
-    epsilon = job_epsilon(Gaussian(noise_multiplier=noise.noise_multiplier, count=1), delta=delta).epsilon
+    count = gaussians_after(CollectionKind(order.kind), order.rounds_at_most)
+    use = Gaussian(noise_multiplier=noise.noise_multiplier, count=count)
+    epsilon = job_epsilon(use, delta=delta).epsilon
     return {"delta": str(delta), "epsilon": str(epsilon), "tolerated": noise.tolerated}
 
 

@@ -79,6 +79,7 @@ def _order(
     on: Collaborators, work: Work, job: JobRecord, planned: PlannedCollection, answers: Sequence[Answer]
 ) -> Order:
     spec, approvals = planned.spec, sorted(work.approvals.all(job=job.id), key=lambda given: given.id)
+    weights = spec.question.weights_of(len(planned.sites))
     return Order(
         job=job.id,
         gateway=on.origin,
@@ -95,15 +96,15 @@ def _order(
                 member=site.party.member,
                 dataset=site.dataset.id,
                 population=site.dataset.population,
-                weight=1,
+                weight=weight,
                 least_persons=spec.least_persons,
             )
-            for site in planned.sites
+            for site, weight in zip(planned.sites, weights, strict=True)
         ),
         decisions=tuple(answer.entry.leaf_hash for answer in answers),
         approvals=tuple(given.leaf for given in approvals if given.leaf is not None),
-        rounds_at_most=spec.question.most_rounds,
-        dropouts=0,
+        rounds_at_most=planned.plan.rounds,
+        dropouts=spec.question.missing,
         round_seconds=spec.round_seconds,
     )
 

@@ -17,7 +17,9 @@ from kernel.ids import ApprovalId, DecisionId, ReleaseId, Slug
 from privacy.events.budget import PopulationUncovered
 from privacy.homomorphic.noise import observers
 from privacy.homomorphic.registry import profile_of
-from privacy.homomorphic.requests.questions import QUESTIONS, CollectionKind
+from privacy.homomorphic.requests.kinds import CollectionKind
+from privacy.homomorphic.requests.questions import QUESTIONS
+from privacy.homomorphic.requests.spec import CollectionSpec
 from privacy.release import certificate as c
 from privacy.release import disclosure as d
 from privacy.release import noised as n
@@ -131,6 +133,7 @@ def certify_noised(
     if noise is None:
         raise ConflictError("this job's result is exact", field="job")
     count = max(charge.times for one in paid for charge in one.reservation.charges)
+    present = min(len(papers.result(number + 1).added) for number in range(papers.collection.round))
     delta = min(one.account.population.budget.delta for one in paid)
     predicate = n.NoisedPredicate(
         tenant=job.tenant,
@@ -141,8 +144,9 @@ def certify_noised(
         differentially_private=True,
         key_holder=_party(papers.key_holder),
         sites=tuple(_paid_site(on, work, papers, number, one) for number, one in enumerate(paid)),
-        noise=n.NoiseFacts.of(noise),
-        epsilons=tuple(n.ObservedFacts.of(one) for one in observers(noise, delta, count=count)),
+        noise=n.NoiseFacts.of(noise, present),
+        protects=CollectionSpec.from_json(job.spec).question.protects,
+        epsilons=tuple(n.ObservedFacts.of(one) for one in observers(noise, delta, present, count)),
         encryption=d.EncryptionFacts(profile=order.profile, digest=order.profile_digest),
         course=_course(papers, final),
         observers=observers_of(CollectionKind(job.kind), profile_of(order.profile)),

@@ -64,7 +64,7 @@ def _paid(on: Collaborators, work: Work, papers: Papers, accepted: Accepted, end
     paid = charge_everywhere(work, papers.job, rounds)
     settlements = [
         Charge.of(
-            Outcome(job=job, artifact=ending.artifact, started=(rounds,) * len(one.reservation.holds)),
+            Outcome(job=job, artifact=ending.artifact, started=tuple(part.times for part in one.reservation.charges)),
             one.reservation,
         )
         for one in paid

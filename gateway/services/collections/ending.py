@@ -18,6 +18,7 @@ from gateway.unit_of_work import Work
 from kernel.clock import format_time
 from kernel.ids import JobId, ReleaseId, TenantId
 from privacy.events.jobs import JobEnd, JobEnded
+from privacy.homomorphic.requests.kinds import CollectionKind, gaussians_after
 
 MOST_AT_ONCE = 100
 
@@ -27,13 +28,14 @@ def end_collection(
 ) -> None:
     """End a job in the work that is open; the caller has locked its populations and its row."""
     rounds = work.collections.get(job=job.id).round if is_noised(job) else 0
+    used = gaussians_after(CollectionKind(job.kind), rounds)
     paid = charge_everywhere(work, job, None if end is JobEnd.FAILED else rounds) if is_noised(job) else []
     work.jobs.change({"id": job.id}, state=state, ended_at=work.now, release=release)
     if paid and end is JobEnd.FAILED:
         count_failure(on, work, job)
     work.collections.change({"job": job.id}, deadline=None)
     work.progress.add(job.id, state, 100 if end is JobEnd.FINISHED else 0, work.now)
-    work.record(JobEnded(job=job.id, end=end, attempts=0, steps_started=rounds), correlation=job.id)
+    work.record(JobEnded(job=job.id, end=end, attempts=0, steps_started=used), correlation=job.id)
 
 
 def fail_overdue(on: Collaborators) -> int:

@@ -16,13 +16,14 @@ from gateway.unit_of_work import Reading
 from kernel.errors import ConflictError
 from kernel.ids import JobId, PartyId
 from privacy.homomorphic.documents.key import JobKey
-from privacy.homomorphic.documents.order import Order
+from privacy.homomorphic.documents.order import Order, Outcome
 from privacy.homomorphic.documents.rounds import Round, RoundResult
 from privacy.homomorphic.documents.signed import Document, DocumentKind, Parcel
 from privacy.homomorphic.layout import Layout
 from privacy.homomorphic.registry import profile_of
+from privacy.homomorphic.requests.kinds import CollectionKind
 from privacy.homomorphic.requests.plans import CollectionPlan
-from privacy.homomorphic.requests.questions import QUESTIONS, CollectionKind
+from privacy.homomorphic.requests.questions import question_of
 from privacy.sealing.stores import BlobPath
 
 D = TypeVar("D", bound=Document)
@@ -65,7 +66,8 @@ class Papers:
     @cached_property
     def plan(self) -> CollectionPlan:
         """What every party computes by."""
-        return QUESTIONS[CollectionKind(self.job.kind)].read_plan(self.order.plan)
+        noised = self.order.outcome is Outcome.NOISED
+        return question_of(CollectionKind(self.job.kind), noised=noised).read_plan(self.order.plan)
 
     @cached_property
     def layout(self) -> Layout:

@@ -6,8 +6,8 @@ Rules
 2. The order opens the envelope: in the work that issues it every hold becomes touched, and from there on only a charge
    ends it, because a site may have sent (RULES 8).
 3. A site reads whoever is in its file: both sides of a split are held, and every home block up to that of its version.
-4. What is charged (RULES 11): finished or cancelled, every round that was opened, whole; failed, whatever was held. A
-   failure counts against its trainer in each population (`halting`).
+4. What is charged (RULES 11): finished or cancelled, what the rounds that were opened have used up, whole; failed,
+   whatever was held. A failure counts against its trainer in each population (`halting`).
 5. Populations are locked in the order of their ids, before the job's row.
 """
 
@@ -25,7 +25,6 @@ from gateway.services.collections.planning import PlannedCollection, SitePart, a
 from gateway.services.deciding import Answer
 from gateway.unit_of_work import Work
 from kernel.canonical import Digest
-from kernel.errors import ConflictError
 from kernel.ids import JobId, PopulationId
 from privacy.accounting.mechanisms import MechanismUse
 from privacy.budget import ledger
@@ -33,6 +32,7 @@ from privacy.budget.balances import Account
 from privacy.budget.ledger import Exhausted, Reserved
 from privacy.budget.populations import Population
 from privacy.budget.reservations import Block, BlockUse, Reservation, ReservationState
+from privacy.homomorphic.requests.kinds import CollectionKind, gaussians_after
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,14 +135,9 @@ def _charge(work: Work, job: JobRecord, site: JobSiteRecord, rounds: int | None)
     if rounds is None:
         change = ledger.charge_in_full(standing)
     else:
-        change = ledger.charge(standing, [_of_rounds(hold.mechanism, rounds) for hold in reservation.holds])
+        times = gaussians_after(CollectionKind(job.kind), rounds)
+        change = ledger.charge(standing, [times] * len(reservation.holds))
     assert change is not None and change.after.reservation is not None  # noqa: PT018 - one state: it was touched
     work.ledger.append(change)
     leaf = work.record(change.event, correlation=job.id).leaf_hash
     return Paid(change.after.account, change.after.reservation, leaf)
-
-
-def _of_rounds(use: MechanismUse, rounds: int) -> int:
-    if rounds > use.times:
-        raise ConflictError("more rounds were opened than were held", field="job")
-    return rounds

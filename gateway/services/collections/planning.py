@@ -77,8 +77,10 @@ def plan_collection(
     schemas = [TableSchema.from_json(site.dataset.schema) for site in sites]
     rows_per_unit = max(PrivacyUnit.from_json(site.dataset.unit).rows_per_unit for site in sites)
     _check_distinct(sites)
-    budgets = tuple(reading.ledger.read(site.dataset.population).account.population.budget for site in sites)
-    spec = complete_collection(body, schemas, rows_per_unit, min(budget.delta for budget in budgets))
+    populations = [reading.ledger.read(site.dataset.population).account.population for site in sites]
+    budgets = tuple(population.budget for population in populations)
+    together = sum(population.public_size for population in populations)
+    spec = complete_collection(body, schemas, rows_per_unit, min(budget.delta for budget in budgets), together)
     holder = acting_party(on, reading, tenant, spec.key_holder, PartyKind.KEYHOLDER)
     plan = spec.plan(common_schema(spec.question, schemas), rows_per_unit)
     return PlannedCollection(spec, plan, layout_of(spec, plan), sites, holder, budgets)

@@ -63,7 +63,7 @@ class CollectionQuote:
 
 NOISED: Final = (
     "Every site adds its share of the noise before it encrypts. The whole job is held in each population before it "
-    "starts; every round that is opened is charged, and a job that fails is charged as if all had been."
+    "starts; what the rounds that are opened use up is charged, and a job that fails is charged as if all had been."
 )
 _PER_MILLE: Final = Decimal("0.001")
 
@@ -85,7 +85,7 @@ def quoted(
         principal: Whose it would be.
         shares: What the decision of each dataset leaves him of its population's budget.
     """
-    spec, layout, rounds = planned.spec, planned.layout, planned.spec.question.most_rounds
+    spec, layout, rounds = planned.spec, planned.layout, planned.plan.rounds
     sites = len(planned.sites)
     key_bytes = _key_bytes(planned)
     computing = PROCESS_MS * (1 + 2 * rounds) + CIPHERTEXT_MS * layout.ciphertexts * (sites + 1) * rounds
@@ -122,6 +122,7 @@ def _privacy(
     uses, noise, privacy = planned.plan.uses(), planned.plan.noise, planned.spec.privacy
     assert noise is not None
     assert privacy is not None
+    missing, count = planned.spec.question.missing, sum(use.times for use in uses)
     budgets = [
         _budget(reading, planned, site.dataset.population, principal, share)
         for site, share in zip(planned.sites, shares, strict=True)
@@ -129,8 +130,10 @@ def _privacy(
     return {
         "delta": str(privacy.delta),
         "noise_multiplier": str(noise.noise_multiplier),
-        "observers": [one.to_json() for one in observers(noise, privacy.delta, count=sum(use.times for use in uses))],
+        "dropouts": missing,
+        "observers": [one.to_json() for one in observers(noise, privacy.delta, noise.sites - missing, count)],
         "populations": budgets,
+        "protects": planned.spec.question.protects.value,
         "tolerated": noise.tolerated,
     }
 
@@ -160,9 +163,9 @@ def _budget(
 
 def largest_epsilon_of(planned: PlannedCollection, exhausted: Exhausted) -> Epsilon | None:
     """The largest epsilon of a job of this shape that would fit the population that refused; none if no job does."""
-    refusal, count = exhausted.refusal, planned.spec.question.gaussians
+    refusal, count = exhausted.refusal, sum(use.times for use in planned.plan.uses())
     place = planned.priced.index(refusal.population)
-    if refusal.retired or not refusal.limits or count is None:
+    if refusal.retired or not refusal.limits:
         return None
     available, budget = min(limit.available for limit in refusal.limits), planned.budgets[place]
     return largest_epsilon(gaussian(count), gaussian(count), available, budget.order, budget.delta)

@@ -28,7 +28,7 @@ from kernel.events import Parameter
 from privacy.accounting.mechanisms import Gaussian, MechanismUse
 from privacy.graph.check import CheckedGraph
 from privacy.homomorphic.layout import Layout
-from privacy.homomorphic.noise import LEAST_SITES, MOST_SITES, SiteNoise
+from privacy.homomorphic.noise import LEAST_SITES, MOST_SITES, Protected, SiteNoise
 from privacy.homomorphic.profiles import Profile
 from privacy.jobs.features import FeatureSpec
 from privacy.jobs.model import Model, checked_model, initial_of, model_from_json
@@ -56,6 +56,11 @@ class Bounded(StrEnum):
 
     PERSON = "person"
     UPDATE = "update"
+
+
+def protected(bounded: Bounded) -> Protected:
+    """Whom noise protects where that is bounded."""
+    return Protected.PERSON if bounded is Bounded.PERSON else Protected.UPDATE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,13 +167,9 @@ class FederatedAverage:
         return float(self.clip.number) / (self.unit * self.refinement)
 
     @property
-    def protects(self) -> str:
-        """Whom the noise protects, as quote and certificate say it."""
-        if self.noise is None:
-            return "nobody: sums are exact"
-        if self.bounded is Bounded.PERSON:
-            return "one person at one site"
-        return "one person at one site, or a whole site's update, which is bounded as one"
+    def protects(self) -> Protected:
+        """Whom noise protects, as quote and certificate say it; exact sums protect nobody."""
+        return protected(self.bounded)
 
     def share(self, place: int) -> float:
         """By what the update of a site is multiplied: its weight over the largest."""

@@ -88,6 +88,11 @@ class ExactGlm:
         """None."""
         return
 
+    @property
+    def rounds(self) -> int:
+        """The most results that may be decrypted."""
+        return self.most_rounds
+
     def uses(self) -> tuple[MechanismUse, ...]:
         """Nothing: an exact result has no price."""
         return ()

@@ -3,7 +3,8 @@
 Rules
 -----
 1. The request's digest, kind, datasets, key holder, outcome, profile and times stand in the order as they were asked.
-2. The plan is what request and columns give, with no less noise than the request asks for.
+2. The plan is what request and columns give, with no less noise than the request asks for. Its rounds, what the sites
+   weigh and how many may be missing are the order's as well.
 3. Pure: agents ask before they act, and an auditor asks afterwards.
 """
 
@@ -34,17 +35,23 @@ def is_as_asked(order: Order) -> bool:
 
 
 def plan_follows(order: Order) -> bool:
-    """Whether the plan is what request and columns give, with no less noise than the request asks for."""
+    """Whether plan and order are what request and columns give, with no less noise than the request asks for."""
     try:
         spec = CollectionSpec.from_json(order.spec)
         plan = spec.plan(TableSchema.from_json(order.plan["schema"]), order.plan.get("rows_per_unit", 1))
     except (PrivgateError, KeyError, TypeError):
         return False
-    least = {site.least_persons for site in order.sites} == {spec.least_persons}
-    wanted = plan.to_json()
+    asked, wanted = spec.question, plan.to_json()
+    said = (
+        {site.least_persons for site in order.sites},
+        tuple(site.weight for site in order.sites),
+        order.dropouts,
+        order.rounds_at_most,
+    )
     if plan.noise is not None and _as_noisy(plan.noise, order.plan.get("noise")):
         wanted["noise"] = order.plan["noise"]
-    return least and wanted == order.plan and spec.question.most_rounds == order.rounds_at_most
+    meant = ({spec.least_persons}, asked.weights_of(len(order.sites)), asked.missing, plan.rounds)
+    return wanted == order.plan and said == meant
 
 
 def _as_noisy(asked: SiteNoise, written: Any) -> bool:

@@ -20,6 +20,11 @@ class CollectionPlan(Protocol):
         """What the sites add; nothing for an exact result."""
         ...
 
+    @property
+    def rounds(self) -> int:
+        """The most results that may be decrypted."""
+        ...
+
     def layout(self, profile: Profile, sites: int) -> Layout:
         """Where a site's numbers lie; raise `InvalidError` if the profile cannot add so many sites' sums."""
         ...

@@ -1,102 +1,36 @@
 """What each kind of job on data of sites asks: its own members, how they are completed, and the plan that follows.
 
-A kind is added by a member of `CollectionKind`, a class here and a line in `QUESTIONS`.
+A kind is added by a member of `CollectionKind`, a class and a line in `QUESTIONS`.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, ClassVar, Final, Self
 
 from kernel.checks import whole
 from kernel.errors import InvalidError
 from kernel.events import Parameter
 from privacy.glm.families import Family, read_family
-from privacy.homomorphic.averaging.plan import LEAST_BITS, MOST_BITS, MOST_LOCAL_STEPS, Bounded, FederatedAverage
-from privacy.homomorphic.averaging.plan import MOST_ROUNDS as AVERAGE_ROUNDS
+from privacy.homomorphic.glm.noised import NoisedGlm
 from privacy.homomorphic.glm.plan import MOST_ROUNDS, NO_RIDGE, ExactGlm
-from privacy.homomorphic.requests.plans import CollectionPlan, Sites
+from privacy.homomorphic.requests.averages import AverageQuestion
+from privacy.homomorphic.requests.kinds import CollectionKind
+from privacy.homomorphic.requests.plans import Sites
+from privacy.homomorphic.requests.question import Declared, Question
 from privacy.homomorphic.statistics.plan import FederatedStatistics
 from privacy.jobs.asking import complete_query
-from privacy.jobs.features import FeatureSpec, default_features
-from privacy.jobs.glm_spec import features_of_short
-from privacy.jobs.model import Model, check_target, complete_model, model_from_json
+from privacy.jobs.features import FeatureSpec
+from privacy.jobs.glm_spec import Counted, counted_of, features_of_short
 from privacy.jobs.queries import Query, list_of
 from privacy.jobs.statistics_spec import MOST_QUERIES
 from privacy.jobs.strict import one_of, text_of
-from privacy.jobs.training_spec import Loss, loss_for
-from privacy.schema import TableSchema
-
-
-class CollectionKind(StrEnum):
-    """What kinds of job on data of sites there are."""
-
-    HE_AGGREGATE = "he.aggregate"
-    HE_GLM = "he.glm"
-    HE_STATISTICS = "he.statistics"
-
-
-class Question(ABC):
-    """What one kind asks. Subclasses are frozen dataclasses.
-
-    Attributes:
-        KIND: Which kind.
-        ARTIFACT: The name of the file that is released.
-        NEEDED, OPTIONAL: Members of a request in short form.
-        FORM: Members in the final form.
-    """
-
-    __slots__ = ()
-    KIND: ClassVar[CollectionKind]
-    ARTIFACT: ClassVar[str]
-    NEEDED: ClassVar[tuple[str, ...]]
-    OPTIONAL: ClassVar[tuple[str, ...]]
-    FORM: ClassVar[tuple[str, ...]]
-
-    @property
-    @abstractmethod
-    def most_rounds(self) -> int:
-        """The most results that may be decrypted."""
-
-    @property
-    def gaussians(self) -> int | None:
-        """How many Gaussians a result with noise composes; nothing if this kind is exact alone."""
-        return None
-
-    @abstractmethod
-    def columns(self) -> frozenset[str] | None:
-        """Which columns it reads; nothing if it is all of them."""
-
-    @abstractmethod
-    def plan(self, sites: Sites) -> CollectionPlan:
-        """What every party computes by; raise `InvalidError` if the question does not fit the schema."""
-
-    @abstractmethod
-    def to_json(self) -> dict[str, Any]:
-        """Encode as members of the final form."""
-
-    @classmethod
-    @abstractmethod
-    def complete(cls, members: Mapping[str, Any], schema: TableSchema) -> Self:
-        """Fill in what a trainer left out."""
-
-    @classmethod
-    @abstractmethod
-    def from_json(cls, members: Mapping[str, Any]) -> Self:
-        """Read the final form's members."""
-
-    @classmethod
-    @abstractmethod
-    def read_plan(cls, body: Mapping[str, Any]) -> CollectionPlan:
-        """Read an order's `plan`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GlmQuestion(Question):
-    """A generalised linear model.
+    """A generalised linear model, exact.
 
     Attributes:
         family: Linear, logistic or Poisson.
@@ -110,16 +44,12 @@ class GlmQuestion(Question):
     NEEDED: ClassVar = ("family",)
     OPTIONAL: ClassVar = ("features", "outcome", "predictors", "ridge", "most_rounds")
     FORM: ClassVar = ("family", "features", "most_rounds", "ridge")
+    NOT_HERE: ClassVar = {"counted": "of an exact model every row counts"}
 
     family: Family
     features: FeatureSpec
     ridge: Parameter = NO_RIDGE
     rounds: int = MOST_ROUNDS
-
-    @property
-    def most_rounds(self) -> int:
-        """The most results that may be decrypted."""
-        return self.rounds
 
     def columns(self) -> frozenset[str]:
         """Predictors and outcome."""
@@ -145,12 +75,12 @@ class GlmQuestion(Question):
         }
 
     @classmethod
-    def complete(cls, members: Mapping[str, Any], schema: TableSchema) -> Self:
+    def complete(cls, members: Mapping[str, Any], declared: Declared) -> Self:
         """Features in full, or the names of outcome and predictors; no ridge, ten rounds."""
         family = read_family(members["family"])
         return cls(
             family=family,
-            features=features_of_short(members, family, schema),
+            features=features_of_short(members, family, declared.schema),
             ridge=Parameter.of(text_of(members.get("ridge", NO_RIDGE), "ridge"), "ridge"),
             rounds=whole(1, MOST_ROUNDS, most_rounds=members.get("most_rounds", MOST_ROUNDS)),
         )
@@ -172,6 +102,78 @@ class GlmQuestion(Question):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NoisedGlmQuestion(Question):
+    """A generalised linear model with noise of the sites.
+
+    Attributes:
+        family: Linear, logistic or Poisson: it gives the number of rounds.
+        features: Predictors and outcome.
+        counted: Whether every person counts the same, or every row.
+    """
+
+    KIND: ClassVar = CollectionKind.HE_GLM
+    ARTIFACT: ClassVar = "he-glm.json"
+    NEEDED: ClassVar = ("family",)
+    OPTIONAL: ClassVar = ("counted", "features", "outcome", "predictors")
+    FORM: ClassVar = ("counted", "family", "features")
+    NOT_HERE: ClassVar = {
+        "ridge": "a model with noise is not penalised",
+        "most_rounds": "a model with noise makes the rounds of its family, always",
+    }
+
+    family: Family
+    features: FeatureSpec
+    counted: Counted = Counted.UNIT
+
+    @property
+    def gaussians(self) -> int:
+        """One, over all rounds."""
+        return 1
+
+    def columns(self) -> frozenset[str]:
+        """Predictors and outcome."""
+        return frozenset({self.features.label.column, *(feature.column for feature in self.features.columns)})
+
+    def plan(self, sites: Sites) -> NoisedGlm:
+        """The measurements of an ordinary model, each summed over sites."""
+        if sites.noise is None:
+            raise InvalidError("a model with noise needs `epsilon`", field="epsilon")
+        return NoisedGlm(
+            family=self.family,
+            features=self.features,
+            schema=sites.schema,
+            noise=sites.noise,
+            counted=self.counted,
+            rows_per_unit=sites.rows_per_unit,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Encode as members of the final form."""
+        return {"counted": self.counted.value, "family": self.family.value, "features": self.features.to_json()}
+
+    @classmethod
+    def complete(cls, members: Mapping[str, Any], declared: Declared) -> Self:
+        """Features in full, or the names of outcome and predictors; each person once."""
+        family = read_family(members["family"])
+        features = features_of_short(members, family, declared.schema)
+        return cls(family=family, features=features, counted=counted_of(members))
+
+    @classmethod
+    def from_json(cls, members: Mapping[str, Any]) -> Self:
+        """Read the final form's members."""
+        return cls(
+            family=one_of(Family, members["family"], "family"),
+            features=FeatureSpec.from_json(members["features"]),
+            counted=one_of(Counted, members["counted"], "counted"),
+        )
+
+    @classmethod
+    def read_plan(cls, body: Mapping[str, Any]) -> NoisedGlm:
+        """Read an order's `plan`."""
+        return NoisedGlm.from_json(body)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StatisticsQuestion(Question):
     """Counts, histograms, sums, means, quantiles and covariances.
 
@@ -188,11 +190,6 @@ class StatisticsQuestion(Question):
 
     queries: tuple[Query, ...] = ()
     covariances: tuple[tuple[str, ...], ...] = ()
-
-    @property
-    def most_rounds(self) -> int:
-        """The most results that may be decrypted."""
-        return 1
 
     @property
     def gaussians(self) -> int:
@@ -222,12 +219,12 @@ class StatisticsQuestion(Question):
         }
 
     @classmethod
-    def complete(cls, members: Mapping[str, Any], schema: TableSchema) -> Self:
+    def complete(cls, members: Mapping[str, Any], declared: Declared) -> Self:
         """Queries may be short, as in ordinary statistics."""
         written = list_of(members.get("queries", []), "queries")
         if len(written) > MOST_QUERIES:
             raise InvalidError(f"`queries` has at most {MOST_QUERIES} queries", field="queries")
-        queries = tuple(query for short in written for query in complete_query(short, schema))
+        queries = tuple(query for short in written for query in complete_query(short, declared.schema))
         return cls(queries=queries, covariances=_matrices(members.get("covariances", [])))
 
     @classmethod
@@ -244,111 +241,6 @@ class StatisticsQuestion(Question):
         return FederatedStatistics.from_json(body)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AverageQuestion(Question):
-    """A model of any graph, by averaged updates.
-
-    Attributes:
-        features, model, loss: As of a training job; the model starts from zeros, constants or draws.
-        clip: The bound on the Euclidean norm of a site's update in a round.
-        rate, local_steps: Of a site's own steps.
-        rounds: How many there are, always.
-        bits: Of a number, sign included.
-    """
-
-    KIND: ClassVar = CollectionKind.HE_AGGREGATE
-    ARTIFACT: ClassVar = "he-model.safetensors"
-    NEEDED: ClassVar = ("clip", "rate", "rounds")
-    OPTIONAL: ClassVar = ("bits", "features", "label", "local_steps", "loss", "model")
-    FORM: ClassVar = ("bits", "clip", "features", "local_steps", "loss", "model", "rate", "rounds")
-
-    features: FeatureSpec
-    model: Model
-    loss: Loss
-    clip: Parameter
-    rate: Parameter
-    rounds: int
-    local_steps: int = 1
-    bits: int = 16
-
-    @property
-    def most_rounds(self) -> int:
-        """The most results that may be decrypted."""
-        return self.rounds
-
-    def columns(self) -> frozenset[str]:
-        """Features and label."""
-        return frozenset({self.features.label.column, *(feature.column for feature in self.features.columns)})
-
-    def plan(self, sites: Sites) -> FederatedAverage:
-        """Updates of sites that all weigh the same; exact, so that declared sizes play no part."""
-        return FederatedAverage(
-            features=self.features,
-            schema=sites.schema,
-            model=self.model,
-            loss=self.loss,
-            bounded=Bounded.UPDATE,
-            clip=self.clip,
-            rounds=self.rounds,
-            rate=self.rate,
-            weights=(1,) * sites.count,
-            public_size=1,
-            local_steps=self.local_steps,
-            rows_per_unit=sites.rows_per_unit,
-            bits=self.bits,
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Encode as members of the final form."""
-        return {
-            "bits": self.bits,
-            "clip": str(self.clip),
-            "features": self.features.to_json(),
-            "local_steps": self.local_steps,
-            "loss": self.loss.value,
-            "model": self.model.to_json(),
-            "rate": str(self.rate),
-            "rounds": self.rounds,
-        }
-
-    @classmethod
-    def complete(cls, members: Mapping[str, Any], schema: TableSchema) -> Self:
-        """Features in full, or the column to predict; the plain model and the loss of its kind; one step, 16 bits."""
-        if ("features" in members) == ("label" in members):
-            raise InvalidError("give either `features` or `label`, the name of the column to predict", field="label")
-        if "features" in members:
-            features = FeatureSpec.from_json(members["features"])
-        else:
-            features = default_features(schema, text_of(members["label"], "label"))
-        model = complete_model(members.get("model"), features, schema)
-        filled = {"bits": 16, "local_steps": 1, "loss": loss_for(features.label.target).value, **members}
-        return cls.from_json({**filled, "features": features.to_json(), "model": model.to_json()})
-
-    @classmethod
-    def from_json(cls, members: Mapping[str, Any]) -> Self:
-        """Read the final form's members."""
-        features, model = FeatureSpec.from_json(members["features"]), model_from_json(members["model"])
-        loss = one_of(Loss, members["loss"], "loss")
-        if loss is not loss_for(features.label.target):
-            raise InvalidError("`loss` is the one of the label's kind", field="loss")
-        check_target(model, features.label.target)
-        return cls(
-            features=features,
-            model=model,
-            loss=loss,
-            clip=Parameter.of(text_of(members["clip"], "clip"), "clip"),
-            rate=Parameter.of(text_of(members["rate"], "rate"), "rate"),
-            rounds=whole(1, AVERAGE_ROUNDS, rounds=members["rounds"]),
-            local_steps=whole(1, MOST_LOCAL_STEPS, local_steps=members["local_steps"]),
-            bits=whole(LEAST_BITS, MOST_BITS, bits=members["bits"]),
-        )
-
-    @classmethod
-    def read_plan(cls, body: Mapping[str, Any]) -> FederatedAverage:
-        """Read an order's `plan`."""
-        return FederatedAverage.from_json(body)
-
-
 def _matrices(written: Any) -> tuple[tuple[str, ...], ...]:
     lists: Sequence[Any] = list_of(written, "covariances")
     return tuple(tuple(text_of(name, "covariances") for name in list_of(columns, "covariances")) for columns in lists)
@@ -357,3 +249,10 @@ def _matrices(written: Any) -> tuple[tuple[str, ...], ...]:
 QUESTIONS: Final[Mapping[CollectionKind, type[Question]]] = {
     question.KIND: question for question in (AverageQuestion, GlmQuestion, StatisticsQuestion)
 }
+_NOISED: Final[Mapping[CollectionKind, type[Question]]] = {CollectionKind.HE_GLM: NoisedGlmQuestion}
+"""Kinds that ask otherwise where there is noise."""
+
+
+def question_of(kind: CollectionKind, *, noised: bool) -> type[Question]:
+    """What a kind asks, with noise or without."""
+    return _NOISED.get(kind, QUESTIONS[kind]) if noised else QUESTIONS[kind]

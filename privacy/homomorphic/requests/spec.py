@@ -3,7 +3,7 @@
 Rules
 -----
 1. Whether noise is added is said, never assumed: `result` is `exact`, which is a disclosure (RULES 20), or `noised`:
-   every site adds its share, and each population is charged. Some kinds are exact alone.
+   every site adds its share, and each population is charged.
 2. The profile is one of the registry's for sums; left out, it is the public-key one with the shortest upload that fits.
 3. A noised result says for how much: `epsilon` at `delta`, against whoever knows the noise of up to `tolerated` sites.
    `delta` is the least of the populations', and nobody's to choose: it stands in the final form so that a site works
@@ -30,8 +30,10 @@ from privacy.homomorphic.layout import Layout
 from privacy.homomorphic.noise import SiteNoise, calibrated
 from privacy.homomorphic.profiles import Mode, Profile, Scheme
 from privacy.homomorphic.registry import PROFILES, profile_of
+from privacy.homomorphic.requests.kinds import CollectionKind
 from privacy.homomorphic.requests.plans import CollectionPlan, Sites
-from privacy.homomorphic.requests.questions import QUESTIONS, CollectionKind, Question
+from privacy.homomorphic.requests.question import Declared, Question
+from privacy.homomorphic.requests.questions import question_of
 from privacy.jobs.strict import members_of, one_of, text_of
 from privacy.schema import TableSchema
 
@@ -44,7 +46,7 @@ _SHORT: Final = ("v", "profile", "round_seconds", "least_persons", "result", "de
 
 
 TOLERATED: Final = 1
-"""Each site knows its own noise: with 0, epsilon would not hold against one of them."""
+"""Beside those that may be missing. Each site knows its own noise: with 0, epsilon would not hold against one."""
 _NOISED: Final = ("delta", "epsilon", "tolerated")
 
 
@@ -117,12 +119,28 @@ class CollectionSpec:
             raise InvalidError("a noised result has an `epsilon`, an exact one has none", field="epsilon")
         if self.privacy is not None and self.privacy.tolerated >= len(self.datasets):
             raise InvalidError("`tolerated` is below the number of sites", field="tolerated")
+        self._check_missing()
         if not LEAST_SITES <= len(self.datasets) <= MOST_SITES or len(set(self.datasets)) != len(self.datasets):
             raise InvalidError(
                 f"`datasets` lists {LEAST_SITES} to {MOST_SITES} datasets of sites, each once", field="datasets"
             )
         whole(1, LONGEST_ROUND, round_seconds=self.round_seconds)
         whole(LEAST_PERSONS, MOST_PERSONS, least_persons=self.least_persons)
+
+    def _check_missing(self) -> None:
+        """Who is missing and who shares what he knows are tolerated together, one of the latter at least (RULES 34)."""
+        missing = self.question.missing
+        if not missing:
+            return
+        if self.privacy is None:
+            raise InvalidError("of an exact result no site may be missing", field="dropouts")
+        if len(self.datasets) - missing < LEAST_SITES:
+            raise InvalidError(f"at least {LEAST_SITES} sites answer in every round", field="dropouts")
+        if self.privacy.tolerated <= missing:
+            raise InvalidError(
+                "`tolerated` counts the sites that may be missing and at least one more, which knows its own noise",
+                field="tolerated",
+            )
 
     @property
     def kind(self) -> CollectionKind:
@@ -165,9 +183,10 @@ class CollectionSpec:
     @classmethod
     def from_json(cls, body: Any) -> CollectionSpec:
         """Read the final form; raise `InvalidError` otherwise."""
-        question = QUESTIONS[_kind_of(body)]
-        noised = _NOISED if isinstance(body, Mapping) and body.get("result") == Result.NOISED.value else ()
-        members = members_of(body, "request", (*_HEAD, *noised, *question.FORM))
+        noised = isinstance(body, Mapping) and body.get("result") == Result.NOISED.value
+        question = question_of(_kind_of(body), noised=noised)
+        needed = (*_HEAD, *(_NOISED if noised else ()), *question.FORM)
+        members = members_of(body, "request", needed, question.FORM_AT_TIMES)
         _check_version(members)
         return cls(
             **_head_of(members),
@@ -197,7 +216,7 @@ class CollectionOpening:
 
 
 def complete_collection(
-    body: Mapping[str, Any], schemas: Sequence[TableSchema], rows_per_unit: int, delta: Delta
+    body: Mapping[str, Any], schemas: Sequence[TableSchema], rows_per_unit: int, delta: Delta, public_size: int
 ) -> CollectionSpec:
     """Fill in what a trainer left out.
 
@@ -208,6 +227,7 @@ def complete_collection(
         schemas: The datasets' declared schemas.
         rows_per_unit: The most rows of one person at any site.
         delta: The least of the populations' deltas.
+        public_size: How many units the populations have together, as their owners declare it.
 
     Returns:
         The final form, which fits every schema.
@@ -216,16 +236,16 @@ def complete_collection(
         InvalidError: A member that is unknown, missing or out of range, or columns that are declared differently.
         NotFoundError: No such profile.
     """
-    question_kind = QUESTIONS[_kind_of(body)]
-    needed = ("kind", "datasets", "purpose", "key_holder", *question_kind.NEEDED)
-    members = {"v": VERSION, **members_of(body, "request", needed, (*_SHORT, *question_kind.OPTIONAL))}
+    noised = _is_noised(body)
+    asked = question_of(_kind_of(body), noised=noised)
+    for name in [name for name in asked.NOT_HERE if name in body]:
+        raise InvalidError(f"there is no `{name}` here: {asked.NOT_HERE[name]}", field=name)
+    needed = ("kind", "datasets", "purpose", "key_holder", *asked.NEEDED)
+    members = {"v": VERSION, **members_of(body, "request", needed, (*_SHORT, *asked.OPTIONAL))}
     _check_version(members)
-    if "result" not in members:
-        raise InvalidError(
-            "say `result`: `exact` is a disclosure that two people must want, `noised` needs `epsilon`", field="result"
-        )
-    privacy = _privacy(members, delta)
-    question = question_kind.complete(members, schemas[0])
+    declared = Declared(schema=schemas[0], sites=len(schemas), public_size=public_size, noised=noised)
+    question = asked.complete(members, declared)
+    privacy = _privacy(members, delta, question)
     filled = {"round_seconds": ROUND_SECONDS, "least_persons": LEAST_PERSONS, "profile": "", **members}
     sites = Sites(
         schema=common_schema(question, schemas),
@@ -240,7 +260,16 @@ def complete_collection(
     return spec
 
 
-def _privacy(members: Mapping[str, Any], delta: Delta) -> Privacy | None:
+def _is_noised(body: Mapping[str, Any]) -> bool:
+    """Whether a request is for a noised result; raise `InvalidError` if it does not say."""
+    if "result" not in body:
+        raise InvalidError(
+            "say `result`: `exact` is a disclosure that two people must want, `noised` needs `epsilon`", field="result"
+        )
+    return one_of(Result, body["result"], "result") is Result.NOISED
+
+
+def _privacy(members: Mapping[str, Any], delta: Delta, question: Question) -> Privacy | None:
     """What a noised result is asked to be worth; raise `InvalidError` for anything of it in an exact request."""
     if one_of(Result, members["result"], "result") is Result.EXACT:
         if given := [name for name in _NOISED if name in members]:
@@ -248,7 +277,7 @@ def _privacy(members: Mapping[str, Any], delta: Delta) -> Privacy | None:
         return None
     if "epsilon" not in members:
         raise InvalidError("a noised result needs `epsilon`", field="epsilon")
-    privacy = Privacy.from_json({"delta": str(delta), "tolerated": TOLERATED, **members})
+    privacy = Privacy.from_json({"delta": str(delta), "tolerated": TOLERATED + question.missing, **members})
     if privacy.delta != delta:
         raise InvalidError("`delta` is the least of the populations', and is left out", field="delta")
     return privacy

@@ -114,6 +114,11 @@ class FederatedStatistics:
         return (*asked, *(_together(len(columns)) for columns in self.covariances))
 
     @property
+    def rounds(self) -> int:
+        """One: nothing that is asked depends on what came before."""
+        return 1
+
+    @property
     def values(self) -> int:
         """How many numbers a site gives."""
         return sum(vector.cells for vector in self.vectors)

@@ -10,7 +10,9 @@ from kernel.amounts import Delta
 from kernel.errors import InvalidError, NotFoundError, PrivgateError
 from kernel.ids import DatasetId
 from privacy.homomorphic.glm.plan import ExactGlm
-from privacy.homomorphic.requests.questions import QUESTIONS, CollectionKind
+from privacy.homomorphic.noise import Protected
+from privacy.homomorphic.requests.kinds import CollectionKind, gaussians_after, gaussians_by_round
+from privacy.homomorphic.requests.questions import QUESTIONS
 from privacy.homomorphic.requests.spec import (
     CollectionOpening,
     CollectionSpec,
@@ -39,10 +41,25 @@ STATISTICS: dict[str, Any] = {
 
 def completed(body: dict[str, Any], *schemas: TableSchema) -> CollectionSpec:
     """The final form of a request over three sites."""
-    return complete_collection(body, schemas or [SCHEMA] * 3, 1, DELTA)
+    return complete_collection(body, schemas or [SCHEMA] * len(body["datasets"]), 1, DELTA, 600)
 
 
-@pytest.mark.parametrize("body", [GLM, STATISTICS], ids=["glm", "statistics"])
+NOISED: dict[str, Any] = {**GLM, "result": "noised", "epsilon": "1"}
+AVERAGE: dict[str, Any] = {
+    **{name: GLM[name] for name in ("datasets", "purpose", "key_holder")},
+    "kind": "he.aggregate", "result": "noised", "epsilon": "2", "label": "ill", "clip": "1", "rate": "0.5", "rounds": 3,
+}  # fmt: skip
+UPDATES: dict[str, Any] = {
+    **{name: value for name, value in AVERAGE.items() if name != "epsilon"}, "result": "exact", "weights": [1, 2, 3],
+}  # fmt: skip
+FIVE = [f"dst_{letter * 26}" for letter in "abcde"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [GLM, STATISTICS, NOISED, AVERAGE, AVERAGE | {"bounded": "update"}, UPDATES],
+    ids=["glm", "statistics", "noised-glm", "persons", "updates", "exact-updates"],
+)
 def test_a_completed_request_reads_back_and_completes_to_itself(body: dict[str, Any]) -> None:
     """The final form is a fixed point: its digest is what everybody approves."""
     spec = completed(body)
@@ -82,7 +99,9 @@ def test_whatever_changes_the_job_changes_its_digest(change: dict[str, Any]) -> 
         ({"datasets": "all"}, "datasets"),
         ({"datasets": [f"dst_{'a' * 25}{letter}" for letter in "abcdefghijklmnopq"]}, "datasets"),
         ({"result": "noised"}, "epsilon"),
-        ({"result": "noised", "epsilon": "1"}, "result"),
+        ({"result": "noised", "epsilon": "1", "ridge": "0.5"}, "ridge"),
+        ({"result": "noised", "epsilon": "1", "most_rounds": 3}, "most_rounds"),
+        ({"counted": "row"}, "counted"),
         ({"epsilon": "1"}, "epsilon"),
         ({"result": None}, "result"),
         ({"kind": ["he.glm"]}, "kind"),
@@ -107,6 +126,73 @@ def test_a_request_that_breaks_a_rule_is_refused_by_name(change: dict[str, Any],
     with pytest.raises(InvalidError) as caught:
         completed(body)
     assert field in (None, caught.value.field)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"local_steps": 3}, "local_steps"),
+        ({"weights": [1, 1, 1]}, "weights"),
+        ({"bounded": "update", "public_size": 600}, "public_size"),
+        ({"bounded": "update", "weights": [1, 2]}, "weights"),
+        ({"bounded": "update", "weights": [0, 1, 1]}, None),
+        ({"bounded": "nobody"}, "bounded"),
+        ({"public_size": 0}, "public_size"),
+        ({"dropouts": 1}, "dropouts"),
+        ({"datasets": FIVE, "dropouts": 3}, "dropouts"),
+        ({"datasets": FIVE, "dropouts": 1, "tolerated": 1}, "tolerated"),
+        ({"datasets": FIVE, "dropouts": 1, "bounded": "update", "weights": [1, 1, 1, 1, 2]}, "dropouts"),
+        ({"datasets": FIVE, "dropouts": 1, "result": "exact", "epsilon": None}, "dropouts"),
+        ({"rounds": 201}, "rounds"),
+    ],
+)
+def test_a_federated_model_that_breaks_a_rule_is_refused_by_name(change: dict[str, Any], field: str | None) -> None:
+    """Persons have a declared size and no weights, updates the other way round; who is missing is tolerated."""
+    body = {name: value for name, value in (AVERAGE | change).items() if value is not None}
+    with pytest.raises(InvalidError) as caught:
+        completed(body)
+    assert field in (None, caught.value.field)
+
+
+def test_what_noise_protects_follows_from_what_is_bounded() -> None:
+    """A person by default, whose sum is over what the populations declare; a site's update where that is asked for."""
+    persons, updates = completed(AVERAGE), completed(AVERAGE | {"bounded": "update"})
+    assert (persons.to_json()["public_size"], persons.question.protects) == (600, Protected.PERSON)
+    assert (updates.to_json()["weights"], updates.question.protects) == ([1, 1, 1], Protected.UPDATE)
+    assert completed(UPDATES).to_json()["bounded"] == "update"
+
+
+def test_one_more_is_tolerated_than_may_be_missing() -> None:
+    """Without a word on it; with noise for all rounds together."""
+    spec = completed(AVERAGE | {"datasets": FIVE, "dropouts": 2})
+    assert spec.privacy is not None
+    assert spec.privacy.tolerated == 3
+    noise = spec.plan(common_schema(spec.question, [SCHEMA]), 1).noise
+    assert noise == spec.privacy.noise(5, 3)
+    assert noise.noise_multiplier.number > spec.privacy.noise(5, 1).noise_multiplier.number
+
+
+def test_rounds_are_the_plan_s_own() -> None:
+    """Those of the family with noise, those of the request else; how many Gaussians that is, is the kind's."""
+    for body, rounds, gaussians in ((GLM, 10, None), (NOISED, 6, 1), (AVERAGE, 3, 3), (STATISTICS, 1, None)):
+        spec = completed(body)
+        plan = spec.plan(common_schema(spec.question, [SCHEMA]), 1)
+        assert plan.rounds == rounds
+        assert [use.times for use in plan.uses()] == ([] if gaussians is None else [gaussians])
+
+
+@pytest.mark.parametrize(
+    ("kind", "used"),
+    [
+        (CollectionKind.HE_AGGREGATE, [0, 1, 2, 3]),
+        (CollectionKind.HE_GLM, [0, 1, 1, 1]),
+        (CollectionKind.HE_STATISTICS, [0, 1, 1, 1]),
+    ],
+)
+def test_what_rounds_use_up_is_said_in_one_place(kind: CollectionKind, used: list[int]) -> None:
+    """Gateway, certificate, verifier and agents charge by it: the first round of some kinds pays for all."""
+    assert [gaussians_after(kind, rounds) for rounds in range(4)] == used
+    assert [sum(gaussians_by_round(kind, 3)[:rounds]) for rounds in range(4)] == used
 
 
 def test_a_profile_that_is_not_in_the_registry_is_not_found() -> None:

@@ -27,7 +27,7 @@ from kernel.ids import (
 from kernel.signing import Ed25519Signer
 from privacy.events.budget import PopulationUncovered
 from privacy.homomorphic.registry import profile_of
-from privacy.homomorphic.requests.questions import CollectionKind
+from privacy.homomorphic.requests.kinds import CollectionKind
 from privacy.release import disclosure as d
 from privacy.release.certificate import PrivacyCertificate, SoftwareFacts
 from privacy.release.disclosure_check import check_disclosure
