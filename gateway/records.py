@@ -207,6 +207,7 @@ class TaskKind(StrEnum):
     GLM = "glm"
     TUNE = "tune"
     SYNTHESIS = "synthesis"
+    TURN = "turn"
 
 
 class TaskState(StrEnum):

@@ -20,10 +20,12 @@ import structlog
 
 from gateway.launchers.ingest import give_up, seal_in_child
 from gateway.launchers.local import Cancelled, Confinement, Died, End, Finished, SelfTestFailed, run_in_child
+from gateway.launchers.turns import take_turn
 from gateway.records import TaskKind, TaskRecord
 from gateway.services import run_job
 from gateway.services.collaborators import Collaborators
 from gateway.services.collections.ending import fail_overdue
+from gateway.services.collections.turns import fail_turn, ring_all
 from gateway.services.expire_holds import expire_holds
 from gateway.services.opinions import Opinion
 from gateway.services.release_desk import release_automatically
@@ -63,6 +65,7 @@ class Worker:
                 if time.monotonic() >= next_upkeep:
                     expire_holds(self.on)
                     fail_overdue(self.on)
+                    ring_all(self.on)
                     next_upkeep = time.monotonic() + UPKEEP_SECONDS
                 if not self.step():
                     self.stopping.wait(IDLE_SECONDS)
@@ -89,12 +92,20 @@ class Worker:
             return work.tasks.claim(self.name, self.on.clock.now(), self.on.limits.lease_seconds)
 
     def _work(self, task: TaskRecord) -> None:
-        if task.kind is TaskKind.SEAL:
-            if task.attempt > MOST_IN_VAIN:
+        in_vain = task.attempt > MOST_IN_VAIN
+        match task.kind:
+            case TaskKind.SEAL if in_vain:
                 give_up(self.on, task)
-            else:
+            case TaskKind.SEAL:
                 seal_in_child(self.on, task, self.confinement)
-            return
+            case TaskKind.TURN if in_vain:
+                fail_turn(self.on, task)
+            case TaskKind.TURN:
+                take_turn(self.on, task, self.confinement)
+            case _:
+                self._run(task)
+
+    def _run(self, task: TaskRecord) -> None:
         end: End = Died(touched=False)
         # An attempt that opens the envelope counts on the job, and is bounded by its hold.
         before = _attempts(self.on, task)

@@ -39,12 +39,13 @@ ROLES: Mapping[str, str] = {
     "he-keys": "privacy.homomorphic.runner",
     "he-encrypt": "privacy.homomorphic.runner",
     "he-aggregate": "privacy.homomorphic.runner",
+    "he-decrypt-sum": "privacy.homomorphic.runner",
     "he-decrypt": "privacy.homomorphic.runner",
     "he-infer": "privacy.homomorphic.runner",
     "he-site": "privacy.homomorphic.site.runner",
 }
 _TENSOR_ROLES = frozenset({"train", "tune", "evaluate"})
-_SCRATCH_ROLES = frozenset({"he-keys", "he-encrypt", "he-aggregate", "he-decrypt", "he-infer", "he-site"})
+_SCRATCH_ROLES = frozenset(role for role in ROLES if role.startswith("he-"))
 """Those whose library reads and writes files alone: they have one in memory (`privacy.sandbox.scratch`)."""
 _EXACT_ROLES = frozenset({"ingest"})
 

@@ -24,10 +24,11 @@ from privacy.homomorphic.documents.signed import DocumentKind
 router = APIRouter()
 RoundNumber = Annotated[int, Path(ge=1, le=MOST_ROUNDS)]
 OfAJob = Annotated[str, Path(pattern="^(order|key|final)$")]
-OfARound = Annotated[str, Path(pattern="^(round|result)$")]
+OfARound = Annotated[str, Path(pattern="^(round|sum|result)$")]
 _JOB = f"{ROOT}/jobs/{{job}}"
 _ROUND = f"{_JOB}/rounds/{{number}}"
 _UPLOAD = f"{_ROUND}/uploads/{{of}}"
+_HEADER = f"{_ROUND}/headers/{{of}}"
 _REFUSAL = f"{_JOB}/refusals/{{of}}"
 
 
@@ -54,7 +55,7 @@ async def put_of_job(job: JobRef, kind: OfAJob, request: Request, party: Current
 async def read_of_round(
     job: JobRef, number: RoundNumber, kind: OfARound, party: CurrentParty, state: State
 ) -> Response:
-    """A round, or what its decryption was of."""
+    """A round, the sum of its uploads where the gateway adds, or what its decryption was of."""
     return await _read(state, party, Place(JobId(job), DocumentKind(kind), number))
 
 
@@ -62,7 +63,7 @@ async def read_of_round(
 async def put_of_round(
     job: JobRef, number: RoundNumber, kind: OfARound, request: Request, party: CurrentParty, state: State
 ) -> Response:
-    """The key holder opens a round, or closes it."""
+    """The key holder opens a round, or closes it; a sum is nobody's to write."""
     return await _put(state, party, Place(JobId(job), DocumentKind(kind), number), request)
 
 
@@ -78,6 +79,12 @@ async def put_upload(
 ) -> Response:
     """A site sends its encrypted sums."""
     return await _put(state, party, Place(JobId(job), DocumentKind.UPLOAD, number, PartyId(of)), request)
+
+
+@router.get(_HEADER)
+async def read_header(job: JobRef, number: RoundNumber, of: PartyRef, party: CurrentParty, state: State) -> Response:
+    """What a site signed over its encrypted sums, without them: for the key holder, where the gateway adds."""
+    return await _read(state, party, Place(JobId(job), DocumentKind.HEADER, number, PartyId(of)))
 
 
 @router.get(_REFUSAL)

@@ -131,6 +131,22 @@ class UploadReceived(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SumMade(Event):
+    """The gateway added the uploads of a round, on ciphertexts: in jobs whose owners trust it with that.
+
+    Attributes:
+        sum: The digest of the document that names the uploads and the ciphertexts of their sum.
+        sites: How many uploads were added.
+    """
+
+    TYPE: ClassVar[str] = "sum:made"
+    job: JobId
+    number: int
+    sum: Digest
+    sites: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class RoundDecrypted(Event):
     """The key holder added the uploads of a round and decrypted their sum.
 
@@ -184,6 +200,7 @@ COLLECTION_EVENTS: tuple[type[Event], ...] = (
     KeyAnnounced,
     RoundOpened,
     UploadReceived,
+    SumMade,
     RoundDecrypted,
     PartyDeclined,
     CollectionConcluded,

@@ -203,13 +203,23 @@ def open_upload(
     return upload, body
 
 
+def read_header(expected: Expected, document: bytes, site: PublicKey) -> Upload:
+    """Judge an upload's signed document without its bytes, as the key holder does where the gateway adds.
+
+    Raises:
+        PrivgateError: It is not of the upload that is expected, or not that site's.
+    """
+    upload = Upload.opened(document, [site])
+    if upload != expected.upload(upload.body):
+        raise CorruptError("an upload is for another job, round, key, profile or set of sites")
+    return upload
+
+
 def _read(expected: Expected, data: bytes, site: PublicKey) -> tuple[Upload, bytes]:
     parcel = Parcel.from_bytes(data)
     if len(parcel.attachment) != expected.body_bytes:
         raise CorruptError("an upload has another length than its layout gives it")
-    upload = Upload.opened(parcel.document, [site])
-    if upload != expected.upload(upload.body):
-        raise CorruptError("an upload is for another job, round, key, profile or set of sites")
+    upload = read_header(expected, parcel.document, site)
     body = parcel.attached(upload.body)
     if not expected.sealed:
         require_upload(expected.layout, body)

@@ -5,7 +5,8 @@ Rules
 1. SEAL runs here and nowhere else in the program: what crashes or stalls it ends this process, and is a failed task.
 2. Keys and numbers come and go in bodies. An error is a bare exit code; none tells what was wrong with whose upload.
 3. None is added twice: encryption is random, so that two equal uploads are one site's, sent again in another's name.
-4. Single uploads are never decrypted: `he-decrypt` adds first, and needs three.
+4. Single uploads are never decrypted: `he-decrypt` adds first, and needs three. `he-decrypt-sum` takes the word of the
+   gateway that a body is a sum, and is for jobs whose owners trust it with that.
 
 Form: docs/formats/he-child.md.
 """
@@ -75,6 +76,14 @@ def _decrypt(channel: Channel, request: Mapping[str, Any]) -> None:
     channel.send({"m": "numbers"}, written_numbers(layout, unpack(layout, slots)))
 
 
+def _decrypt_sum(channel: Channel, request: Mapping[str, Any]) -> None:
+    written, _ = expect(request, "layout", "role")
+    layout = Layout.from_json(written)
+    with SecretBytes(_body(channel, "key", LARGEST_KEY)) as secret:
+        slots = decrypt(layout, secret, Sum.of_body(layout, _body(channel, "sum", layout.sum_bytes)))
+    channel.send({"m": "numbers"}, written_numbers(layout, unpack(layout, slots)))
+
+
 def _infer(channel: Channel, request: Mapping[str, Any]) -> None:
     expect(request, "role")
     model = Scored.from_bytes(_body(channel, "model", MODEL_LIMIT))
@@ -105,5 +114,6 @@ _TASKS: Mapping[str, Callable[[Channel, Mapping[str, Any]], None]] = {
     "he-encrypt": _encrypt,
     "he-aggregate": _aggregate,
     "he-decrypt": _decrypt,
+    "he-decrypt-sum": _decrypt_sum,
     "he-infer": _infer,
 }

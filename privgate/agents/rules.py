@@ -7,6 +7,8 @@ Rules
    own, because the key holder pinned them.
 3. What answers with noise cost together is limited here as well, by the site's own log: a gateway that forges orders
    would else average the noise away (`privgate.agents.spending`).
+4. The key holder adds the uploads itself, unless these rules say that the gateway may: it is then trusted not to have
+   one site's numbers decrypted (RULES 34).
 
 Format: docs/formats/party-home.md.
 """
@@ -24,7 +26,7 @@ from kernel.checks import positive, whole
 from kernel.errors import InvalidError
 from kernel.events import Parameter
 from kernel.ids import Slug
-from privacy.homomorphic.documents.order import LEAST_SITES, MOST_ROUNDS, MOST_SITES, Order, Outcome
+from privacy.homomorphic.documents.order import LEAST_SITES, MOST_ROUNDS, MOST_SITES, Aggregation, Order, Outcome
 from privacy.homomorphic.noise import SiteNoise
 from privacy.jobs.strict import members_of, one_of, text_of
 from privgate.agents.refusing import RefusalError, Why
@@ -41,7 +43,7 @@ _MEMBERS = (
     "rounds_at_most",
     "v",
 )
-_LATER = ("most_rho",)
+_LATER = ("aggregation", "most_rho")
 """Rules that were not there at first: a file without them has the default."""
 MOST_RHO = Parameter("0.15")
 """At delta 1e-6 an epsilon of about 3."""
@@ -76,6 +78,7 @@ class Rules:
         most_rho: What all answers with noise may cost a population of this site together, in zCDP.
         partners: How a site believes in the other sites.
         requests: Whether its own people have to allow each request.
+        aggregation: Who may add the uploads: the gateway only where these people say that they trust it with that.
     """
 
     kinds: tuple[Slug, ...] = KINDS
@@ -86,6 +89,7 @@ class Rules:
     most_rho: Parameter = MOST_RHO
     partners: Partners = Partners.PINNED
     requests: Requests = Requests.ANY
+    aggregation: tuple[Aggregation, ...] = (Aggregation.KEY_HOLDER,)
 
     def __post_init__(self) -> None:
         whole(LEAST_SITES, MOST_SITES, least_sites=self.least_sites)
@@ -112,6 +116,7 @@ class Rules:
             "outcomes": order.outcome not in self.outcomes,
             "least_sites": len(order.sites) - order.dropouts < self.least_sites,
             "rounds_at_most": order.rounds_at_most > self.rounds_at_most,
+            "aggregation": order.aggregation not in self.aggregation,
         }
         for rule, is_broken in broken.items():
             if is_broken:
@@ -121,6 +126,7 @@ class Rules:
         """Write the file."""
         return canonical.encode(
             {
+                "aggregation": [who.value for who in self.aggregation],
                 "kinds": list(self.kinds),
                 "least_noise_multiplier": str(self.least_noise_multiplier),
                 "least_sites": self.least_sites,
@@ -138,6 +144,7 @@ class Rules:
         """Read the file; raise `InvalidError` otherwise."""
         members: Mapping[str, Any] = members_of(canonical.decode(data, limit=LIMIT), "rules", _MEMBERS, _LATER)
         whole(1, 1, v=members["v"])
+        adds = members.get("aggregation", [Aggregation.KEY_HOLDER.value])
         for name in ("kinds", "outcomes"):
             if not isinstance(members[name], list) or len(members[name]) > len(KINDS):
                 raise InvalidError(f"`{name}` must be a short list", field=name)
@@ -150,7 +157,14 @@ class Rules:
             most_rho=_parameter({"most_rho": MOST_RHO, **members}, "most_rho"),
             partners=one_of(Partners, members["partners"], "partners"),
             requests=one_of(Requests, members["requests"], "requests"),
+            aggregation=tuple(one_of(Aggregation, who, "aggregation") for who in _short_list(adds)),
         )
+
+
+def _short_list(written: Any) -> list[Any]:
+    if not isinstance(written, list) or len(written) > len(Aggregation):
+        raise InvalidError("`aggregation` must be a short list", field="aggregation")
+    return written
 
 
 def _parameter(members: Mapping[str, Any], name: str) -> Parameter:

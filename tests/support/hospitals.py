@@ -25,7 +25,7 @@ from kernel.canonical import Digest
 from kernel.clock import SystemClock
 from kernel.errors import ConflictError, UnavailableError
 from kernel.ids import DatasetId, JobId, PartyId, PopulationId, Slug
-from privacy.homomorphic.documents.order import Outcome
+from privacy.homomorphic.documents.order import Aggregation, Outcome
 from privacy.homomorphic.documents.parties import Identity, PartyKind
 from privacy.homomorphic.documents.places import DATASETS, WORK, Place
 from privacy.ingest.formats import UploadFormat
@@ -39,7 +39,7 @@ from privgate.agents.rules import Rules
 from privgate.agents.site.agent import Site
 from privgate.agents.site.attesting import attestation, commitment
 from privgate.agents.site.datasets import SiteDataset, SiteDatasets
-from tests.support.api import House, dataset_body, done, grant_body, population_body
+from tests.support.api import House, dataset_body, done, grant_body, population_body, worker_of
 from tests.support.consortium import SCHEMA, UNIT, Inline, Unconfined, rows_of
 
 PURPOSE = "research/oncology"
@@ -133,7 +133,7 @@ class Hospitals:
         for one in self.everybody:
             with one.home() as home:
                 home.trust_gateway(trust)
-                home.allow(Rules(outcomes=(Outcome.EXACT, Outcome.NOISED)))
+                home.allow(Rules(outcomes=(Outcome.EXACT, Outcome.NOISED), aggregation=tuple(Aggregation)))
                 for other in self.everybody:
                     if other is not one:
                         home.trust(other.who)
@@ -188,6 +188,8 @@ class Hospitals:
         for _ in range(turns):
             for party in self.everybody:
                 self.turn(party)
+            while worker_of(self.made).step():
+                pass
             found: dict[str, Any] = done(self.made["trainer"].get(f"/v1/jobs/{job}"))
             if found["state"] != "collecting":
                 return found

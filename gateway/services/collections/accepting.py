@@ -29,10 +29,11 @@ from privacy.events.collections import (
 from privacy.homomorphic.documents.endings import Final as Concluding
 from privacy.homomorphic.documents.endings import Refusal
 from privacy.homomorphic.documents.key import JobKey
+from privacy.homomorphic.documents.order import Aggregation
 from privacy.homomorphic.documents.places import Place
 from privacy.homomorphic.documents.rounds import Round, RoundResult
 from privacy.homomorphic.documents.signed import DocumentKind, Parcel
-from privacy.homomorphic.envelope import Expected, read_upload
+from privacy.homomorphic.envelope import read_upload
 from privacy.homomorphic.profiles import Mode
 from privacy.homomorphic.registry import profile_of
 from privacy.homomorphic.validator import holds_secret_key, require_public_key
@@ -92,17 +93,7 @@ def _upload(papers: Papers, place: Place, data: bytes) -> Accepted:
     member = None if site is None else order.site(site)
     if site is None or member is None:
         raise InvalidError("an upload is a site's of this job", field="content")
-    expected = Expected(
-        job=order.job,
-        order=order.digest,
-        round=papers.round(place.number).digest,
-        number=place.number,
-        key=papers.key.public_key,
-        participants=order.participants,
-        site=site,
-        layout=papers.layout,
-    )
-    made = read_upload(expected, data, member.who.identity)
+    made = read_upload(papers.expected(site, place.number), data, member.who.identity)
     return Accepted(made.digest, UploadReceived(job=order.job, number=place.number, party=site, upload=made.digest))
 
 
@@ -114,6 +105,8 @@ def _result(papers: Papers, place: Place, data: bytes) -> Accepted:
     _require(made.round == papers.round(number).digest)
     _require(all(one.site in uploads and uploads[one.site].digest == one.upload for one in made.added))
     _require(len(made.added) >= len(order.sites) - order.dropouts)
+    if order.aggregation is Aggregation.GATEWAY:
+        _require(made.added == papers.sum(number).added)
     begun = papers.result(number - 1).decryptions if number > 1 else 0
     _require(made.decryptions > begun)
     event = RoundDecrypted(

@@ -3,8 +3,8 @@
 Rules
 -----
 1. A place is written once. The same bytes again change nothing; other bytes are refused.
-2. Who has no part in a job learns nothing of it. An upload is its site's and the key holder's to read. Of a final the
-   signed document is kept here and no artefact: that is sealed, and leaves by its release alone (RULES 19).
+2. Who has no part in a job learns nothing of it. An upload is its site's and the key holder's to read; where the
+   gateway adds, the key holder reads the uploads' signed documents without their bytes, and the sum (`turns`).
 3. Bytes first, then one work: the document, what it changes, its entry, and, with the last document, the job's end.
 4. Before a first exact sum can be decrypted its populations are marked: until then the key holder is given no upload.
    Each further round is decided anew (`disclosing`).
@@ -26,20 +26,22 @@ from gateway.services.collections.ending import end_collection, fail_overdue
 from gateway.services.collections.papers import Papers
 from gateway.services.collections.paying import is_noised
 from gateway.services.collections.reading import judged
+from gateway.services.collections.storing import keep_bytes, store_document
+from gateway.services.collections.turns import ring_if_due
 from gateway.storage.collection_tables import collection, job_site
 from gateway.storage.tables import job as job_table
 from gateway.unit_of_work import Reading, Work
 from kernel.canonical import Digest
 from kernel.errors import ConflictError, NotFoundError, PrivgateError
-from kernel.ids import EntryId, JobId, PartyId
+from kernel.ids import JobId, PartyId
 from privacy.events.jobs import JobEnd
+from privacy.homomorphic.documents.order import Aggregation
 from privacy.homomorphic.documents.places import Place
 from privacy.homomorphic.documents.signed import DOCUMENT_LIMIT, PARCEL_LIMIT, DocumentKind, Parcel
 from privacy.sealing.stores import BlobPath
 
-INLINE = 1 << 20
-"""Longer documents lie among the blobs."""
 _DECIDED_ANEW = frozenset({DocumentKind.ROUND, DocumentKind.FINAL})
+_DECRYPTED = frozenset({DocumentKind.UPLOAD, DocumentKind.HEADER, DocumentKind.SUM})
 _WITH_BYTES = frozenset({DocumentKind.KEY, DocumentKind.ROUND, DocumentKind.UPLOAD, DocumentKind.FINAL})
 _OF_KEY_HOLDER = frozenset({DocumentKind.KEY, DocumentKind.ROUND, DocumentKind.RESULT, DocumentKind.FINAL})
 
@@ -63,14 +65,16 @@ def fetch_document(on: Collaborators, party: PartyRecord, place: Place) -> bytes
     """The document at a place; raise `NotFoundError` if there is none yet, or none for this party."""
     with on.database.read() as reading:
         papers = _papers(on, reading, party, place)
-        if place.kind is DocumentKind.UPLOAD and party.id not in (papers.collection.key_holder, place.party):
+        if party.id not in _readers(papers, place):
             raise NotFoundError("no such document")
-        if place.kind is DocumentKind.UPLOAD and party.id != place.party and not is_settled(papers):
+        if place.kind in _DECRYPTED and party.id != place.party and not is_settled(papers):
             raise NotFoundError("no such document yet")
-        found = papers.find(place.kind, place.number, place.party)
+        lies = DocumentKind.UPLOAD if place.kind is DocumentKind.HEADER else place.kind
+        found = papers.find(lies, place.number, place.party)
     if found is None:
         raise NotFoundError("no such document yet")
-    return papers.content(found)
+    data = papers.content(found)
+    return Parcel.from_bytes(data).document if place.kind is DocumentKind.HEADER else data
 
 
 def put_document(on: Collaborators, party: PartyRecord, place: Place, data: bytes) -> DocumentRecord:
@@ -89,7 +93,7 @@ def put_document(on: Collaborators, party: PartyRecord, place: Place, data: byte
             return found
         with judged():
             accepted = accept(papers, place, data)
-    blob = _kept(on, place, data)
+    blob = keep_bytes(on, place, data)
     ending = prepared(on, party.tenant, accepted.attachment) if accepted.attachment is not None else None
     try:
         return _stored(on, party, place, data, blob, ending)
@@ -107,6 +111,7 @@ def _stored(
         before = Papers.of(on, work, place.job)
         if is_noised(before.job) or (place.kind is DocumentKind.UPLOAD and place.number == 1):
             lock_populations(work, before)
+        work.tasks.hold(place.job)
         papers = Papers.of(on, work, place.job, lock=True)
         if _same(papers, place, data) is not None:
             raise ConflictError("this document came twice at once; it is here", field="content")
@@ -116,14 +121,14 @@ def _stored(
             end_collection(on, work, papers.job, JobState.FAILED, JobEnd.FAILED)
             work.commit("collection-withdrawn")
             raise ConflictError("what this job rests on was taken back: it has ended", field="job")
-        record = _record(papers, place, data, blob, accepted, work)
-        work.documents.insert(record)
-        work.record(accepted.event, correlation=place.job)
+        record = store_document(work, papers, place, data, blob, accepted)
         _go_on(work, papers, place, accepted)
         if ending is not None:
             conclude(on, work, papers, accepted, ending)
         elif place.kind is DocumentKind.REFUSAL:
             end_collection(on, work, papers.job, JobState.FAILED, JobEnd.FAILED)
+        else:
+            ring_if_due(on, work, Papers.of(on, work, place.job))
         work.commit(f"collection-{place.kind}")
     return record
 
@@ -150,6 +155,19 @@ def _papers(on: Collaborators, reading: Reading, party: PartyRecord, place: Plac
     return papers
 
 
+def _readers(papers: Papers, place: Place) -> frozenset[PartyId | None]:
+    """Who may read what lies in a place: of uploads, headers and sums who decrypts those that the order gives him."""
+    adds = papers.order.aggregation if place.kind in _DECRYPTED else Aggregation.KEY_HOLDER
+    holder: frozenset[PartyId | None] = frozenset({papers.collection.key_holder})
+    match place.kind:
+        case DocumentKind.UPLOAD:
+            return frozenset({place.party}) | (holder if adds is Aggregation.KEY_HOLDER else frozenset())
+        case DocumentKind.HEADER | DocumentKind.SUM:
+            return holder if adds is Aggregation.GATEWAY else frozenset()
+        case _:
+            return holder | {site.party for site in papers.sites}
+
+
 def _writers(papers: Papers, place: Place) -> frozenset[PartyId | None]:
     """Whose place it is."""
     if place.kind in _OF_KEY_HOLDER:
@@ -171,34 +189,3 @@ def _same(papers: Papers, place: Place, data: bytes) -> DocumentRecord | None:
     if papers.job.state is not JobState.COLLECTING or deadline is None or deadline < papers.on.clock.now():
         raise ConflictError("this job has ended", field="job")
     return None
-
-
-def _kept(on: Collaborators, place: Place, data: bytes) -> BlobPath | None:
-    kept = _without_artefact(place, data)
-    if len(kept) <= INLINE:
-        return None
-    path = BlobPath.of("documents", place.job, EntryId.new(on.entropy))
-    on.blobs.put_new(path, kept)
-    return path
-
-
-def _without_artefact(place: Place, data: bytes) -> bytes:
-    """A document as it is kept and read by parties."""
-    return Parcel(Parcel.from_bytes(data).document, b"").to_bytes() if place.kind is DocumentKind.FINAL else data
-
-
-def _record(
-    papers: Papers, place: Place, data: bytes, blob: BlobPath | None, accepted: Accepted, work: Work
-) -> DocumentRecord:
-    return DocumentRecord(
-        job=place.job,
-        kind=place.kind.value,
-        number=place.number,
-        party=place.party or "",
-        tenant=papers.job.tenant,
-        digest=accepted.digest,
-        received=Digest.of(data),
-        content=_without_artefact(place, data) if blob is None else None,
-        blob=None if blob is None else str(blob),
-        created_at=work.now,
-    )

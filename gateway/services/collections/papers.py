@@ -6,6 +6,7 @@ Everything here was judged before it was stored; signatures are checked again al
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
 from typing import TypeVar
 
@@ -19,6 +20,8 @@ from privacy.homomorphic.documents.key import JobKey
 from privacy.homomorphic.documents.order import Order, Outcome
 from privacy.homomorphic.documents.rounds import Round, RoundResult
 from privacy.homomorphic.documents.signed import Document, DocumentKind, Parcel
+from privacy.homomorphic.documents.sums import GatewaySum
+from privacy.homomorphic.envelope import Expected
 from privacy.homomorphic.layout import Layout
 from privacy.homomorphic.registry import profile_of
 from privacy.homomorphic.requests.kinds import CollectionKind
@@ -83,6 +86,12 @@ class Papers:
         """What a round's decryption was of."""
         return self._opened(RoundResult, number)
 
+    def sum(self, number: int) -> GatewaySum:
+        """What the gateway's worker added; raise `ConflictError` if it has not yet."""
+        stored = self._required(DocumentKind.SUM, number)
+        parcel = Parcel.from_bytes(self.content(stored))
+        return GatewaySum.opened(parcel.document, [self.on.certificate_signer.public_key])
+
     def has_part(self, party: PartyId) -> bool:
         """Whether a party is this job's key holder or one of its sites."""
         return party == self.collection.key_holder or self.is_site(party)
@@ -94,6 +103,25 @@ class Papers:
     def find(self, kind: DocumentKind, number: int = 0, party: PartyId | None = None) -> DocumentRecord | None:
         """What lies in a place."""
         return self.reading.documents.find(job=self.job.id, kind=kind.value, number=number, party=party or "")
+
+    def expected(self, site: PartyId, number: int) -> Expected:
+        """What a site's upload of a round has to be."""
+        order = self.order
+        return Expected(
+            job=order.job,
+            order=order.digest,
+            round=self.round(number).digest,
+            number=number,
+            key=self.key.public_key,
+            participants=order.participants,
+            site=site,
+            layout=self.layout,
+        )
+
+    def is_over(self, number: int) -> bool:
+        """Whether the time that a round waits for uploads has passed."""
+        opened = self._required(DocumentKind.ROUND, number).created_at
+        return self.on.clock.now() >= opened + timedelta(seconds=self.order.round_seconds)
 
     def uploads(self, number: int) -> dict[PartyId, DocumentRecord]:
         """The uploads of a round, by site."""

@@ -31,6 +31,18 @@ class SqlTasks:
         """Add a queued task."""
         self._rows.insert(record)
 
+    def ring(self, record: TaskRecord) -> None:
+        """Queue a task, or its subject's once more if that is done; nothing if it waits or is being worked on.
+
+        Whoever works on it looks, in the work that ends it, at what has become due meanwhile.
+        """
+        known = self.hold(record.subject)
+        if known is None:
+            self.enqueue(record)
+        elif known.state is TaskState.DONE:
+            values = {"state": TaskState.QUEUED.value, "attempt": 0, "created_at": format_time(record.created_at)}
+            self._connection.execute(update(task).where(task.c.id == known.id).values(values))
+
     def for_subject(self, subject: str) -> TaskRecord | None:
         """Return the task that works on a subject."""
         return self._rows.find(subject=subject)

@@ -2,7 +2,8 @@
 
 Rules
 -----
-1. Signed by the gateway's certificate key. It is the only document of the gateway's; all others name its digest.
+1. Signed by the gateway's certificate key; all others name its digest. Of a sum that the gateway makes, it signs that
+   as well (`sums`); everything else is a site's or the key holder's.
 2. At least three sites, each once: no party, identity, dataset or population stands in it twice (RULES 39).
 3. Who takes part is fixed here, before anything is encrypted. `dropouts` says how many may fail to answer in a round:
    0 but for a kind whose sums make sense without them.
@@ -36,6 +37,13 @@ class Outcome(StrEnum):
 
     EXACT = "exact"
     NOISED = "noised"
+
+
+class Aggregation(StrEnum):
+    """Who adds the sites' uploads: who decrypts, from the signed uploads themselves, or the gateway (RULES 34)."""
+
+    KEY_HOLDER = "key-holder"
+    GATEWAY = "semi-honest-gateway"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +117,7 @@ class Order(Document):
             if not isinstance(value, Mapping):
                 raise InvalidError(f"`{name}` must be an object", field=name)
         self._check_parties()
+        aggregation_of(self.spec)
 
     def _check_parties(self) -> None:
         kinds = [self.key_holder.who.kind, *(site.who.kind for site in self.sites)]
@@ -131,6 +140,11 @@ class Order(Document):
     def participants(self) -> Digest:
         """The digest of the list of sites, which key and uploads name."""
         return digest_of("he-participants/v1", [site.to_json() for site in self.sites])
+
+    @property
+    def aggregation(self) -> Aggregation:
+        """Who adds the uploads, as the request says it."""
+        return aggregation_of(self.spec)
 
     @property
     def parties(self) -> tuple[PartyId, ...]:
@@ -184,6 +198,12 @@ class Order(Document):
             dropouts=members["dropouts"],
             round_seconds=members["round_seconds"],
         )
+
+
+def aggregation_of(spec: Mapping[str, Any]) -> Aggregation:
+    """Who adds, as a request in its final form says it: it names nobody where that is the key holder."""
+    adds: Aggregation = one_of(Aggregation, spec.get("aggregation", Aggregation.KEY_HOLDER.value), "aggregation")
+    return adds
 
 
 def _listed(value: Any, field: str) -> list[Any]:

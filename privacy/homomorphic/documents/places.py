@@ -22,7 +22,8 @@ ROOT = "/parties/v1"
 WORK = f"{ROOT}/work"
 DATASETS = f"{ROOT}/datasets"
 _OF_A_JOB = frozenset({DocumentKind.ORDER, DocumentKind.KEY, DocumentKind.FINAL})
-_OF_A_ROUND = frozenset({DocumentKind.ROUND, DocumentKind.RESULT})
+_OF_A_ROUND = frozenset({DocumentKind.ROUND, DocumentKind.SUM, DocumentKind.RESULT})
+_OF_A_SITE = {DocumentKind.UPLOAD: "uploads", DocumentKind.HEADER: "headers"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +33,8 @@ class Place:
     Attributes:
         job: In which job.
         kind: What kind of document.
-        number: Of the round, for a round, its uploads and its result; otherwise 0.
-        party: Whose, for an upload and a refusal.
+        number: Of the round, for a round, its uploads, their headers and sum, and its result; otherwise 0.
+        party: Whose, for an upload, a header and a refusal.
     """
 
     job: JobId
@@ -43,8 +44,8 @@ class Place:
 
     def __post_init__(self) -> None:
         whole(0, MOST_ROUNDS, number=self.number)
-        numbered = self.kind in _OF_A_ROUND or self.kind is DocumentKind.UPLOAD
-        owned = self.kind in (DocumentKind.UPLOAD, DocumentKind.REFUSAL)
+        numbered = self.kind in _OF_A_ROUND or self.kind in _OF_A_SITE
+        owned = self.kind in _OF_A_SITE or self.kind is DocumentKind.REFUSAL
         if self.kind is DocumentKind.ATTESTATION:
             raise InvalidError("an attestation lies in no job", field="place")
         if numbered != (self.number > 0) or owned != (self.party is not None):
@@ -58,6 +59,6 @@ class Place:
             return f"{base}/{self.kind}"
         if self.kind in _OF_A_ROUND:
             return f"{base}/rounds/{self.number}/{self.kind}"
-        if self.kind is DocumentKind.UPLOAD:
-            return f"{base}/rounds/{self.number}/uploads/{self.party}"
+        if self.kind in _OF_A_SITE:
+            return f"{base}/rounds/{self.number}/{_OF_A_SITE[self.kind]}/{self.party}"
         return f"{base}/refusals/{self.party}"

@@ -31,12 +31,14 @@ _LENGTH_BYTES = 4
 
 
 class DocumentKind(StrEnum):
-    """What lies in a job, and what a site says of its rows before any."""
+    """What lies in a job, and what a site says of its rows before any. A header is an upload without its bytes."""
 
     ORDER = "order"
     KEY = "key"
     ROUND = "round"
     UPLOAD = "upload"
+    HEADER = "header"
+    SUM = "sum"
     RESULT = "result"
     FINAL = "final"
     REFUSAL = "refusal"

@@ -24,7 +24,7 @@ from kernel.canonical import Digest, digest_of
 from kernel.checks import text, whole
 from kernel.errors import InvalidError
 from kernel.ids import DatasetId, PartyId, Slug
-from privacy.homomorphic.documents.order import LEAST_SITES, LONGEST_ROUND
+from privacy.homomorphic.documents.order import LEAST_SITES, LONGEST_ROUND, Aggregation, aggregation_of
 from privacy.homomorphic.documents.parties import LEAST_PERSONS, MOST_PERSONS
 from privacy.homomorphic.layout import Layout
 from privacy.homomorphic.noise import SiteNoise, calibrated
@@ -42,8 +42,9 @@ MOST_SITES: Final = 16
 """Each has an owner who approves, and all approvals are facts of every decision."""
 ROUND_SECONDS: Final = 3600
 _HEAD: Final = ("v", "kind", "datasets", "purpose", "key_holder", "result", "profile", "round_seconds", "least_persons")
-_SHORT: Final = ("v", "profile", "round_seconds", "least_persons", "result", "delta", "epsilon", "tolerated")
-
+_SHORT: Final = (
+    "v", "profile", "round_seconds", "least_persons", "result", "delta", "epsilon", "tolerated", "aggregation",
+)  # fmt: skip
 
 TOLERATED: Final = 1
 """Beside those that may be missing. Each site knows its own noise: with 0, epsilon would not hold against one."""
@@ -102,6 +103,7 @@ class CollectionSpec:
         least_persons: With fewer persons a site does not take part.
         question: What is asked.
         privacy: What a noised result is worth; nothing for an exact one.
+        aggregation: Who adds the uploads; the final form names only who is trusted with more than carrying.
     """
 
     datasets: tuple[DatasetId, ...]
@@ -113,8 +115,15 @@ class CollectionSpec:
     least_persons: int
     question: Question
     privacy: Privacy | None = None
+    aggregation: Aggregation = Aggregation.KEY_HOLDER
 
     def __post_init__(self) -> None:
+        if self.aggregation is Aggregation.GATEWAY and profile_of(self.profile).mode is Mode.SEEDED:
+            raise InvalidError(
+                "under a seeded profile uploads are sealed to the key holder, because every site has the secret key: "
+                "the gateway could not add them; choose a public-key profile",
+                field="aggregation",
+            )
         if (self.privacy is not None) != (self.result is Result.NOISED):
             raise InvalidError("a noised result has an `epsilon`, an exact one has none", field="epsilon")
         if self.privacy is not None and self.privacy.tolerated >= len(self.datasets):
@@ -176,6 +185,7 @@ class CollectionSpec:
             "profile": str(self.profile),
             "round_seconds": self.round_seconds,
             "least_persons": self.least_persons,
+            **({} if self.aggregation is Aggregation.KEY_HOLDER else {"aggregation": self.aggregation.value}),
             **({} if self.privacy is None else self.privacy.to_json()),
             **self.question.to_json(),
         }
@@ -186,12 +196,15 @@ class CollectionSpec:
         noised = isinstance(body, Mapping) and body.get("result") == Result.NOISED.value
         question = question_of(_kind_of(body), noised=noised)
         needed = (*_HEAD, *(_NOISED if noised else ()), *question.FORM)
-        members = members_of(body, "request", needed, question.FORM_AT_TIMES)
+        members = members_of(body, "request", needed, ("aggregation", *question.FORM_AT_TIMES))
         _check_version(members)
+        if members.get("aggregation") == Aggregation.KEY_HOLDER.value:
+            raise InvalidError("the final form names nobody where the key holder adds", field="aggregation")
         return cls(
             **_head_of(members),
             question=question.from_json(members),
             privacy=Privacy.from_json(members) if noised else None,
+            aggregation=aggregation_of(members),
         )
 
 
@@ -222,8 +235,8 @@ def complete_collection(
 
     Args:
         body: `kind`, `datasets`, `purpose`, `key_holder`, `result`, and the kind's own members; `profile`,
-            `round_seconds` and `least_persons` may be missing. A noised result needs `epsilon` and may have
-            `tolerated`.
+            `round_seconds`, `least_persons` and `aggregation` may be missing. A noised result needs `epsilon` and may
+            have `tolerated`.
         schemas: The datasets' declared schemas.
         rows_per_unit: The most rows of one person at any site.
         delta: The least of the populations' deltas.
@@ -255,7 +268,7 @@ def complete_collection(
         noise=_noise(question, privacy, len(schemas)),
     )
     filled["profile"] = members["profile"] if "profile" in members else _shortest(question.plan(sites), len(schemas))
-    spec = CollectionSpec(**_head_of(filled), question=question, privacy=privacy)
+    spec = CollectionSpec(**_head_of(filled), question=question, privacy=privacy, aggregation=aggregation_of(filled))
     layout_of(spec, question.plan(sites))
     return spec
 

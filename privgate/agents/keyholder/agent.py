@@ -2,21 +2,15 @@
 
 Rules
 -----
-1. Every upload is fetched, verified against the pinned identity of its site and kept, before any is added (RULES 34).
-2. Which uploads are added is kept and entered in the log before the decryption begins. Killed at any point, the agent
-   goes on with exactly these; whatever the gateway then shows in their place is not looked at.
-3. If a site does not answer in time, nothing is decrypted in that round, unless the order says that so many may be
-   missing.
-4. When a job has ended its secret key is destroyed.
+1. What is added is gathered, judged and kept before a decryption begins, and entered in the log (`gathering`). Killed
+   at any point, the agent goes on with exactly this.
+2. A course draws and remembers before it is asked; a result is kept before it is sent.
+3. When a job has ended its secret key is destroyed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import timedelta
-
-from kernel import canonical
-from kernel.canonical import Digest, digest_of
+from kernel.canonical import Digest
 from kernel.clock import Clock
 from kernel.errors import CorruptError, PrivgateError
 from kernel.ids import PartyId
@@ -27,7 +21,6 @@ from privacy.homomorphic.documents.order import Order
 from privacy.homomorphic.documents.places import Place
 from privacy.homomorphic.documents.rounds import Added, LogHead, Round, RoundResult
 from privacy.homomorphic.documents.signed import DocumentKind, Parcel
-from privacy.homomorphic.envelope import Expected, open_upload
 from privacy.homomorphic.sharing import job_key
 from privgate.agents.agent import Agent, Told
 from privgate.agents.channel import Channel
@@ -35,6 +28,7 @@ from privgate.agents.course import Course, Ended
 from privgate.agents.courses import course_of
 from privgate.agents.deeds import Deed
 from privgate.agents.home import Home
+from privgate.agents.keyholder.gathering import Asked, Gathered, Gathering
 from privgate.agents.orders import profile_for
 from privgate.agents.papers import Papers
 from privgate.agents.refusing import RefusalError, Why
@@ -112,84 +106,18 @@ class KeyHolder(Agent):
         kept = papers.get(f"result-{opened.number}")
         if kept is not None:
             return RoundResult.opened(kept, [self._home.who.identity])
-        uploads = self._uploads(order, papers, course, key, opened)
-        return None if uploads is None else self._decrypted(order, papers, course, opened, uploads)
-
-    def _uploads(
-        self, order: Order, papers: Papers, course: Course, key: Parcel, opened: Round
-    ) -> Mapping[PartyId, tuple[Digest, bytes]] | None:
-        """The set of uploads that is added, fixed before anything is decrypted: digest and ciphertexts of each."""
-        number, fixed = opened.number, papers.get(f"added-{opened.number}")
-        if fixed is None:
-            present = [site for site in order.parties if self._fetched(order, papers, course, key, opened, site)]
-            if len(present) < len(order.sites) and not self._may_go_without(order, number, len(present)):
-                return None
-        else:
-            present = [PartyId(site) for site in canonical.decode(fixed, limit=_ADDED_LIMIT)]
-        found = {}
-        for site in present:
-            data = papers.get(_upload_name(number, site))
-            if data is None:
-                raise RefusalError(Why.UPLOAD, "a paper is gone")
-            found[site] = self._judged(order, course, key, opened, site, data)
-        if fixed is None:
-            papers.put(f"added-{number}", canonical.encode(present))
-        return found
-
-    def _fetched(self, order: Order, papers: Papers, course: Course, key: Parcel, opened: Round, site: PartyId) -> bool:
-        """Whether a site's upload is here; what comes is judged before it is kept."""
-        name = _upload_name(opened.number, site)
-        if papers.get(name) is not None:
-            return True
-        data = self._channel.fetch(Place(order.job, DocumentKind.UPLOAD, opened.number, site))
-        if data is None:
-            return False
-        self._judged(order, course, key, opened, site, data)
-        papers.keep(name, data)
-        return True
-
-    def _judged(
-        self, order: Order, course: Course, key: Parcel, opened: Round, site: PartyId, data: bytes
-    ) -> tuple[Digest, bytes]:
-        member = order.site(site)
-        if member is None:
-            raise RefusalError(Why.UPLOAD, "of nobody in the order")
-        expected = expected_upload(order, course, key.attachment, opened, site)
-        try:
-            upload, body = open_upload(expected, data, member.who.identity, self._home.sealing)
-        except PrivgateError as error:
-            raise RefusalError(Why.UPLOAD, error.message) from None
-        return upload.digest, body
-
-    def _may_go_without(self, order: Order, number: int, present: int) -> bool:
-        """Whether the round is over and enough sites have answered; refuses if it is over and they have not."""
-        _, since = self._history(order.job).opened[number]
-        if self._clock.now() < since + timedelta(seconds=order.round_seconds):
-            return False
-        if present < len(order.sites) - order.dropouts:
-            raise RefusalError(Why.DEADLINE)
-        return True
+        since = self._history(order.job).opened[opened.number][1]
+        asked = Asked(order, course, key, opened, since)
+        gathered = Gathering(self._home, self._channel, self._clock, papers).gathered(asked)
+        return None if gathered is None else self._decrypted(order, papers, course, opened, gathered)
 
     def _decrypted(
-        self,
-        order: Order,
-        papers: Papers,
-        course: Course,
-        opened: Round,
-        uploads: Mapping[PartyId, tuple[Digest, bytes]],
+        self, order: Order, papers: Papers, course: Course, opened: Round, gathered: Gathered
     ) -> RoundResult:
-        number = opened.number
-        added = tuple(Added(site=site, upload=digest) for site, (digest, _) in uploads.items())
-        self._home.log.append(Deed.DECRYPTING, order.job, number=number, what=digest_of_added(added))
-        sealed = papers.get(_SECRET)
-        if sealed is None:
-            raise RefusalError(Why.KEY, "it was destroyed")
+        number, added = opened.number, gathered.added
+        self._home.log.append(Deed.DECRYPTING, order.job, number=number, what=gathered.what)
         memory = self._memory(order, papers, course, number)
-        with self._home.vault.open(sealed, kind=_SECRET, job=order.job) as secret:
-            try:
-                sums = self._confined.decrypt(course.layout, secret, [body for _, body in uploads.values()])
-            except (FailedTaskError, CorruptError):
-                raise RefusalError(Why.RESULT) from None
+        sums = self._sums(order, papers, course, gathered)
         try:
             following = course.advance(memory, sums, len(added))
         except (PrivgateError, ArithmeticError):
@@ -201,6 +129,18 @@ class KeyHolder(Agent):
         else:
             self._remember(order, papers, number + 1, following.memory)
         return self._keep_result(order, papers, opened, added, head, course.layout.values)
+
+    def _sums(self, order: Order, papers: Papers, course: Course, gathered: Gathered) -> list[int]:
+        sealed = papers.get(_SECRET)
+        if sealed is None:
+            raise RefusalError(Why.KEY, "it was destroyed")
+        with self._home.vault.open(sealed, kind=_SECRET, job=order.job) as secret:
+            try:
+                if gathered.total is not None:
+                    return self._confined.decrypt_sum(course.layout, secret, gathered.total)
+                return self._confined.decrypt(course.layout, secret, gathered.bodies)
+            except (FailedTaskError, CorruptError):
+                raise RefusalError(Why.RESULT) from None
 
     def _keep_result(
         self, order: Order, papers: Papers, opened: Round, added: tuple[Added, ...], head: LogHead, learned: int
@@ -262,26 +202,3 @@ class KeyHolder(Agent):
     def _remember(self, order: Order, papers: Papers, number: int, memory: bytes) -> None:
         sealed = self._home.vault.seal(memory, kind="memory", job=order.job, round=str(number))
         papers.put(f"memory-{number}", sealed)
-
-
-def expected_upload(order: Order, course: Course, public_key: bytes, opened: Round, site: PartyId) -> Expected:
-    """What a site's upload has to be."""
-    return Expected(
-        job=order.job,
-        order=order.digest,
-        round=opened.digest,
-        number=opened.number,
-        key=Digest.of(public_key),
-        participants=order.participants,
-        site=site,
-        layout=course.layout,
-    )
-
-
-def digest_of_added(added: tuple[Added, ...]) -> Digest:
-    """What the log says is added."""
-    return digest_of(ADDED_TAG, [one.to_json() for one in added])
-
-
-def _upload_name(number: int, site: PartyId) -> str:
-    return f"upload-{number}-{site}"

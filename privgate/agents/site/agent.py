@@ -37,7 +37,7 @@ from privgate.agents.course import Course
 from privgate.agents.courses import course_of, follows
 from privgate.agents.deeds import Deed
 from privgate.agents.home import Home
-from privgate.agents.keyholder.agent import expected_upload
+from privgate.agents.keyholder.gathering import expected_upload
 from privgate.agents.orders import own_place, profile_for
 from privgate.agents.papers import Papers
 from privgate.agents.refusing import RefusalError, Why
