@@ -100,7 +100,8 @@ class DocumentRecord:
         kind, number, party: Its place; `number` is 0 and `party` empty where it has none.
         digest: By which later documents name it.
         received: SHA-256 of what came.
-        content, blob: The bytes, or where they lie.
+        content: The bytes; of a long parcel, what is signed of it.
+        blob: Where all bytes of a long one lie.
     """
 
     job: JobId

@@ -97,6 +97,7 @@ class VersionRecord:
         home: The home block that was open when it was sealed.
         homes_blob, homes_seq: The population's map of home blocks as its sealing left it, and the map's number from 1.
         problems: What was wrong with the file: for the owner only, and transient.
+        attestation: What a site signed, of a version whose rows stay with it.
     """
 
     id: VersionId
@@ -114,6 +115,7 @@ class VersionRecord:
     homes_blob: str | None = None
     homes_seq: int | None = None
     problems: Mapping[str, Any] | None = None
+    attestation: bytes | None = None
     created_by: PrincipalId
     created_at: datetime
 

@@ -3,7 +3,8 @@
 Rules
 -----
 1. Reading the log is logged, with what was read and by which decision.
-2. An archive is one tenant's: its payloads and salts, the whole gateway's tree, and the documents that the log cites.
+2. An archive is one tenant's: its payloads and salts, the whole gateway's tree, and the documents that the log cites,
+   those of the parties of its jobs included.
 3. Evidence is read from an archive, online too: export at a checkpoint, then the same code as offline.
 """
 
@@ -27,6 +28,7 @@ from audit.published import PublishedLog
 from audit.tiles import TILE_WIDTH, Tile, hashes_at
 from audit.trust import LastSeen, TrustFile
 from gateway.services.collaborators import Collaborators
+from gateway.services.collections.exporting import write_documents
 from gateway.services.deciding import Caller
 from gateway.spools import spool
 from kernel.canonical import Digest
@@ -103,6 +105,7 @@ def export_archive(on: Collaborators, caller: Caller) -> ArchiveFile | Deny:
             work.commit("export-denied")
             return answer.decision
         with archive_directory(on, caller.tenant) as (directory, exported):
+            write_documents(on, caller.tenant, directory)
             packed = _packed(directory)
         event = LogExported(
             decision=answer.decision.decision,

@@ -150,6 +150,7 @@ dataset_version = Table(
     Column("homes_seq", Integer),
     # Owner-only and transient (RULES 18): what was wrong with the file.
     Column("problems", Text),
+    Column("attestation", LargeBinary),
     Column("created_by", Id, nullable=False),
     Column("created_at", When, nullable=False),
 )

@@ -23,9 +23,13 @@ def verify(
     advance: Annotated[
         bool, typer.Option("--advance", help="If it ends VERIFIED, pin this checkpoint in your trust file.")
     ] = False,
+    pin: Annotated[
+        list[Path] | None,
+        typer.Option(help="The `identity.json` of a site or key holder, from itself; once for each that took part."),
+    ] = None,
     machine: Machine = False,
 ) -> None:
     """Verify evidence offline, step by step. Exit code 0 only if everything that is here was checked and holds."""
     from privgate.verify import main_verify
 
-    raise typer.Exit(main_verify(path, trust, as_json=machine, pin=advance))
+    raise typer.Exit(main_verify(path, trust, as_json=machine, pin=advance, parties=pin or ()))

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from audit.trust import TRUST_LIMIT, TrustFile
 from kernel.errors import PrivgateError, TooLargeError
+from privacy.homomorphic.documents.parties import Identity
 
 DEMO = "demo."
 INSIDE_DEMO = (
@@ -35,31 +36,34 @@ class Anchor:
         trust: The trust file, if one counts.
         remark: What must be said about it.
         problem: Why the one that was given cannot be used.
+        pins: Identities of parties, as they gave them out themselves.
     """
 
     trust: TrustFile | None = None
     remark: str | None = None
     problem: str | None = None
+    pins: tuple[Identity, ...] = ()
 
     @classmethod
-    def of(cls, trust: TrustFile | None, *, inside: bool = False) -> Anchor:
+    def of(cls, trust: TrustFile | None, *, inside: bool = False, pins: tuple[Identity, ...] = ()) -> Anchor:
         """Decide whether a trust file counts.
 
         Args:
             trust: As it was read; nothing if none was given.
             inside: Whether it lies inside the evidence.
+            pins: Identities of parties.
         """
         if trust is None or not inside:
-            return cls(trust=trust)
+            return cls(trust=trust, pins=pins)
         if trust.origin.startswith(DEMO):
-            return cls(trust=trust, remark=INSIDE_DEMO)
-        return cls(remark=INSIDE)
+            return cls(trust=trust, remark=INSIDE_DEMO, pins=pins)
+        return cls(remark=INSIDE, pins=pins)
 
     @classmethod
-    def read(cls, evidence: Path, path: Path | None) -> Anchor:
+    def read(cls, evidence: Path, path: Path | None, pins: tuple[Identity, ...] = ()) -> Anchor:
         """Read a trust file, if one is given; never raise."""
         if path is None:
-            return cls()
+            return cls(pins=pins)
         try:
             with path.open("rb") as file:
                 data = file.read(TRUST_LIMIT + 1)
@@ -67,7 +71,7 @@ class Anchor:
                 raise TooLargeError(f"longer than {TRUST_LIMIT} bytes")
             trust = TrustFile.from_bytes(data)
         except OSError:
-            return cls(problem="the trust file cannot be read")
+            return cls(problem="the trust file cannot be read", pins=pins)
         except PrivgateError as error:
-            return cls(problem=f"not a trust file: {error.message}")
-        return cls.of(trust, inside=path.resolve().is_relative_to(evidence.resolve()))
+            return cls(problem=f"not a trust file: {error.message}", pins=pins)
+        return cls.of(trust, inside=path.resolve().is_relative_to(evidence.resolve()), pins=pins)

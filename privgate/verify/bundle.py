@@ -3,8 +3,8 @@
 Steps
 -----
 Nine of the log verifier (`audit.verify`), then: events, prices, budgets, decisions, permissions, signatures, certified
-figures, certificates and log, jobs, releases, the files of each release that is here, report, files beside the
-evidence.
+figures, certificates and log, jobs, releases; parties, orders and rounds where there are jobs on data of sites; the
+files of each release that is here, report, files beside the evidence.
 
 It raises nothing that the evidence could cause: whatever lies there, the answer is a list of steps.
 """
@@ -21,12 +21,16 @@ from audit.trust import TrustFile
 from audit.verify import LogVerification, verify_log
 from kernel.errors import PrivgateError
 from kernel.ids import ReleaseId
+from privacy.events.collections import PartyEnrolled
+from privacy.homomorphic.documents.parties import Identity
 from privgate.verify import certificates, jobs, records, releases
 from privgate.verify.anchor import Anchor
 from privgate.verify.beside import check_beside
 from privgate.verify.certificates import Document
 from privgate.verify.evidence import Evidence
 from privgate.verify.history import History
+from privgate.verify.parties.files import files_in
+from privgate.verify.parties.steps import check_documents
 from privgate.verify.releases import LogAtHand, ReleaseFolder
 from privgate.verify.reports import check_report
 from privgate.verify.trusted import trusted_sentences
@@ -48,15 +52,18 @@ _HISTORY_STEPS = (
 )
 
 
-def verify_bundle(path: Path, trust: TrustFile | None, *, inside: bool = False) -> BundleVerdict:
+def verify_bundle(
+    path: Path, trust: TrustFile | None, *, inside: bool = False, pins: tuple[Identity, ...] = ()
+) -> BundleVerdict:
     """Go through all steps.
 
     Args:
         path: A bundle, an archive alone, or the files of one release alone.
         trust: What the reader pinned; without it the outcome is UNANCHORED at best.
         inside: Whether the trust file lies inside the evidence; it then counts for the demo's own log only.
+        pins: Identities of parties that the reader pinned.
     """
-    return verify_anchored(path, Anchor.of(trust, inside=inside))
+    return verify_anchored(path, Anchor.of(trust, inside=inside, pins=pins))
 
 
 def verify_anchored(path: Path, anchor: Anchor) -> BundleVerdict:
@@ -66,6 +73,7 @@ def verify_anchored(path: Path, anchor: Anchor) -> BundleVerdict:
     steps = [_anchor_step(anchor, log), *log.steps]
     found = _documents(evidence)
     steps += _history_steps(log, found, anchor.trust) if log.whole is not None else _missing(_HISTORY_STEPS)
+    steps += check_documents(evidence, log.whole, anchor)
     steps += _folders(evidence, anchor.trust, log.whole)
     steps.append(check_report(evidence, log.whole, anchor.trust))
     steps.append(check_beside(evidence, anchor.trust, log.whole, _judged(evidence)))
@@ -75,7 +83,7 @@ def verify_anchored(path: Path, anchor: Anchor) -> BundleVerdict:
         checkpoint=None if log.verification is None else log.verification.checkpoint,
         tenant=None if log.verification is None else log.verification.tenant,
         entries=len(log.history.entries) if log.history else 0,
-        trusted=trusted_sentences(anchor),
+        trusted=trusted_sentences(anchor, parties=bool(log.history and log.history.of(PartyEnrolled))),
     )
 
 
@@ -181,7 +189,7 @@ def _release_files(evidence: Evidence) -> set[str]:
 
 def _judged(evidence: Evidence) -> set[str]:
     """The files that a step before the last has looked at."""
-    judged = {document.file for document in _documents(evidence).values()}
+    judged = {document.file for document in _documents(evidence).values()} | set(files_in(evidence))
     for folder in evidence.folders_with(*releases.MARKS):
         names = evidence.folder(folder) if folder else _release_files(evidence)
         judged |= {f"{folder}/{name}" if folder else name for name in names}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -12,6 +13,7 @@ from privgate.verify.advance import advance, require_pinnable
 from privgate.verify.anchor import Anchor
 from privgate.verify.beside import TRUST
 from privgate.verify.bundle import verify_anchored
+from privgate.verify.parties.pins import read_pins
 from privgate.verify.render import styled, to_json
 from privgate.verify.verdict import BundleVerdict
 
@@ -22,6 +24,7 @@ def main_verify(
     *,
     as_json: bool = False,
     pin: bool = False,
+    parties: Sequence[Path] = (),
     console: Console | None = None,
     remarks: Console | None = None,
 ) -> int:
@@ -33,12 +36,14 @@ def main_verify(
             for the demo's own log alone.
         as_json: Print the verdict as JSON instead of text.
         pin: Move the trust file's checkpoint forward if the outcome is VERIFIED.
+        parties: Files of sites and key holders that say who they are, exchanged out of band.
         console: Where to print.
         remarks: Where to say what was pinned.
 
     Raises:
         NotFoundError: There is no directory at `path`.
-        InvalidError: It is the folder `audit` itself; `pin` without a trust file of the reader's own.
+        InvalidError: It is the folder `audit` itself; `pin` without a trust file of the reader's own; one of
+            `parties` that is no `identity.json` from outside.
     """
     if not path.is_dir():
         raise NotFoundError("there is no directory to verify", field="PATH")
@@ -47,7 +52,7 @@ def main_verify(
     own = require_pinnable(path, trust_path) if pin else None
     beside = path / TRUST
     given = trust_path if trust_path is not None or not beside.is_file() else beside
-    verdict = verify_anchored(path, Anchor.read(path, given))
+    verdict = verify_anchored(path, Anchor.read(path, given, read_pins(path, parties)))
     out = console or Console(highlight=False, soft_wrap=True)
     if as_json:
         out.print(json.dumps(to_json(verdict), indent=2), markup=False, soft_wrap=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 LARGEST_FILE = 192 * 2**20
-MOST_FILES = 100_000
+MOST_FILES = 1_000_000
 LOG = "audit"
 FACTS = "evidence"
 """The folder with documents of live facts."""

@@ -20,9 +20,26 @@ NOTHING_SEEN = "everything before this export: your trust file pins no checkpoin
 NO_ANCHOR = "who made all this: without a trust file that you pinned yourself, anybody could have"
 
 
-def trusted_sentences(anchor: Anchor) -> tuple[str, ...]:
-    """What stays a matter of trust, most important first."""
-    return (*_about_pins(anchor.trust), *_about_anchor(anchor), *ALWAYS)
+UNPINNED = (
+    "that sites and key holders are who their names say: you pinned none of their identities (`--pin`), and a gateway "
+    "could enrol parties of its own making"
+)
+PARTIES = (
+    "what no document shows of jobs on data of sites: that a site computed rightly and on its rows, and that the key "
+    "holder decrypted nothing but the sums that it signed for; a course without noise cannot be worked out again"
+)
+
+
+def trusted_sentences(anchor: Anchor, *, parties: bool = False) -> tuple[str, ...]:
+    """What stays a matter of trust, most important first.
+
+    Args:
+        anchor: What the reader believed in before.
+        parties: Whether there are parties in the log.
+    """
+    unpinned = (UNPINNED,) if parties and not anchor.pins else ()
+    about = (*unpinned, PARTIES) if parties else ()
+    return (*_about_pins(anchor.trust), *_about_anchor(anchor), *about, *ALWAYS)
 
 
 def _about_anchor(anchor: Anchor) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 Rules
 -----
 1. The site's party acts for the dataset's owner, and is decided as an upload by the owner would be.
-2. A version of a site has no blob and no key here. Its manifest is the site's keyed commitment.
+2. A version of a site has no blob and no key here. Its manifest is the site's keyed commitment; what it signed is kept.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def attest(on: Collaborators, party: PartyRecord, dataset: DatasetId, data: byte
         if (denial := answer.denial) is not None:
             work.commit("attest-denied")
             return denial
-        version = _attested(on, work, party, record, said, answer)
+        version = _attested(on, work, party, record, said, answer, data)
         work.commit("attest")
     return version
 
@@ -61,7 +61,13 @@ def _current(work: Work, dataset: DatasetRecord) -> VersionRecord | None:
 
 
 def _attested(
-    on: Collaborators, work: Work, party: PartyRecord, dataset: DatasetRecord, said: Attestation, answer: Answer
+    on: Collaborators,
+    work: Work,
+    party: PartyRecord,
+    dataset: DatasetRecord,
+    said: Attestation,
+    answer: Answer,
+    signed: bytes,
 ) -> VersionRecord:
     version = VersionRecord(
         id=VersionId.new(on.entropy),
@@ -71,6 +77,7 @@ def _attested(
         format=FORMAT,
         manifest_digest=said.rows,
         home=work.ledger.read(dataset.population).account.homes,
+        attestation=signed,
         created_by=party.owner,
         created_at=work.now,
     )

@@ -23,7 +23,7 @@ from gateway.services.collections.accepting import Accepted, accept
 from gateway.services.collections.concluding import Concluded, conclude, prepared
 from gateway.services.collections.disclosing import is_settled, lock_populations, mark_populations, may_go_on
 from gateway.services.collections.ending import end_collection, fail_overdue
-from gateway.services.collections.papers import Papers
+from gateway.services.collections.papers import Papers, signed_part
 from gateway.services.collections.paying import is_noised
 from gateway.services.collections.reading import judged
 from gateway.services.collections.storing import keep_bytes, store_document
@@ -37,18 +37,17 @@ from kernel.ids import JobId, PartyId
 from privacy.events.jobs import JobEnd
 from privacy.homomorphic.documents.order import Aggregation
 from privacy.homomorphic.documents.places import Place
-from privacy.homomorphic.documents.signed import DOCUMENT_LIMIT, PARCEL_LIMIT, DocumentKind, Parcel
+from privacy.homomorphic.documents.signed import DOCUMENT_LIMIT, PARCEL_LIMIT, PARCELS, DocumentKind, Parcel
 from privacy.sealing.stores import BlobPath
 
 _DECIDED_ANEW = frozenset({DocumentKind.ROUND, DocumentKind.FINAL})
 _DECRYPTED = frozenset({DocumentKind.UPLOAD, DocumentKind.HEADER, DocumentKind.SUM})
-_WITH_BYTES = frozenset({DocumentKind.KEY, DocumentKind.ROUND, DocumentKind.UPLOAD, DocumentKind.FINAL})
 _OF_KEY_HOLDER = frozenset({DocumentKind.KEY, DocumentKind.ROUND, DocumentKind.RESULT, DocumentKind.FINAL})
 
 
 def limit_of(kind: DocumentKind) -> int:
     """The most bytes of a document."""
-    return PARCEL_LIMIT if kind in _WITH_BYTES else 2 * DOCUMENT_LIMIT
+    return PARCEL_LIMIT if kind in PARCELS else 2 * DOCUMENT_LIMIT
 
 
 def work_of(on: Collaborators, party: PartyRecord) -> list[JobId]:
@@ -73,8 +72,7 @@ def fetch_document(on: Collaborators, party: PartyRecord, place: Place) -> bytes
         found = papers.find(lies, place.number, place.party)
     if found is None:
         raise NotFoundError("no such document yet")
-    data = papers.content(found)
-    return Parcel.from_bytes(data).document if place.kind is DocumentKind.HEADER else data
+    return signed_part(on, found) if place.kind is DocumentKind.HEADER else papers.content(found)
 
 
 def put_document(on: Collaborators, party: PartyRecord, place: Place, data: bytes) -> DocumentRecord:

@@ -19,7 +19,7 @@ from kernel.ids import JobId, PartyId
 from privacy.homomorphic.documents.key import JobKey
 from privacy.homomorphic.documents.order import Order, Outcome
 from privacy.homomorphic.documents.rounds import Round, RoundResult
-from privacy.homomorphic.documents.signed import Document, DocumentKind, Parcel
+from privacy.homomorphic.documents.signed import PARCELS, Document, DocumentKind, Parcel
 from privacy.homomorphic.documents.sums import GatewaySum
 from privacy.homomorphic.envelope import Expected
 from privacy.homomorphic.layout import Layout
@@ -130,11 +130,8 @@ class Papers:
         return {PartyId(one.party): one for one in found}
 
     def content(self, stored: DocumentRecord) -> bytes:
-        """A document's bytes, wherever they lie."""
-        if stored.content is not None:
-            return stored.content
-        with self.on.blobs.open(BlobPath(stored.blob or "")) as blob:
-            return blob.read()
+        """A document's bytes as they came, wherever they lie."""
+        return whole(self.on, stored)
 
     def _opened(self, kind: type[D], number: int) -> D:
         stored = self._required(kind.KIND, number)
@@ -148,3 +145,20 @@ class Papers:
         if found is None:
             raise ConflictError(f"the {kind} that this follows is not here yet", field="content")
         return found
+
+
+def whole(on: Collaborators, stored: DocumentRecord) -> bytes:
+    """A document's bytes as they came, those beside it included."""
+    if stored.blob is None:
+        return stored.content or b""
+    with on.blobs.open(BlobPath(stored.blob)) as blob:
+        return blob.read()
+
+
+def signed_part(on: Collaborators, stored: DocumentRecord) -> bytes:
+    """What was signed, without the bytes beside it; of a long parcel it lies in the row."""
+    if DocumentKind(stored.kind) not in PARCELS:
+        return whole(on, stored)
+    if stored.blob is not None and stored.content is not None:
+        return stored.content
+    return Parcel.from_bytes(whole(on, stored)).document

@@ -2,7 +2,8 @@
 
 Rules
 -----
-1. Of a final the signed document is kept here and no artefact: that is sealed, and leaves by its release alone.
+1. What was signed of a long parcel lies in the row as well, so that it is read without the bytes beside it.
+2. Of a final the signed document is kept here and no artefact: that is sealed, and leaves by its release alone.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from gateway.unit_of_work import Work
 from kernel.canonical import Digest
 from kernel.ids import EntryId
 from privacy.homomorphic.documents.places import Place
-from privacy.homomorphic.documents.signed import DocumentKind, Parcel
+from privacy.homomorphic.documents.signed import PARCELS, DocumentKind, Parcel
 from privacy.sealing.stores import BlobPath
 
 INLINE = 1 << 20
@@ -44,7 +45,7 @@ def store_document(
         tenant=papers.job.tenant,
         digest=accepted.digest,
         received=Digest.of(data),
-        content=_without_artefact(place, data) if blob is None else None,
+        content=_without_artefact(place, data) if blob is None else _signed_of(place, data),
         blob=None if blob is None else str(blob),
         created_at=work.now,
     )
@@ -56,3 +57,8 @@ def store_document(
 def _without_artefact(place: Place, data: bytes) -> bytes:
     """A document as it is kept and read by parties."""
     return Parcel(Parcel.from_bytes(data).document, b"").to_bytes() if place.kind is DocumentKind.FINAL else data
+
+
+def _signed_of(place: Place, data: bytes) -> bytes | None:
+    """What was signed of a long parcel: it is read without the bytes beside it."""
+    return Parcel.from_bytes(data).document if place.kind in PARCELS else None

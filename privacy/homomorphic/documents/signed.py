@@ -45,6 +45,12 @@ class DocumentKind(StrEnum):
     ATTESTATION = "attestation"
 
 
+PARCELS = frozenset(
+    {DocumentKind.KEY, DocumentKind.ROUND, DocumentKind.UPLOAD, DocumentKind.SUM, DocumentKind.FINAL}
+)
+"""Kinds that have bytes beside the document."""
+
+
 class Document(ABC):
     """A signed statement of one kind. Subclasses are frozen dataclasses."""
 

@@ -1,0 +1,45 @@
+"""What a job came to: released as it was concluded, charged for every round that was opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kernel.errors import PrivgateError
+from privacy.events.budget import BudgetCharged
+from privacy.events.jobs import JobEnd, JobEnded
+from privacy.events.releases import ReleaseHeld
+from privgate.verify.history import History
+from privgate.verify.parties.case import Case
+
+
+def ending_problems(case: Case, history: History) -> Iterator[str]:
+    """Everything about a job's end that documents, ledger and release tell differently."""
+    job = case.order.job
+    held = [e.event for e in history.of(ReleaseHeld) if e.event.job == job]
+    if held and (case.final is None or [one.artifact for one in held] != [case.final.artefact]):
+        yield "what is held for release is not what the key holder concluded"
+    ends = [e.event.end for e in history.of(JobEnded) if e.event.job == job]
+    if case.final is not None and JobEnd.FINISHED in ends and not held:
+        yield "it was concluded and finished, and nothing is held"
+    yield from _charges(case, history, ends)
+
+
+def _charges(case: Case, history: History, ends: list[JobEnd]) -> Iterator[str]:
+    try:
+        uses = case.plan.uses()
+    except PrivgateError:
+        return  # its order's step has said so
+    charged = {e.event.population: e.event for e in history.of(BudgetCharged) if e.event.job == case.order.job}
+    if not uses:
+        if charged:
+            yield "an exact result was charged, as if it had noise"
+        return
+    if not ends:
+        return
+    if set(charged) != {site.population for site in case.order.sites}:
+        yield "a population of its sites was not charged"
+    rounds, most = len(case.rounds), max(use.times for use in uses)
+    # Where all rounds together are one Gaussian, the first of them is charged as all are.
+    due = rounds if most == case.order.rounds_at_most else min(rounds, 1) * most
+    if any(charge.times < due for event in charged.values() for charge in event.charges):
+        yield "a population was charged for fewer rounds than were opened"

@@ -1,0 +1,47 @@
+"""The three steps over the parties' documents, where the log cites any."""
+
+from __future__ import annotations
+
+from audit.findings import Findings, StepResult
+from kernel.canonical import Digest
+from kernel.ids import JobId
+from privgate.verify import releases
+from privgate.verify.anchor import Anchor
+from privgate.verify.certificates import Document
+from privgate.verify.evidence import Evidence
+from privgate.verify.parties.files import PartyFiles, files_in
+from privgate.verify.parties.identities import check_parties
+from privgate.verify.parties.orders import check_orders
+from privgate.verify.parties.rounds import Artifacts, check_rounds
+from privgate.verify.releases import LogAtHand
+
+
+def check_documents(evidence: Evidence, log: LogAtHand | None, anchor: Anchor) -> list[StepResult]:
+    """Check parties, orders and rounds; no step at all where the log cites no document and none is here."""
+    here = files_in(evidence)
+    if log is None:
+        return [_without_log()] if here else []
+    files = PartyFiles(evidence, log.history)
+    if not files.cited and not here:
+        return []
+    parties, known = check_parties(log.history, files, anchor.pins)
+    orders, cases = check_orders(log.history, files, known, anchor.trust, log.checkpoint.origin)
+    return [parties, orders, check_rounds(log.history, files, cases, _artifacts(evidence))]
+
+
+def _without_log() -> StepResult:
+    findings = Findings(0, "Parties")
+    findings.unclear("audit", "there is no archive of a log here")
+    return findings.result("")
+
+
+def _artifacts(evidence: Evidence) -> Artifacts:
+    """The released files that lie here and are those of their certificates."""
+    found: dict[JobId, bytes] = {}
+    for folder in evidence.folders_with(*releases.MARKS):
+        prefix = f"{folder}/" if folder else ""
+        certificate = Document.read("", evidence.read(f"{prefix}{releases.CERTIFICATE}") or b"").certificate
+        data = None if certificate is None else evidence.read(f"{prefix}{certificate.artifact_name}")
+        if certificate is not None and data is not None and Digest.of(data) == certificate.artifact:
+            found[certificate.predicate.job] = data
+    return found
