@@ -37,7 +37,7 @@ from kernel.ids import JobId, PartyId
 from privacy.events.jobs import JobEnd
 from privacy.homomorphic.documents.order import Aggregation
 from privacy.homomorphic.documents.places import Place
-from privacy.homomorphic.documents.signed import DOCUMENT_LIMIT, PARCEL_LIMIT, PARCELS, DocumentKind, Parcel
+from privacy.homomorphic.documents.signed import DOCUMENT_LIMIT, PARCEL_LIMIT, PARCELS, DocumentKind
 from privacy.sealing.stores import BlobPath
 
 _DECIDED_ANEW = frozenset({DocumentKind.ROUND, DocumentKind.FINAL})

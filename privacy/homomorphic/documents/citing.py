@@ -27,6 +27,7 @@ from privacy.events.collections import (
     RoundDecrypted,
     RoundOpened,
     SiteAttested,
+    SumMade,
     UploadReceived,
 )
 from privacy.homomorphic.documents.places import Place
@@ -116,6 +117,7 @@ CITING: Final[Mapping[type, Callable[[Any], Cited]]] = {
     OrderIssued: lambda e: _of_job(DocumentKind.ORDER, e.job, e.order),
     KeyAnnounced: lambda e: _of_job(DocumentKind.KEY, e.job, e.key),
     RoundOpened: lambda e: _of_job(DocumentKind.ROUND, e.job, e.round, e.number),
+    SumMade: lambda e: _of_job(DocumentKind.SUM, e.job, e.sum, e.number),
     UploadReceived: lambda e: _of_job(DocumentKind.UPLOAD, e.job, e.upload, e.number, e.party),
     RoundDecrypted: lambda e: _of_job(DocumentKind.RESULT, e.job, e.result, e.number),
     CollectionConcluded: lambda e: _of_job(DocumentKind.FINAL, e.job, e.final),

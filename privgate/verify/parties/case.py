@@ -9,15 +9,17 @@ from kernel.ids import PartyId
 from kernel.signing import PublicKey
 from privacy.homomorphic.documents.endings import Final
 from privacy.homomorphic.documents.key import JobKey
-from privacy.homomorphic.documents.order import Order
+from privacy.homomorphic.documents.order import Order, Outcome
 from privacy.homomorphic.documents.parties import Identity
 from privacy.homomorphic.documents.rounds import RoundHeader, RoundResult
+from privacy.homomorphic.documents.sums import GatewaySum
 from privacy.homomorphic.envelope import Upload
 from privacy.homomorphic.layout import Layout
 from privacy.homomorphic.profiles import Mode
 from privacy.homomorphic.registry import profile_of
+from privacy.homomorphic.requests.kinds import CollectionKind
 from privacy.homomorphic.requests.plans import CollectionPlan
-from privacy.homomorphic.requests.questions import QUESTIONS, CollectionKind
+from privacy.homomorphic.requests.questions import question_of
 
 
 @dataclass(slots=True)
@@ -27,21 +29,25 @@ class Case:
     Attributes:
         order: What was ordered, as its step judged it.
         known: The parties as they were enrolled.
-        key, rounds, uploads, results, final: What was read of the documents that follow it.
+        gateway: Keys of the gateway's certificates; none if the reader pinned none.
+        key, rounds, uploads, sums, results, final: What was read of the documents that follow it.
     """
 
     order: Order
     known: Mapping[PartyId, Identity]
+    gateway: tuple[PublicKey, ...] = ()
     key: JobKey | None = None
     rounds: dict[int, RoundHeader] = field(default_factory=dict)
     uploads: dict[tuple[int, PartyId], Upload] = field(default_factory=dict)
+    sums: dict[int, GatewaySum] = field(default_factory=dict)
     results: dict[int, RoundResult] = field(default_factory=dict)
     final: Final | None = None
 
     @property
     def plan(self) -> CollectionPlan:
         """What every party computed by."""
-        return QUESTIONS[CollectionKind(self.order.kind)].read_plan(self.order.plan)
+        noised = self.order.outcome is Outcome.NOISED
+        return question_of(CollectionKind(self.order.kind), noised=noised).read_plan(self.order.plan)
 
     @property
     def layout(self) -> Layout:

@@ -8,6 +8,7 @@ from kernel.errors import PrivgateError
 from privacy.events.budget import BudgetCharged
 from privacy.events.jobs import JobEnd, JobEnded
 from privacy.events.releases import ReleaseHeld
+from privacy.homomorphic.requests.kinds import CollectionKind, gaussians_after
 from privgate.verify.history import History
 from privgate.verify.parties.case import Case
 
@@ -38,8 +39,6 @@ def _charges(case: Case, history: History, ends: list[JobEnd]) -> Iterator[str]:
         return
     if set(charged) != {site.population for site in case.order.sites}:
         yield "a population of its sites was not charged"
-    rounds, most = len(case.rounds), max(use.times for use in uses)
-    # Where all rounds together are one Gaussian, the first of them is charged as all are.
-    due = rounds if most == case.order.rounds_at_most else min(rounds, 1) * most
+    due = gaussians_after(CollectionKind(case.order.kind), len(case.rounds))
     if any(charge.times < due for event in charged.values() for charge in event.charges):
         yield "a population was charged for fewer rounds than were opened"

@@ -45,7 +45,10 @@ def check_orders(
         told = order_problems(order, entered.event, origin)
         for problem in (*told, *log_problems(order, history), *party_problems(order, entered.index, history, known)):
             findings.wrong(found.file, problem, entered.index)
-        if cases.setdefault(order.job, Case(order, known)).order is not order:
+        if (
+            cases.setdefault(order.job, Case(order, known, () if trust is None else trust.certificate_keys)).order
+            is not order
+        ):
             findings.wrong(found.file, "a job has a second order", entered.index)
     return findings.result(f"{len(cases)} orders are what was asked, decided and approved"), cases
 

@@ -12,7 +12,7 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from audit.findings import StepResult
@@ -28,13 +28,16 @@ from privacy.events.collections import (
     RoundDecrypted,
     RoundOpened,
     SiteAttested,
+    SumMade,
     UploadReceived,
 )
 from privacy.homomorphic.documents.citing import FOLDER
 from privacy.homomorphic.documents.endings import Final as Concluding
 from privacy.homomorphic.documents.endings import Refusal
 from privacy.homomorphic.documents.key import JobKey
-from privacy.homomorphic.documents.rounds import RoundHeader, RoundResult
+from privacy.homomorphic.documents.order import Aggregation
+from privacy.homomorphic.documents.rounds import Added, RoundHeader, RoundResult
+from privacy.homomorphic.documents.sums import GatewaySum
 from privacy.homomorphic.envelope import Expected, Upload
 from privgate.verify.history import History, HistoryFindings
 from privgate.verify.parties.case import Case
@@ -151,6 +154,24 @@ def _upload(case: Case, event: UploadReceived, data: bytes) -> Iterator[str]:
     case.uploads[event.number, event.party] = made
 
 
+def _sum(case: Case, event: SumMade, data: bytes) -> Iterator[str]:
+    order, opened = case.order, case.rounds.get(event.number)
+    made = GatewaySum.opened(data, case.gateway) if case.gateway else GatewaySum.read(data)
+    if (made.digest, made.number, len(made.added)) != (event.sum, event.number, event.sites):
+        yield "it is not the sum that the log tells"
+    if order.aggregation is not Aggregation.GATEWAY:
+        yield "the gateway added, and its owners did not trust it with that"
+    named = (made.job, made.order, made.layout)
+    if opened is None or case.key is None or named != (order.job, order.digest, case.layout.digest):
+        yield "it is a sum of another job, order or layout"
+    elif (made.round, made.key) != (opened.digest, case.key.public_key):
+        yield "it is a sum of another round, or under another key"
+    if made.number in case.sums:
+        yield "a round has a second sum"
+    yield from _added_problems(case, made.number, made.added)
+    case.sums[made.number] = made
+
+
 def _result(case: Case, event: RoundDecrypted, data: bytes) -> Iterator[str]:
     order, made = case.order, RoundResult.opened(data, case.holder)
     told = (event.result, event.number, event.sites, event.learned, event.decryptions)
@@ -161,19 +182,26 @@ def _result(case: Case, event: RoundDecrypted, data: bytes) -> Iterator[str]:
         yield "it is a result of another job, order or round"
     if made.number in case.results or made.number != len(case.rounds):
         yield "a round has a second result, or one out of turn"
-    sites = [site for site in order.parties if site in made.sites]
-    if list(made.sites) != sites or len(sites) < len(order.sites) - order.dropouts:
-        yield "it adds other sites than the order's, or too few of them"
-    for one in made.added:
-        sent = case.uploads.get((made.number, one.site))
-        if sent is None or sent.digest != one.upload:
-            yield "it adds an upload that its site did not send for this round"
+    yield from _added_problems(case, made.number, made.added)
+    summed = case.sums.get(made.number)
+    if order.aggregation is Aggregation.GATEWAY and (summed is None or summed.added != made.added):
+        yield "it adds other uploads than the gateway said it added"
     if made.learned != case.layout.values:
         yield "the key holder read more or fewer numbers than the plan has"
     before = case.results.get(made.number - 1)
     if made.decryptions <= (0 if before is None else before.decryptions):
         yield "the key holder's count of decryptions did not grow"
     case.results[made.number] = made
+
+
+def _added_problems(case: Case, number: int, added: Sequence[Added]) -> Iterator[str]:
+    order, named = case.order, [one.site for one in added]
+    if named != [site for site in order.parties if site in named] or len(named) < len(order.sites) - order.dropouts:
+        yield "it adds other sites than the order's, or too few of them"
+    for one in added:
+        sent = case.uploads.get((number, one.site))
+        if sent is None or sent.digest != one.upload:
+            yield "it adds an upload that its site did not send for this round"
 
 
 def _final(case: Case, event: CollectionConcluded, data: bytes) -> Iterator[str]:
@@ -225,6 +253,7 @@ JUDGES: Final[Mapping[type, Judge]] = {
     KeyAnnounced: _key,
     RoundOpened: _round,
     UploadReceived: _upload,
+    SumMade: _sum,
     RoundDecrypted: _result,
     CollectionConcluded: _final,
     PartyDeclined: _refusal,
