@@ -25,7 +25,7 @@ from privgate.agents.site.datasets import SiteDatasets
 from privgate.agents.spending import rho_of
 from privgate.agents.verifying import verify_home
 from tests.support.consortium import Consortium, Party, spec_of
-from tests.unit.privgate.test_agents_kinds import average, statistics
+from tests.unit.privgate.test_agents_kinds import average, noised_model, statistics
 
 NOISE = SiteNoise(sites=3, tolerated=1, noise_multiplier=Parameter("2"))
 """A round of it costs an eighth."""
@@ -102,15 +102,79 @@ def test_a_round_s_cost_is_never_less_than_it_is() -> None:
     assert float(exact) == pytest.approx(float(rho))
 
 
+ORDERS = {"statistics": statistics, "model": noised_model, "average": average}
+
+
+@pytest.mark.parametrize("kind", ORDERS)
 @pytest.mark.parametrize("member", [{"epsilon": "0.5"}, {"delta": "0.0000000001"}, {"tolerated": 2}])
 def test_less_noise_than_the_approved_request_asks_for_is_refused(
-    consortium: Consortium, member: dict[str, Any]
+    consortium: Consortium, kind: str, member: dict[str, Any]
 ) -> None:
     """Its digest binds epsilon, delta and who is tolerated: from them an agent works the least noise out."""
-    order = statistics(NOISE)
+    order = ORDERS[kind](NOISE)
     spec = spec_of(consortium.order(**order)) | member
-    assert consortium.play(consortium.carrier(**order, spec=spec)) is None
-    assert {consortium.why(party) for party in consortium.sites} == {"rules"}
+    assert_refused(consortium, {**order, "spec": spec})
+
+
+@pytest.mark.parametrize("kind", ["model", "average"])
+def test_more_noise_than_the_approved_request_asks_for_is_taken(consortium: Consortium, kind: str) -> None:
+    """What it asks for is the least."""
+    order = ORDERS[kind](NOISE)
+    spec = spec_of(consortium.order(**order)) | {"epsilon": "100"}
+    carrier = consortium.carrier(**order, spec=spec)
+    for party in consortium.everybody:
+        consortium.turn(party, carrier)
+    assert {consortium.why(party) for party in consortium.everybody} == {None}
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"public_size": 50},
+        {"rounds": 1},
+        {"clip": "2"},
+        {"rate": "1"},
+        {"bits": 12},
+        {"dropouts": 1, "tolerated": 2},
+        {"bounded": "update", "public_size": None, "local_steps": 1, "weights": [1, 1, 1]},
+    ],
+)
+def test_an_average_that_is_not_the_approved_one_is_refused(consortium: Consortium, forged: dict[str, Any]) -> None:
+    """Owners approved another size, number of rounds, clip, rate, or who may be missing."""
+    order = average(NOISE)
+    spec = {**spec_of(consortium.order(**order)), **forged}
+    assert_refused(consortium, {**order, "spec": {name: value for name, value in spec.items() if value is not None}})
+
+
+def test_a_site_may_be_missing_only_where_the_request_says_so(tmp_path: Path) -> None:
+    """The plan alone does not say it: an order that lets a site be missing is another one than was approved."""
+    of = Consortium(tmp_path, counts=(60, 45, 80, 50))
+    order = average(replace(NOISE, sites=4, tolerated=2), sites=4)
+    spec = spec_of(of.order(**order))
+    assert_refused(of, {**order, "spec": spec, "dropouts": 1})
+
+
+def test_sites_weigh_what_the_request_says(consortium: Consortium) -> None:
+    """Order and plan say the same, and owners approved something else."""
+    order = average(None)
+    spec = spec_of(consortium.order(**order)) | {"weights": [1, 2, 1]}
+    assert_refused(consortium, {**order, "spec": spec})
+
+
+@pytest.mark.parametrize("forged", [{"counted": "row"}, {"family": "poisson"}])
+def test_a_model_that_is_not_the_approved_one_is_refused(consortium: Consortium, forged: dict[str, Any]) -> None:
+    """Owners approved that each person counts once, or another family."""
+    order = noised_model(NOISE)
+    assert_refused(consortium, {**order, "spec": spec_of(consortium.order(**order)) | forged})
+
+
+def assert_refused(of: Consortium, order: dict[str, Any]) -> None:
+    """Every party refuses before anything is encrypted."""
+    carrier = of.carrier(**order)
+    for party in of.everybody:
+        of.turn(party, carrier)
+    assert {of.why(party) for party in of.everybody} == {"rules"}
+    assert not [place for place in carrier.kept if place.kind in (DocumentKind.KEY, DocumentKind.UPLOAD)]
 
 
 def test_a_yes_is_good_for_one_job(consortium: Consortium) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 import shutil
-import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +20,7 @@ from privgate.verify import verify_bundle
 from privgate.verify.verdict import BundleVerdict, Outcome
 from tests.scenarios.test_collections_struck import struck_at, survived
 from tests.support.api import House, done, house, refused
-from tests.support.hospitals import Hospitals, events, fetched
+from tests.support.hospitals import Hospitals, events, exported
 
 ASKED: dict[str, Any] = {
     "kind": "he.statistics",
@@ -80,18 +78,8 @@ def story(made: House, hospitals: Hospitals, tmp_path_factory: pytest.TempPathFa
     assert ended["state"] == "finished", [party.told for party in hospitals.everybody]
     release = ended["release"]
     refused(made["trainer"].get(f"/v1/releases/{release}/files/artifact"), 409)
-    done(made["owner-2"].post(f"/v1/releases/{release}/check", {"verdict": "release"}))
-    made.settle()
     bundle = tmp_path_factory.mktemp("evidence")
-    files = bundle / "release"
-    files.mkdir()
-    for name in ("certificate.json", "receipt.tlog-proof", "MODEL_CARD.md"):
-        (files / name).write_bytes(fetched(made, release, name))
-    (files / "he-statistics.json").write_bytes(fetched(made, release, "artifact"))
-    trust = TrustFile.from_bytes(canonical.encode(done(made["auditor"].get("/v1/trust"))["trust"]))
-    made.settle()
-    with tarfile.open(fileobj=io.BytesIO(made["auditor"].get("/v1/archive").content)) as archive:
-        archive.extractall(bundle, filter="data")
+    trust = exported(hospitals, release, "he-statistics.json", bundle)
     return Story(job, ended, bundle, trust)
 
 

@@ -6,8 +6,10 @@ that a test costs no process for each round (`tests.support.consortium`).
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +24,7 @@ from gateway.channel.app import create_channel
 from gateway.channel.peer import PEER
 from kernel import canonical
 from kernel.canonical import Digest
-from kernel.clock import SystemClock
+from kernel.clock import Clock, SystemClock
 from kernel.errors import ConflictError, UnavailableError
 from kernel.ids import DatasetId, JobId, PartyId, PopulationId, Slug
 from privacy.homomorphic.documents.order import Aggregation, Outcome
@@ -105,10 +107,11 @@ class Party:
     wire: Wire
     dataset: dict[str, Any] = field(default_factory=dict)
     told: list[str] = field(default_factory=list)
+    clock: Clock = field(default_factory=SystemClock)
 
     def home(self) -> Home:
         """Open it."""
-        return Home(self.path, self.key, os.urandom, SystemClock())
+        return Home(self.path, self.key, os.urandom, self.clock)
 
 
 class Hospitals:
@@ -118,10 +121,20 @@ class Hospitals:
         made: The house; its people are enrolled here.
         folder: Where homes and files lie.
         counts: How many patients each hospital has.
+        exact: Whether owners let exact results leave.
+        clock: Of the agents.
     """
 
-    def __init__(self, made: House, folder: Path, counts: Sequence[int] = (60, 45, 80), *, exact: bool = True) -> None:
-        self.made, self.folder = made, folder
+    def __init__(
+        self,
+        made: House,
+        folder: Path,
+        counts: Sequence[int] = (60, 45, 80),
+        *,
+        exact: bool = True,
+        clock: Clock | None = None,
+    ) -> None:
+        self.made, self.folder, self.clock = made, folder, clock or SystemClock()
         done(made["admin"].post("/v1/purposes", {"purpose": "research"}), 201)
         done(made["admin"].post("/v1/purposes", {"purpose": PURPOSE, "within": ["research"]}), 201)
         for name in ("lab", *(f"owner-{number}" for number in range(1, len(counts) + 1))):
@@ -175,8 +188,8 @@ class Hospitals:
     def agent(self, party: Party, home: Home) -> Agent:
         """The agent of a party, in its opened home."""
         if party is self.holder:
-            return KeyHolder(home, party.wire, SystemClock(), party.told.append, Unconfined())
-        return Site(home, party.wire, SystemClock(), party.told.append, SiteDatasets(party.path), Inline())
+            return KeyHolder(home, party.wire, self.clock, party.told.append, Unconfined())
+        return Site(home, party.wire, self.clock, party.told.append, SiteDatasets(party.path), Inline())
 
     def turn(self, party: Party) -> None:
         """One life of an agent: its home is opened, it polls once, and ends."""
@@ -199,12 +212,12 @@ class Hospitals:
         """An agent with a home, that its owner enrolled."""
         path, key = self.folder / name, KeyFile(SecretBytes(os.urandom(32)))
         who = Home.create(path, kind, Slug(name), key, os.urandom)
-        with Home(path, key, os.urandom, SystemClock()) as home:
+        with Home(path, key, os.urandom, self.clock) as home:
             request = certificate_request(home.tls_key, who.name)
             answer = done(self.made[owner].post("/v1/parties", {"identity": who.to_json(), "request": request}), 201)
             party, certificate = PartyId(answer["party"]), answer["certificate"]
             home.enrol(Enrolment(party=party, url="https://127.0.0.1:1", authority="", certificate=certificate))
-        return Party(name, owner, path, key, who, party, self._wire(certificate))
+        return Party(name, owner, path, key, who, party, self._wire(certificate), clock=self.clock)
 
     def _wire(self, certificate: str) -> Wire:
         der = x509.load_pem_x509_certificate(certificate.encode()).public_bytes(serialization.Encoding.DER)
@@ -260,6 +273,22 @@ class Hospitals:
             known.note_rows(dataset, rows)
         version: str = done(party.wire.client.put(f"{DATASETS}/{dataset}/attestation", content=signed), 201)["version"]
         return version
+
+
+def exported(hospitals: Hospitals, release: str, name: str, bundle: Path) -> TrustFile:
+    """Let a release go, and lay its files and the auditor's archive into a folder; the keys to judge it by."""
+    made, files = hospitals.made, bundle / "release"
+    done(made["owner-2"].post(f"/v1/releases/{release}/check", {"verdict": "release"}))
+    made.settle()
+    files.mkdir()
+    for file in ("certificate.json", "receipt.tlog-proof", "MODEL_CARD.md"):
+        (files / file).write_bytes(fetched(made, release, file))
+    (files / name).write_bytes(fetched(made, release, "artifact"))
+    trust = TrustFile.from_bytes(canonical.encode(done(made["auditor"].get("/v1/trust"))["trust"]))
+    made.settle()
+    with tarfile.open(fileobj=io.BytesIO(made["auditor"].get("/v1/archive").content)) as archive:
+        archive.extractall(bundle, filter="data")
+    return trust
 
 
 def fetched(made: House, release: str, name: str) -> bytes:

@@ -133,13 +133,16 @@ def _stored(
 
 def _go_on(work: Work, papers: Papers, place: Place, accepted: Accepted) -> None:
     """Give whoever is next as long as the order says, and show how far the job is."""
-    order = papers.order
+    order, seconds = papers.order, papers.order.round_seconds
     if place.kind is DocumentKind.UPLOAD:
-        if len(papers.uploads(place.number)) < len(order.sites) - order.dropouts:
+        come = len(papers.uploads(place.number))
+        if come < len(order.sites) - order.dropouts:
             return  # the others have until the round's deadline
+        if come < len(order.sites):
+            seconds *= 2  # the key holder waits for the others as long as the round lasts, and then has its own time
         if place.number == 1 and not is_noised(papers.job):
             mark_populations(work, papers)
-    deadline = work.now + timedelta(seconds=order.round_seconds)
+    deadline = work.now + timedelta(seconds=seconds)
     work.collections.change({"job": place.job}, **accepted.changes, deadline=deadline)
     if place.kind is DocumentKind.RESULT:
         percent = 10 * (10 * place.number // (order.rounds_at_most + 1))  # in tenths, as of every job

@@ -105,7 +105,7 @@ def quoted(
         "bytes_of_the_key": key_bytes,
         "bytes_per_site_at_most": layout.upload_bytes * rounds + key_bytes,
         "computing_seconds": -(-computing // 1000),
-        "longest_seconds": spec.round_seconds * (2 * rounds + 2),
+        "longest_seconds": spec.round_seconds * ((3 if spec.question.missing else 2) * rounds + 2),
         "observers": [one.to_fields() for one in observers_of(spec.kind, profile_of(spec.profile))],
         "uncovered_before": marked,
         "says": WORDS if spec.privacy is None else NOISED,

@@ -233,12 +233,23 @@ def test_an_average_that_weighs_sites_otherwise_than_the_order_is_refused(tmp_pa
 def test_a_model_with_noise_ends_in_a_table_that_follows_from_its_sums(tmp_path: Path) -> None:
     """A round for each step; what is released is worked out again from the noisy sums alone."""
     of = Consortium(tmp_path)
-    plan = NoisedGlm(family=Family.LOGISTIC, features=features("ill"), schema=SCHEMA, noise=NOISE)
-    changed: dict[str, Any] = {"plan": plan.to_json(), "outcome": Outcome.NOISED, "rounds_at_most": plan.rounds}
+    changed = noised_model(NOISE)
     final = of.play(of.carrier(**changed))
     assert final is not None, [(party.who.name, party.told) for party in of.everybody]
     assert read_noised_glm(Parcel.from_bytes(final).attachment)["privacy"].startswith("noised")
-    assert verify_home(of.holder.path).history.of(of.job).decryptions == plan.rounds
+    assert verify_home(of.holder.path).history.of(of.job).decryptions == changed["rounds_at_most"]
+
+
+def noised_model(noise: SiteNoise) -> dict[str, Any]:
+    """What an order of a model with noise has: illness on age."""
+    plan = NoisedGlm(family=Family.LOGISTIC, features=features("ill"), schema=SCHEMA, noise=noise)
+    return {
+        "kind": Slug("he.glm"),
+        "plan": plan.to_json(),
+        "outcome": Outcome.NOISED,
+        "rounds_at_most": plan.rounds,
+        "profile": PROFILE.name,
+    }
 
 
 def average(

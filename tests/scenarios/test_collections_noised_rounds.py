@@ -1,0 +1,241 @@
+"""Noised results that take several rounds: a model, and an average that goes on without a site; paid as they went."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from audit.trust import TrustFile
+from kernel import canonical
+from kernel.clock import ManualClock, SystemClock
+from kernel.ids import JobId
+from kernel.signing import Envelope, sign_envelope
+from privacy.homomorphic.documents.order import Order
+from privacy.homomorphic.documents.places import Place
+from privacy.homomorphic.documents.signed import DocumentKind
+from privacy.homomorphic.glm.noised import read_noised_glm
+from privacy.release.noised import NoisedCertificate
+from privgate.verify import verify_bundle
+from privgate.verify.verdict import Outcome
+from tests.support.api import House, done, house, refused
+from tests.support.hospitals import Hospitals, exported
+
+MODEL: dict[str, Any] = {"result": "noised", "epsilon": "1", "round_seconds": 60}
+AVERAGE: dict[str, Any] = {
+    **MODEL,
+    "kind": "he.aggregate",
+    "family": None,
+    "outcome": None,
+    "predictors": None,
+    "features": {
+        "columns": [{"column": "age", "transform": "scale"}],
+        "label": {"column": "ill", "encoding": "positive", "category": "true"},
+        "v": 1,
+    },
+    "clip": "1",
+    "rate": "2",
+    "rounds": 2,
+}
+
+
+@pytest.fixture(scope="module")
+def clock() -> ManualClock:
+    """Of gateway and agents; it stands still unless it is moved."""
+    return ManualClock(SystemClock().now())
+
+
+@pytest.fixture(scope="module")
+def made(clock: ManualClock, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A gateway with its people."""
+    with house(tmp_path_factory.mktemp("rounds") / "home", clock=clock) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def hospitals(made: House, clock: ManualClock, tmp_path_factory: pytest.TempPathFactory) -> Hospitals:
+    """Four hospitals and a key holder; no owner lets an exact result leave."""
+    folder = tmp_path_factory.mktemp("hospitals")
+    return Hospitals(made, folder, (60, 45, 80, 50), exact=False, clock=clock)
+
+
+@dataclass(frozen=True)
+class Story:
+    """One job that ended, and the evidence of it."""
+
+    job: str
+    bundle: Path
+    trust: TrustFile
+
+    @property
+    def stated(self) -> dict[str, Any]:
+        """What its certificate says."""
+        envelope = Envelope.from_bytes((self.bundle / "release" / "certificate.json").read_bytes())
+        predicate: dict[str, Any] = json.loads(envelope.payload)["predicate"]
+        return predicate
+
+
+@pytest.fixture(scope="module")
+def model(hospitals: Hospitals, tmp_path_factory: pytest.TempPathFactory) -> Story:
+    """A logistic model with noise, over four hospitals."""
+    job = str(hospitals.requested(**MODEL)["job"])
+    ended = hospitals.play(job)
+    assert ended["state"] == "finished", [party.told for party in hospitals.everybody]
+    bundle = tmp_path_factory.mktemp("model")
+    return Story(job, bundle, exported(hospitals, ended["release"], "he-glm.json", bundle))
+
+
+@pytest.fixture(scope="module")
+def average(hospitals: Hospitals, clock: ManualClock, tmp_path_factory: pytest.TempPathFactory) -> Story:
+    """An average of two rounds; the last hospital misses the first."""
+    job = str(hospitals.requested(**AVERAGE, dropouts=1)["job"])
+    for party in (hospitals.holder, *hospitals.sites[:3]):
+        hospitals.turn(party)
+    clock.advance(59)
+    hospitals.turn(hospitals.holder)
+    assert hospitals.holder.wire.fetch(Place(JobId(job), DocumentKind.RESULT, 1)) is None
+    clock.advance(2)
+    ended = hospitals.play(job)
+    assert ended["state"] == "finished", [party.told for party in hospitals.everybody]
+    bundle = tmp_path_factory.mktemp("average")
+    return Story(job, bundle, exported(hospitals, ended["release"], "he-model.safetensors", bundle))
+
+
+def charged(made: House, job: str) -> list[list[int]]:
+    """How often each mechanism of a job was charged, in each population."""
+    told = [entry for entry in made.log() if entry.get("correlation") == job and entry["type"] == "budget:charged"]
+    return [[part["times"] for part in entry["fields"]["charges"]] for entry in told]
+
+
+def order_of(hospitals: Hospitals, job: str) -> Order:
+    """What the parties of a job were told."""
+    found = hospitals.holder.wire.fetch(Place(JobId(job), DocumentKind.ORDER))
+    assert found is not None
+    return Order.read(found)
+
+
+@pytest.mark.parametrize("name", ["model", "average"])
+def test_the_verifier_recomputes_everything_and_finds_nothing_wrong(name: str, request: pytest.FixtureRequest) -> None:
+    """Prices, balances, observers, log, artefact, card and receipt hold together, from the pinned keys alone."""
+    story: Story = request.getfixturevalue(name)
+    verdict = verify_bundle(story.bundle, story.trust)
+    wrong = [(step.title, step.locations) for step in verdict.steps if step.locations and step.title != "Report"]
+    assert (wrong, verdict.outcome) == ([], Outcome.VERIFIED)
+
+
+def test_a_model_is_one_gaussian_however_many_rounds_it_has(made: House, model: Story) -> None:
+    """Six rounds for a logistic one; each population pays once, on both sides of its split."""
+    assert charged(made, model.job) == [[1, 1]] * 4
+    stated = model.stated
+    assert stated["course"]["rounds"] == 6
+    assert {part["mechanism"]["count"] for site in stated["sites"] for part in site["mechanisms"]} == {1}
+    against = {one["observer"]: float(one["epsilon"]) for one in stated["epsilons"]}
+    assert against["one-other-site"] <= 1 < against["all-other-sites-together"]
+    body = read_noised_glm((model.bundle / "release" / "he-glm.json").read_bytes())
+    assert body["sites"] == 4
+
+
+def test_an_average_that_went_on_without_a_site_is_charged_whole_and_says_so(made: House, average: Story) -> None:
+    """Every population pays both rounds, that of the missing site too; epsilon is of the noise that was there."""
+    assert charged(made, average.job) == [[2, 2]] * 4
+    stated = average.stated
+    assert (stated["noise"]["present"], stated["noise"]["tolerated"]) == (3, 2)
+    assert stated["protects"] == "one person at one site"
+    against = {one["observer"]: one for one in stated["epsilons"]}
+    assert float(against["one-other-site"]["epsilon"]) <= 1
+    assert against["one-other-site"]["noise_multiplier"] == stated["noise"]["noise_multiplier"]
+    assert "the noise of 3" in (average.bundle / "release" / "MODEL_CARD.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "step"),
+    [
+        ("average", lambda stated: stated["noise"].update(present=4), "Certificates and log"),
+        ("average", lambda stated: [one["mechanisms"][0]["mechanism"].update(count=1) for one in stated["sites"]],
+         "Certified figures"),
+        ("average", lambda stated: stated["course"].update(rounds=1), "Certificates and log"),
+        ("model", lambda stated: stated["noise"].update(present=3), "Certified figures"),
+        ("model", lambda stated: stated.update(protects="one person at one site, or a whole site's update, which is "
+         "bounded as one"), "Certified figures"),
+    ],
+)  # fmt: skip
+def test_a_certificate_of_fewer_rounds_or_more_sites_is_found_out(
+    made: House, request: pytest.FixtureRequest, tmp_path: Path, name: str, change: Any, step: str
+) -> None:
+    """Even signed by the gateway's own key."""
+    story: Story = request.getfixturevalue(name)
+    copy = tmp_path / "bundle"
+    shutil.copytree(story.bundle, copy)
+    told = {place: Envelope.from_bytes(place.read_bytes()) for place in (copy / "certificates").iterdir()}
+    place, envelope = next((place, found) for place, found in told.items() if story.job.encode() in found.payload)
+    body = json.loads(envelope.payload)
+    change(body["predicate"])
+    forged = sign_envelope(envelope.payload_type, canonical.encode(body), made.gateway.on.certificate_signer)
+    NoisedCertificate.parse(forged.payload)
+    place.write_bytes(forged.to_bytes())
+    assert verify_bundle(copy, story.trust).step(step).locations
+
+
+@pytest.mark.parametrize(
+    ("asked", "paid"), [(AVERAGE | {"rounds": 3}, 1), (MODEL, 1)], ids=["each-round", "the-first-pays-for-all"]
+)
+def test_a_job_cancelled_in_the_middle_pays_for_what_was_opened(
+    made: House, hospitals: Hospitals, asked: dict[str, Any], paid: int
+) -> None:
+    """The rest of the hold returns: of an average the rounds that were never opened, of a model nothing."""
+    job = str(hospitals.requested(**asked)["job"])
+    for party in (hospitals.holder, *hospitals.sites[:2]):
+        hospitals.turn(party)
+    done(made["trainer"].post(f"/v1/jobs/{job}/cancel"))
+    assert charged(made, job) == [[paid, paid]] * 4
+    ended = [
+        entry["fields"] for entry in made.log() if entry.get("correlation") == job and entry["type"] == "job:ended"
+    ]
+    assert [one["steps_started"] for one in ended] == [paid]
+
+
+def test_updates_are_bounded_where_that_is_asked_for_and_weigh_what_the_request_says(
+    made: House, hospitals: Hospitals
+) -> None:
+    """Quote, order and plan say the same; a site of less weight is priced alike."""
+    asked = hospitals.body(**AVERAGE, bounded="update", weights=[1, 2, 3, 1])
+    quote = done(made["trainer"].post("/v1/quotes", asked))["quote"]
+    assert "update" in quote["privacy"]["protects"]
+    job = str(done(made["trainer"].post("/v1/jobs", asked), 202)["job"])
+    order = order_of(hospitals, job)
+    assert [site.weight for site in order.sites] == order.plan["weights"] == [1, 2, 3, 1]
+    done(made["trainer"].post(f"/v1/jobs/{job}/cancel"))
+    refused(made["trainer"].post("/v1/quotes", hospitals.body(**AVERAGE, weights=[1, 2, 3, 1])), 422)
+
+
+def test_a_quote_says_how_many_may_be_missing_and_what_that_costs(made: House, hospitals: Hospitals) -> None:
+    """Noise for one who is missing and one who shares what it knows; epsilon is that of the fewest who answer."""
+    quoted = [
+        done(made["trainer"].post("/v1/quotes", hospitals.body(**AVERAGE, dropouts=dropouts)))["quote"]
+        for dropouts in (0, 1)
+    ]
+    assert [one["privacy"]["dropouts"] for one in quoted] == [0, 1]
+    assert [one["longest_seconds"] for one in quoted] == [360, 480]
+    for one in quoted:
+        against = {seen["observer"]: float(seen["epsilon"]) for seen in one["privacy"]["observers"]}
+        assert 0.99 < against["one other site"] <= 1
+
+
+def test_no_check_of_a_report_finds_fault_with_any_of_it(made: House, model: Story, average: Story) -> None:
+    """Rounds that ended, were cancelled or went on without a site: charged as started, by the report as well."""
+    made.settle()
+    report = done(made["auditor"].post("/v1/reports", {}), 201)["report"]
+    body = made["auditor"].get(f"/v1/reports/{report}/files/report.json").json()
+    assert [one["check"] for one in checks_of(body) if one["verdict"] == "fail"] == []
+
+
+def checks_of(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a report judged."""
+    found: list[dict[str, Any]] = json.loads(base64.b64decode(body["payload"]))["checks"]
+    return found
