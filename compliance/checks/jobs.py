@@ -11,9 +11,10 @@ from kernel.ids import Slug
 from policies.events import DecisionMade
 from policies.vocabulary import Action, Verdict
 from privacy.events.budget import BudgetCharged, BudgetReserved, BudgetTouched, PopulationUncovered
-from privacy.events.collections import CollectionRequested
+from privacy.events.collections import CollectionRequested, RoundOpened
 from privacy.events.incidents import IncidentOpened
 from privacy.events.jobs import JobEnd, JobEnded, JobQueued, JobRequested, JobStarted
+from privacy.homomorphic.requests.kinds import gaussians_after
 
 
 def _decided(history: History, tally: Tally) -> None:
@@ -63,11 +64,14 @@ def _opened(history: History, tally: Tally) -> None:
 def _paid(history: History, tally: Tally) -> None:
     """Whatever touched data was charged for at least what it started, before or when it ended."""
     charged, touched = history.about("job", BudgetCharged), history.about("job", BudgetTouched)
+    opened = history.about("job", RoundOpened)
     marked, of_sites = history.about("job", PopulationUncovered), history.about("job", CollectionRequested)
     for entered in history.judged(JobEnded):
         job, end = entered.event.job, entered.event
         if job in of_sites and not of_sites[job][0].event.exact:
-            _paid_by_each(tally, entered, touched.get(job, ()), charged.get(job, ()))
+            rounds = max((one.event.number for one in opened.get(job, ())), default=0)
+            started = max(end.steps_started, gaussians_after(of_sites[job][0].event.kind, rounds))
+            _paid_by_each(tally, entered, started, touched.get(job, ()), charged.get(job, ()))
             continue
         if job in of_sites:
             asked = {one.event.population for one in of_sites[job]}
@@ -92,10 +96,11 @@ def _paid(history: History, tally: Tally) -> None:
 def _paid_by_each(
     tally: Tally,
     entered: Entered[JobEnded],
+    started: int,
     touched: Sequence[Entered[BudgetTouched]],
     charged: Sequence[Entered[BudgetCharged]],
 ) -> None:
-    """A noised result of several sites is charged to every population that was held for it."""
+    """A noised result of several sites is charged to every population that was held for it, for what was started."""
     job, end = entered.event.job, entered.event
     paid = {one.event.population: one.event for one in charged if one.index < entered.index}
     for population in sorted({one.event.population for one in touched}):
@@ -105,7 +110,7 @@ def _paid_by_each(
             tally.fault("it opened rows and was not charged", entered, job)
             continue
         times = min(part.times for part in charge.charges)
-        tally.demand(times >= end.steps_started, "charged for less than was started", entered, job)
+        tally.demand(times >= started, "charged for less than was started", entered, job)
         in_full = end.end is not JobEnd.FAILED or charge.in_full
         tally.demand(in_full, "it failed and was not charged in full", entered, job)
     fine = end.end is not JobEnd.FINISHED or bool(paid)

@@ -74,12 +74,11 @@ def _part_problems(predicate: NoisedPredicate) -> Iterator[str]:
 
 def _mechanism_problems(predicate: NoisedPredicate, site: NoisedSiteFacts) -> Iterator[str]:
     """Each site is charged for the very noise that is stated, and for no fewer rounds than were decrypted."""
-    kind = _kind_of(predicate)
     for part in site.mechanisms:
         use = part.mechanism
         if not isinstance(use, Gaussian) or use.noise_multiplier != predicate.noise.noise_multiplier:
             yield "a site was charged for other noise than was added"
-        elif kind is None or use.count < gaussians_after(kind, predicate.course.rounds):
+        elif use.count < gaussians_after(predicate.kind, predicate.course.rounds):
             yield "a site was charged for fewer rounds than there were"
 
 

@@ -104,7 +104,12 @@ def _privacy(privacy: Mapping[str, Any] | None) -> list[tuple[str, object]]:
     """What a noised job would tell each observer, and what each population would pay."""
     if privacy is None:
         return []
+    missing = int(privacy["dropouts"])
     told: list[tuple[str, object]] = [
+        ("noise protects", privacy["protects"]),
+        ("may be missing", f"{missing} of the sites in a round" if missing else "no site"),
+    ]
+    told += [
         (f"epsilon against {one['observer']}", "no bound" if one["epsilon"] is None else one["epsilon"])
         for one in privacy["observers"]
     ]

@@ -61,7 +61,7 @@ class TrainerVerbs(Session):
         return Quote.read(self.connection.post("/v1/quotes", {"spec": dict(request)}), gateway=self._whole)
 
     def quote_sites(self, request: Mapping[str, Any]) -> SitesQuote:
-        """What a job on data of sites (`he.glm`, `he.statistics`) would take, and who would learn what."""
+        """What a job on data of sites (a kind that begins with `he.`) would take, and who would learn what."""
         return SitesQuote.read(self.connection.post("/v1/quotes", {"spec": dict(request)}))
 
     def rehearse(

@@ -3,7 +3,8 @@
 Rules
 -----
 1. Rows are opened in the ledger's sight: each start answers to a touch of the same attempt, and to the pinned version.
-2. Whatever started is charged, for no fewer steps than were started; what failed is charged in full.
+2. Whatever started is charged, for no fewer steps than were started, of several sites for no fewer rounds than were
+   opened; what failed is charged in full.
 3. One job, one charge, at most one release; a job finished if and only if it has one. Its end is its last word.
 4. A job whose self-test failed ends as failed and leaves nothing.
 """
@@ -16,11 +17,13 @@ from dataclasses import dataclass, field
 
 from audit.findings import StepResult
 from kernel.canonical import Digest
-from kernel.ids import JobId, PopulationId, ReleaseId
+from kernel.ids import JobId, PopulationId, ReleaseId, Slug
 from privacy.events.budget import BudgetCharged, BudgetReserved, BudgetTouched
+from privacy.events.collections import CollectionRequested, RoundOpened
 from privacy.events.incidents import IncidentOpened
 from privacy.events.jobs import JobEnd, JobEnded, JobQueued, JobStarted
 from privacy.events.releases import ReleaseHeld
+from privacy.homomorphic.requests.kinds import gaussians_after
 from privgate.verify.disclosures import unmarked
 from privgate.verify.history import Anything, History, HistoryFindings
 
@@ -58,10 +61,13 @@ class _Course:
     releases: set[ReleaseId] = field(default_factory=set)
     incident: bool = False
     end: JobEnd | None = None
+    of_sites: Slug | None = None
+    rounds: int = 0
 
     def take(self, event: Anything) -> Iterator[str]:
         """Take the job's next event; say what is wrong with it."""
         yield from self._late(event)
+        self._note_rounds(event)
         match event:
             case BudgetReserved():
                 self.manifest = event.manifest
@@ -93,6 +99,12 @@ class _Course:
         if self.end is not None and isinstance(event, course):
             yield "the job had ended before"
 
+    def _note_rounds(self, event: Anything) -> None:
+        if isinstance(event, CollectionRequested) and not event.exact:
+            self.of_sites = event.kind
+        if isinstance(event, RoundOpened):
+            self.rounds = max(self.rounds, event.number)
+
     def _ended(self, event: JobEnded) -> Iterator[str]:
         self.end = event.end
         if self.incident and (event.end is not JobEnd.FAILED or self.releases):
@@ -105,8 +117,9 @@ class _Course:
             return
         if self.paying - set(self.charges):
             yield "the job opened rows of several populations, and one of them was not charged"
+        started = event.steps_started if self.of_sites is None else gaussians_after(self.of_sites, self.rounds)
         for charged in self.charges.values():
-            if min(charge.times for charge in charged.charges) < event.steps_started:
+            if min(charge.times for charge in charged.charges) < max(started, event.steps_started):
                 yield "the job was charged for less than it started"
             if event.end is JobEnd.FAILED and not charged.in_full:
                 yield "the job failed, and was not charged in full"

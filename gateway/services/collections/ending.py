@@ -18,7 +18,7 @@ from gateway.unit_of_work import Work
 from kernel.clock import format_time
 from kernel.ids import JobId, ReleaseId, TenantId
 from privacy.events.jobs import JobEnd, JobEnded
-from privacy.homomorphic.requests.kinds import CollectionKind, gaussians_after
+from privacy.homomorphic.requests.kinds import gaussians_after
 
 MOST_AT_ONCE = 100
 
@@ -28,7 +28,7 @@ def end_collection(
 ) -> None:
     """End a job in the work that is open; the caller has locked its populations and its row."""
     rounds = work.collections.get(job=job.id).round if is_noised(job) else 0
-    used = gaussians_after(CollectionKind(job.kind), rounds)
+    used = gaussians_after(job.kind, rounds)
     paid = charge_everywhere(work, job, None if end is JobEnd.FAILED else rounds) if is_noised(job) else []
     work.jobs.change({"id": job.id}, state=state, ended_at=work.now, release=release)
     if paid and end is JobEnd.FAILED:

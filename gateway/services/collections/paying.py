@@ -32,7 +32,7 @@ from privacy.budget.balances import Account
 from privacy.budget.ledger import Exhausted, Reserved
 from privacy.budget.populations import Population
 from privacy.budget.reservations import Block, BlockUse, Reservation, ReservationState
-from privacy.homomorphic.requests.kinds import CollectionKind, gaussians_after
+from privacy.homomorphic.requests.kinds import gaussians_after
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ def _charge(work: Work, job: JobRecord, site: JobSiteRecord, rounds: int | None)
     if rounds is None:
         change = ledger.charge_in_full(standing)
     else:
-        times = gaussians_after(CollectionKind(job.kind), rounds)
+        times = gaussians_after(job.kind, rounds)
         change = ledger.charge(standing, [times] * len(reservation.holds))
     assert change is not None and change.after.reservation is not None  # noqa: PT018 - one state: it was touched
     work.ledger.append(change)

@@ -2,7 +2,7 @@
 
 Rules
 -----
-1. Some kinds are one Gaussian over all their rounds, which the first one pays for; of the others each round is one.
+1. Some kinds are one Gaussian over all their rounds, which the first one pays for; of every other each round is one.
 2. Gateway, certificate, verifier and agents ask here, and nowhere else, what so many rounds cost.
 """
 
@@ -25,16 +25,16 @@ class CollectionKind(StrEnum):
     HE_STATISTICS = "he.statistics"
 
 
-_EACH_ROUND: Final = frozenset({CollectionKind.HE_AGGREGATE})
+_ALL_ROUNDS: Final = frozenset({CollectionKind.HE_GLM, CollectionKind.HE_STATISTICS})
 
 
-def gaussians_after(kind: CollectionKind, rounds: int) -> int:
+def gaussians_after(kind: str, rounds: int) -> int:
     """How many of a job's Gaussians are used up when so many of its rounds were opened."""
     whole(0, LARGEST_ROUND, rounds=rounds)
-    return rounds if kind in _EACH_ROUND else min(rounds, 1)
+    return min(rounds, 1) if kind in _ALL_ROUNDS else rounds
 
 
-def gaussians_by_round(kind: CollectionKind, rounds: int) -> tuple[int, ...]:
+def gaussians_by_round(kind: str, rounds: int) -> tuple[int, ...]:
     """How many each round uses up beside those before it."""
     used = [gaussians_after(kind, number) for number in range(rounds + 1)]
     return tuple(after - before for before, after in pairwise(used))

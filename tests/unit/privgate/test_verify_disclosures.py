@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from audit.entry import Actor
+from compliance import history as compliance
+from compliance.checks.catalogue import CATALOGUE
+from compliance.checks.check import Tally
+from kernel.amounts import Rdp
 from kernel.canonical import Digest
-from kernel.ids import DatasetId, DecisionId, JobId, PartyId, PopulationId, Slug
-from privacy.events.budget import BudgetTouched, PopulationUncovered
-from privacy.events.collections import CollectionRequested, OrderIssued, RoundDecrypted
+from kernel.ids import DatasetId, DecisionId, JobId, PartyId, PopulationId, Slug, TenantId
+from privacy.budget.reservations import Block, BlockCharge
+from privacy.events.budget import BudgetCharged, BudgetTouched, PopulationUncovered
+from privacy.events.collections import CollectionRequested, OrderIssued, RoundDecrypted, RoundOpened
 from privacy.events.jobs import JobEnd, JobEnded
 from privgate.verify.disclosures import unmarked
 from privgate.verify.history import Entered, History
+from privgate.verify.jobs import check_jobs
 
 JOB, OTHER = JobId.new(os.urandom), JobId.new(os.urandom)
 FIRST, SECOND = PopulationId.new(os.urandom), PopulationId.new(os.urandom)
@@ -106,3 +113,45 @@ def test_every_population_of_a_noised_job_holds_it_before_its_order(events: list
         for index, event in enumerate([asked(FIRST, exact=False), asked(SECOND, exact=False), *events])
     ]
     assert len([problem for _, problem in unmarked(History(entries=list(entries)))]) == found
+
+
+def opened(number: int) -> RoundOpened:
+    """The sites are asked."""
+    return RoundOpened(job=JOB, number=number, round=Digest.of(b"round"))
+
+
+def charge(times: int) -> BudgetCharged:
+    """A population is charged for so many Gaussians."""
+    part = BlockCharge(block=Block.TRAIN, times=times, price=Rdp.zero())
+    return BudgetCharged(population=FIRST, ledger_seq=4, job=JOB, charges=(part,), in_full=False)
+
+
+@pytest.mark.parametrize(
+    ("kind", "rounds", "times", "fine"),
+    [
+        ("he.aggregate", 2, 2, True),
+        ("he.aggregate", 2, 1, False),
+        ("he.glm", 3, 1, True),
+        ("he.glm", 1, 0, False),
+        ("he.glm", 0, 0, True),
+        ("he.unheard-of", 2, 1, False),
+    ],
+)
+def test_a_job_pays_for_the_rounds_that_the_log_has_opened(kind: str, rounds: int, times: int, fine: bool) -> None:
+    """Whatever its last entry says of how much was started; by the verifier and by a report."""
+    last = JobEnded(job=JOB, end=JobEnd.CANCELLED, attempts=0, steps_started=times)
+    requested = replace(asked(FIRST, exact=False), kind=Slug(kind))
+    told = [requested, touch(FIRST), order(), *(opened(n + 1) for n in range(rounds)), charge(times), last]
+    at, leaf = datetime(2026, 11, 27, tzinfo=UTC), Digest.of(b"leaf")
+    entries = [
+        Entered(index, "audit/payloads/000000.jsonl", at, Actor(), leaf, event) for index, event in enumerate(told)
+    ]
+    assert (check_jobs(History(entries=list(entries))).locations == ()) is fine
+    judged = tuple(compliance.Entered(index, at, Actor(), None, leaf, event) for index, event in enumerate(told))
+    history = compliance.History(
+        tenant=TenantId.new(os.urandom), origin="log", from_size=0, until_size=len(told), root=leaf, entries=judged,
+        steps=(),
+    )  # fmt: skip
+    tally = Tally()
+    CATALOGUE[Slug("runs.charged")].look(history, tally)
+    assert (tally.wrong == []) is fine
