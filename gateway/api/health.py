@@ -24,11 +24,13 @@ async def live() -> JSONResponse:
 @router.get("/readyz", operation_id="ready", response_model=Health, responses={503: {"model": Health}})
 async def ready(state: State) -> JSONResponse:
     """Database, keyring, journal and sequencer work."""
-    parts = await state.reads(_parts, state.on)
-    parts |= {"journal": state.journal.alive, "sequencer": state.sequencer.healthy}
-    good = all(parts.values())
-    health = Health(status="ok" if good else "unavailable", parts=parts)
-    return JSONResponse(health.model_dump(), status_code=200 if good else 503)
+    return await _health(state)
+
+
+@router.get("/healthz", operation_id="health", response_model=Health, responses={503: {"model": Health}})
+async def health(state: State) -> JSONResponse:
+    """The same, under the name that load balancers and monitors ask for: all that answering a request needs."""
+    return await _health(state)
 
 
 @router.get("/startupz", operation_id="started", response_model=Health)
@@ -41,6 +43,14 @@ async def started() -> JSONResponse:
 async def metrics() -> PlainTextResponse:
     """Counters by route template and reason; no label names a tenant, a principal, a dataset or a job."""
     return PlainTextResponse(generate_latest(METRICS).decode("utf-8"), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _health(state: State) -> JSONResponse:
+    parts = await state.reads(_parts, state.on)
+    parts |= {"journal": state.journal.alive, "sequencer": state.sequencer.healthy}
+    good = all(parts.values())
+    found = Health(status="ok" if good else "unavailable", parts=parts)
+    return JSONResponse(found.model_dump(), status_code=200 if good else 503)
 
 
 def _parts(on: Collaborators) -> dict[str, bool]:

@@ -281,6 +281,7 @@ _REQUESTS: Mapping[str, _Make] = {
     "listReports": _plain("GET", "/v1/reports"),
     "fetchReport": _plain("GET", "/v1/reports/{report}/files/report.json"),
     "live": _plain("GET", "/livez"),
+    "health": _plain("GET", "/healthz"),
     "ready": _plain("GET", "/readyz"),
     "started": _plain("GET", "/startupz"),
 }

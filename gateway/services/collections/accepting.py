@@ -102,7 +102,7 @@ def _result(papers: Papers, place: Place, data: bytes) -> Accepted:
     order, number, uploads = papers.order, place.number, papers.uploads(place.number)
     made = RoundResult.opened(data, [papers.key_holder.who.identity])
     _require((made.job, made.order, made.number) == (order.job, order.digest, number))
-    _require(made.round == papers.round(number).digest)
+    _require(made.round == papers.round_digest(number))
     _require(all(one.site in uploads and uploads[one.site].digest == one.upload for one in made.added))
     _require(len(made.added) >= len(order.sites) - order.dropouts)
     if order.aggregation is Aggregation.GATEWAY:

@@ -14,6 +14,7 @@ from gateway.collection_records import CollectionRecord, DocumentRecord, JobSite
 from gateway.records import JobRecord
 from gateway.services.collaborators import Collaborators
 from gateway.unit_of_work import Reading
+from kernel.canonical import Digest
 from kernel.errors import ConflictError
 from kernel.ids import JobId, PartyId
 from privacy.homomorphic.documents.key import JobKey
@@ -77,8 +78,12 @@ class Papers:
         """Where a site's numbers lie."""
         return self.plan.layout(profile_of(self.order.profile), len(self.order.sites))
 
+    def round_digest(self, number: int) -> Digest:
+        """By which uploads and results name a round; it is not read again for each, as it may hold a whole model."""
+        return self._required(DocumentKind.ROUND, number).digest
+
     def round(self, number: int) -> Round:
-        """A round that was opened."""
+        """A round that was opened, with what it asks."""
         stored = self._required(DocumentKind.ROUND, number)
         return Round.opened(self.content(stored), [self.key_holder.who.identity])
 
@@ -110,7 +115,7 @@ class Papers:
         return Expected(
             job=order.job,
             order=order.digest,
-            round=self.round(number).digest,
+            round=self.round_digest(number),
             number=number,
             key=self.key.public_key,
             participants=order.participants,

@@ -127,7 +127,7 @@ def test_another_organisation_sees_nothing_of_this_one(made: House) -> None:
 
 def test_probes_need_no_token_and_tell_nothing(made: House) -> None:
     """Health is words and truth values; no identifier, path, count or time is among them."""
-    for path in ("/livez", "/readyz", "/startupz"):
+    for path in ("/healthz", "/livez", "/readyz", "/startupz"):
         health = done(made.client.get(path))
         assert health["status"] == "ok"
         assert set(health) == {"status", "parts"}
