@@ -1,10 +1,11 @@
 """`make bench-he`: sums, blind training and inference under encryption, beside the usual way.
 
-    python -m benchmarks.he [--quick]
+    python -m benchmarks.he [--quick] [--only PART]
 
 One process, one thread, contestants in turns; medians of processor time. The usual way is a replay of its code path
 (`he_usual`), ours is the production code without the confined child around it. Lines, plot and the table of the page
-are renewed, except by a quick run, which repeats less and only prints.
+are renewed, except by a quick run, which repeats less and only prints. `health` alone runs processes, by the clock
+(`he_health`). With `--only` the lines of one part are renewed, and the others stay.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.datasets import load_breast_cancer, load_digits
 
-from benchmarks import he_usual
-from benchmarks.he_lines import Figure, keep, read, renew_page
+from benchmarks import he_health, he_usual
+from benchmarks.he_health import healthz
+from benchmarks.he_lines import Figure, keep, merged, read, renew_page
 from benchmarks.he_plot import PICTURE, picture
 from benchmarks.he_usual import Floats
 from benchmarks.lines import machine
@@ -296,21 +298,31 @@ def _inferred(
     )
 
 
+def health(effort: Effort) -> Iterator[Figure]:
+    """How long `/healthz` takes meanwhile."""
+    return healthz(he_health.WHOLE if effort is WHOLE else he_health.QUICK)
+
+
+PARTS = {"sums": sums, "blind": blind, "inference": inference, "health": health}
+
+
 def main() -> None:
     """Measure, print, and keep."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.he", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="repeat less and only print")
-    quick = parser.parse_args().quick
+    parser.add_argument("--only", choices=PARTS, help="renew the lines of one part")
+    chosen = parser.parse_args()
+    quick = chosen.quick
     effort = QUICK if quick else WHOLE
     sys.stderr.write(machine() + ", one thread\n")
     figures = []
-    for part in (sums, blind, inference):
-        for figure in part(effort):
+    for name, part in PARTS.items():
+        for figure in part(effort) if chosen.only in (None, name) else ():
             sys.stdout.write(figure.text() + "\n")
             sys.stdout.flush()
             figures.append(figure)
     if not quick:
-        keep(figures)
+        keep(figures if chosen.only is None else merged(read(), figures))
         kept = read()
         renew_page(kept)
         PICTURE.write_text(picture(kept), encoding="utf-8")

@@ -14,6 +14,8 @@ FILE: Final = RESULTS / "he.jsonl"
 PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "BENCHMARKS.md"
 BEGIN, END = "<!-- table of he.jsonl -->\n", "<!-- end of he.jsonl -->\n"
 _DIGITS = 4
+BESIDE_IDLE: Final = frozenset({"healthz_p99_ms"})
+"""Quantities whose baseline is the same thing with nothing to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +38,8 @@ class Figure:
 
     @property
     def times(self) -> float | None:
-        """How many times less ours is."""
-        return None if self.baseline is None else self.baseline / self.value
+        """How many times less ours is; nothing where there is nothing to compare with but ourselves."""
+        return None if self.baseline is None or self.quantity in BESIDE_IDLE else self.baseline / self.value
 
     def text(self) -> str:
         """The line as JSON; figures with four digits."""
@@ -53,6 +55,13 @@ def read(path: Path = FILE) -> list[Figure]:
 def keep(figures: Iterable[Figure], path: Path = FILE) -> None:
     """Replace a result file."""
     path.write_text("".join(figure.text() + "\n" for figure in figures), encoding="utf-8")
+
+
+def merged(kept: Sequence[Figure], figures: Sequence[Figure]) -> list[Figure]:
+    """The figures of a result file, some of them measured again and in their old places; new ones at the end."""
+    fresh = {(figure.quantity, figure.profile): figure for figure in figures}
+    renewed = [fresh.pop((figure.quantity, figure.profile), figure) for figure in kept]
+    return renewed + list(fresh.values())
 
 
 def page_with(page: str, figures: Sequence[Figure]) -> str:

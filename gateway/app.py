@@ -43,6 +43,7 @@ WRITERS = 8
 READERS = 4
 UPLOADS = 4
 QUEUE = 256
+PROBES = 16
 
 
 def create_app(gateway: Gateway) -> FastAPI:
@@ -57,6 +58,7 @@ def create_app(gateway: Gateway) -> FastAPI:
         writes=Offload(1 if is_sqlite_url(settings.database) else WRITERS, QUEUE),
         reads=Offload(READERS, QUEUE),
         uploads=Offload(UPLOADS, 0),
+        probes=Offload(1, PROBES),
     )
     poll = PolicyPoll(gateway.cache, POLL_SECONDS)
 
@@ -68,7 +70,7 @@ def create_app(gateway: Gateway) -> FastAPI:
         yield
         poll.stop()
         state.journal.stop()
-        for pool in (state.uploads, state.writes, state.reads):
+        for pool in (state.uploads, state.writes, state.reads, state.probes):
             pool.close()
         sequencer.stop()
         gateway.close()

@@ -46,7 +46,7 @@ async def metrics() -> PlainTextResponse:
 
 
 async def _health(state: State) -> JSONResponse:
-    parts = await state.reads(_parts, state.on)
+    parts = await state.probes(_parts, state.on)
     parts |= {"journal": state.journal.alive, "sequencer": state.sequencer.healthy}
     good = all(parts.values())
     found = Health(status="ok" if good else "unavailable", parts=parts)

@@ -20,6 +20,7 @@ class ApiState:
         writes: Where use cases that write run.
         reads: Where readings run.
         uploads: Where uploads are encrypted as they arrive; apart, so that a slow sender holds up nobody else.
+        probes: Where probes look; apart, so that whoever watches does not wait behind what is watched.
     """
 
     on: Collaborators
@@ -29,3 +30,4 @@ class ApiState:
     writes: Offload
     reads: Offload
     uploads: Offload
+    probes: Offload

@@ -70,3 +70,5 @@ def test_the_table_and_picture_of_encryption_are_the_result_file() -> None:
     assert seeded.times >= 5
     (deviation,) = [figure for figure in figures if figure.quantity == "blind_logistic_max_abs_deviation"]
     assert deviation.value <= 1e-3
+    (health,) = [figure for figure in figures if figure.quantity == "healthz_p99_ms"]
+    assert health.value < 50

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import he_usual
 from benchmarks.he import CLIP, SITES, Ours, in_turns, noised_size
-from benchmarks.he_lines import BEGIN, END, Figure, page_with
+from benchmarks.he_lines import BEGIN, END, Figure, merged, page_with
 from benchmarks.he_plot import picture
 
 FIGURE = Figure(quantity="upload_x_float32", profile="some", value=2.0, baseline=90.0, told="how")
@@ -60,3 +60,11 @@ def test_lines_say_how_many_times_less() -> None:
     assert "| 2 | 90 | 45 |" in page
     assert picture([FIGURE, ALONE]).count("<rect") == 2
     assert len(in_turns(1, lambda: None, lambda: None)) == 2
+
+
+def test_a_part_that_is_measured_again_leaves_the_other_lines_alone() -> None:
+    """In their places; what was not there comes last, and what stands beside itself has no ratio."""
+    again = Figure(quantity="upload_x_float32", profile="some", value=1.0, baseline=90.0, told="anew")
+    health = Figure(quantity="healthz_p99_ms", profile="some", value=20.0, baseline=5.0, told="how")
+    assert merged([FIGURE, ALONE], [health, again]) == [again, ALONE, health]
+    assert health.times is None
