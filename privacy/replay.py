@@ -9,6 +9,7 @@ Rules
 5. Rows that were sealed while a home block was open are charged to it, and to the earlier ones if they are seen: which
    block it was is told by the seal's event.
 6. A job has a reservation in one population, or in each of those that a noised job on data of sites was requested of.
+   There it holds on every block that the population has: nobody knows who is in a site's file.
 7. What is reported is never repaired. Silence means that everything that was given was looked at: `checked` counts it.
 """
 
@@ -29,10 +30,11 @@ from kernel.events import Event
 from kernel.ids import JobId, PopulationId
 from privacy.accounting.price import EXACT
 from privacy.accounting.rdp import best_order, capacity
+from privacy.budget.balances import Account
 from privacy.budget.choice import Alternative, alternatives
 from privacy.budget.fold import LedgerState
 from privacy.budget.ledger import limits
-from privacy.budget.reservations import BlockCharge, BlockHold, Reservation, ReservationState, by_block
+from privacy.budget.reservations import Block, BlockCharge, BlockHold, Reservation, ReservationState, by_block
 from privacy.events.budget import (
     BudgetChanged,
     BudgetCharged,
@@ -67,6 +69,7 @@ class Fault(StrEnum):
     LATE = "a hold was touched after it expired"
     OVER_CAP = "a trainer's cap was exceeded; that is access policy, not the guarantee"
     WRONG_BLOCK = "a hold is on another home block than the one that was open when its rows were sealed"
+    PART = "a job on data of sites does not hold on every block of a population whose rows a site may read"
     REFUSAL = "a refusal does not tell what the ledger had left"
     ODDS = "the odds that an owner chose by do not follow from epsilon and delta"
 
@@ -231,6 +234,8 @@ class _Reader:
                 home = self.sealed.get(event.manifest)
                 if home is not None and any(hold.block.home != home for hold in event.holds):
                     self._report(Fault.WRONG_BLOCK, entry)
+                if (event.job, self.population) in self.asked and not _holds_everywhere(account, event):
+                    self._report(Fault.PART, entry)
                 standing = state.standing(event.principal)
                 met = limits(standing, by_block(event.holds), event.trainer_share)
                 if not account.retired and any(limit.short and limit.scope is Scope.TRAINER for limit in met):
@@ -315,6 +320,13 @@ def _seq(entry: Posted) -> int:
         return event.after
     assert isinstance(event, BudgetEvent)
     return event.ledger_seq
+
+
+def _holds_everywhere(account: Account, event: BudgetReserved) -> bool:
+    sides = (Block.TRAIN, Block.HOLDOUT) if account.population.holdout_share.value else (Block.TRAIN,)
+    held = by_block(event.holds)
+    blocks = {side.at(home) for side in sides for home in range(1, account.homes + 1)}
+    return blocks == held.keys() and len(set(held.values())) == 1
 
 
 def _held(state: LedgerState, job: JobId) -> Reservation | None:

@@ -22,6 +22,7 @@ CONSERVED = frozenset(
         Fault.OVERDRAWN,
         Fault.TWO_HOMES,
         Fault.WRONG_BLOCK,
+        Fault.PART,
         Fault.EARLY,
         Fault.LATE,
     }

@@ -10,7 +10,7 @@ Rules
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from typing import TypeAlias, TypeVar, cast
 
@@ -30,6 +30,7 @@ from privacy.events.collections import (
     SiteAttested,
 )
 from privacy.events.jobs import JobEnd, JobEnded
+from privacy.homomorphic.documents.order import LEAST_SITES
 from privacy.homomorphic.documents.parties import PartyKind
 from privacy.release.disclosure import DisclosurePredicate, PartyFacts, SiteFacts
 from privacy.release.noised import NoisedPredicate, NoisedSiteFacts
@@ -53,15 +54,22 @@ def disclosure_problems(
 
 
 def unmarked(history: History) -> Iterator[tuple[Entered[Anything], str]]:
-    """What happened before every population of a job was marked, or, of a noised one, had its hold touched."""
+    """What happened before every population of a job was marked, or, of a noised one, had its hold touched.
+
+    An order needs a request: of each of its sites, so that there are as many populations.
+    """
+    asked: Counter[JobId] = Counter()
     unheld: dict[JobId, set[PopulationId]] = defaultdict(set)
     waiting: dict[JobId, set[PopulationId]] = defaultdict(set)
     for entered in history.entries:
         match entered.event:
             case CollectionRequested(job=job, population=population, exact=exact):
+                asked[job] += 1
                 (waiting if exact else unheld)[job].add(population)
             case BudgetTouched(job=job, population=population):
                 unheld[job].discard(population)
+            case OrderIssued(job=job) if asked[job] < LEAST_SITES:
+                yield entered, "an order was issued that fewer sites were asked for than a job must have"
             case OrderIssued(job=job, exact=exact) if unheld[job] or exact != bool(waiting[job]):
                 yield entered, "an order was issued before every population of its job held what it may cost"
             case PopulationUncovered(job=JobId() as job, population=population):
@@ -79,6 +87,9 @@ def course_problems(predicate: Collected, history: History, *, exact: bool) -> I
     yield from _party(predicate.key_holder, PartyKind.KEYHOLDER, history)
     for site in predicate.sites:
         yield from _party(site.site, PartyKind.SITE, history)
+    owners = {e.event.dataset: e.event.owner for e in history.of(DatasetRegistered)}
+    if len({owners.get(site.dataset) for site in predicate.sites}) != len(predicate.sites):
+        yield "an owner has two parts: whoever has all sites but one takes his own numbers off"
     job, stated = predicate.job, predicate.course
     orders = [e.event for e in history.of(OrderIssued) if e.event.job == job]
     told = [(o.order, o.participants, o.profile, o.key_holder, o.exact) for o in orders]

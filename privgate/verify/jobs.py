@@ -5,7 +5,8 @@ Rules
 1. Rows are opened in the ledger's sight: each start answers to a touch of the same attempt, and to the pinned version.
 2. Whatever started is charged, for no fewer steps than were started, of several sites for no fewer rounds than were
    opened; what failed is charged in full.
-3. One job, one charge, at most one release; a job finished if and only if it has one. Its end is its last word.
+3. One job, one charge, at most one release; a job finished if and only if it has one. Its end is its last word: no
+   document of a party comes after it.
 4. A job whose self-test failed ends as failed and leaves nothing.
 """
 
@@ -14,12 +15,21 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 from audit.findings import StepResult
 from kernel.canonical import Digest
 from kernel.ids import JobId, PopulationId, ReleaseId, Slug
 from privacy.events.budget import BudgetCharged, BudgetReserved, BudgetTouched
-from privacy.events.collections import CollectionRequested, RoundOpened
+from privacy.events.collections import (
+    CollectionConcluded,
+    CollectionRequested,
+    KeyAnnounced,
+    OrderIssued,
+    RoundDecrypted,
+    RoundOpened,
+    UploadReceived,
+)
 from privacy.events.incidents import IncidentOpened
 from privacy.events.jobs import JobEnd, JobEnded, JobQueued, JobStarted
 from privacy.events.releases import ReleaseHeld
@@ -47,6 +57,12 @@ def check_jobs(history: History) -> StepResult:
     return findings.result(
         f"{started} jobs opened rows; each was charged for what it started, and left one release or none"
     )
+
+
+_COURSE: Final = (
+    BudgetTouched, JobStarted, BudgetCharged, IncidentOpened, ReleaseHeld, JobEnded, OrderIssued, KeyAnnounced,
+    RoundOpened, UploadReceived, RoundDecrypted, CollectionConcluded,
+)  # fmt: skip
 
 
 @dataclass
@@ -95,8 +111,7 @@ class _Course:
                 pass
 
     def _late(self, event: Anything) -> Iterator[str]:
-        course = (BudgetTouched, JobStarted, BudgetCharged, IncidentOpened, ReleaseHeld, JobEnded)
-        if self.end is not None and isinstance(event, course):
+        if self.end is not None and isinstance(event, _COURSE):
             yield "the job had ended before"
 
     def _note_rounds(self, event: Anything) -> None:

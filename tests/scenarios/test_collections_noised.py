@@ -258,13 +258,3 @@ def test_a_job_cancelled_before_a_round_is_charged_nothing_and_holds_nothing(mad
     told = [entry for entry in made.log() if entry.get("correlation") == job["job"]]
     charges = [entry["fields"]["charges"] for entry in told if entry["type"] == "budget:charged"]
     assert [[one["times"] for one in charge] for charge in charges] == [[0, 0]] * 3
-
-
-def test_a_job_that_a_site_declines_is_charged_in_full_everywhere(made: House, hospitals: Hospitals) -> None:
-    """RULES 11: it is in doubt what was sent, and a refusal is one bit."""
-    job = admitted(hospitals, least_persons=70)
-    ended = hospitals.play(job["job"])
-    assert ended["state"] == "failed"
-    told = [entry["fields"] for entry in made.log() if entry.get("correlation") == job["job"]]
-    charged = [fields for fields in told if "in_full" in fields]
-    assert [fields["in_full"] for fields in charged] == [True] * 3

@@ -266,13 +266,18 @@ class Hospitals:
 
     def attest(self, party: Party) -> str:
         """A site attests its file as it is; the version that comes of it."""
+        place = f"{DATASETS}/{party.dataset['dataset']}/attestation"
+        version: str = done(party.wire.client.put(place, content=self.signed(party)), 201)["version"]
+        return version
+
+    def signed(self, party: Party) -> bytes:
+        """What a site signs of its file as it is."""
         known, dataset = SiteDatasets(party.path), DatasetId(party.dataset["dataset"])
         with party.home() as home:
             rows = commitment(known.get(dataset), home.commitment_key)
             signed = attestation(known.get(dataset), party.party, rows).signed(home.signer)
             known.note_rows(dataset, rows)
-        version: str = done(party.wire.client.put(f"{DATASETS}/{dataset}/attestation", content=signed), 201)["version"]
-        return version
+        return signed
 
 
 def exported(hospitals: Hospitals, release: str, name: str, bundle: Path) -> TrustFile:

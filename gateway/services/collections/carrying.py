@@ -24,7 +24,7 @@ from gateway.services.collections.concluding import Concluded, conclude, prepare
 from gateway.services.collections.disclosing import is_settled, lock_populations, mark_populations, may_go_on
 from gateway.services.collections.ending import end_collection, fail_overdue
 from gateway.services.collections.papers import Papers, signed_part
-from gateway.services.collections.paying import is_noised
+from gateway.services.collections.paying import is_noised, questions_of
 from gateway.services.collections.reading import judged
 from gateway.services.collections.storing import keep_bytes, store_document
 from gateway.services.collections.turns import ring_if_due
@@ -91,8 +91,9 @@ def put_document(on: Collaborators, party: PartyRecord, place: Place, data: byte
             return found
         with judged():
             accepted = accept(papers, place, data)
+        questions = () if accepted.attachment is None else questions_of(papers)
+    ending = None if accepted.attachment is None else prepared(on, party.tenant, accepted.attachment, questions)
     blob = keep_bytes(on, place, data)
-    ending = prepared(on, party.tenant, accepted.attachment) if accepted.attachment is not None else None
     try:
         return _stored(on, party, place, data, blob, ending)
     except PrivgateError:  # nothing was committed

@@ -10,6 +10,7 @@ from gateway.services.certify import agreement_of, alone_of, guarantee_of, popul
 from gateway.services.collaborators import Collaborators
 from gateway.services.collections.papers import Papers
 from gateway.services.collections.paying import Paid
+from gateway.services.opinions import SecondOpinion
 from gateway.unit_of_work import Work
 from kernel.canonical import Digest
 from kernel.errors import ConflictError
@@ -116,6 +117,7 @@ def certify_noised(
     final: Digest,
     release: ReleaseId,
     paid: Sequence[Paid],
+    opinions: Sequence[SecondOpinion],
 ) -> bytes:
     """Return the signed envelope of a noised result's certificate.
 
@@ -127,6 +129,7 @@ def certify_noised(
         final: The digest of the last of them.
         release: What is held.
         paid: Where each charge stands.
+        opinions: What the second accountant said of each charge.
     """
     job, order = papers.job, papers.order
     noise = papers.plan.noise
@@ -143,7 +146,10 @@ def certify_noised(
         request=job.request_digest,
         differentially_private=True,
         key_holder=_party(papers.key_holder),
-        sites=tuple(_paid_site(on, work, papers, number, one) for number, one in enumerate(paid)),
+        sites=tuple(
+            _paid_site(work, papers, number, one, opinion)
+            for number, (one, opinion) in enumerate(zip(paid, opinions, strict=True))
+        ),
         noise=n.NoiseFacts.of(noise, present),
         protects=CollectionSpec.from_json(job.spec).question.protects,
         epsilons=tuple(n.ObservedFacts.of(one) for one in observers(noise, delta, present, count)),
@@ -161,7 +167,7 @@ def certify_noised(
     return n.NoisedCertificate.of(settlements, name, predicate).sign(on.certificate_signer).to_bytes()
 
 
-def _paid_site(on: Collaborators, work: Work, papers: Papers, number: int, paid: Paid) -> n.NoisedSiteFacts:
+def _paid_site(work: Work, papers: Papers, number: int, paid: Paid, opinion: SecondOpinion) -> n.NoisedSiteFacts:
     part, member = papers.sites[number], papers.order.sites[number]
     population, settled = paid.account.population, paid.reservation.settled
     if part.version is None or part.manifest is None or part.decision_leaf is None or part.reserve_leaf is None:
@@ -174,7 +180,6 @@ def _paid_site(on: Collaborators, work: Work, papers: Papers, number: int, paid:
         if charge.times
     )
     budget = population.budget
-    opinion = on.second_opinion(uses_by_block(mechanisms)[0], budget.order, budget.delta)
     return n.NoisedSiteFacts(
         site=_party(work.parties.get(id=part.party)),
         dataset=part.dataset,

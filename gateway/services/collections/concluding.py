@@ -4,12 +4,14 @@ Rules
 -----
 1. One work: the last document, the certificate that cites the marks of every population, the held release, the job's
    end. The sealed artefact is stored before it, and the marks were made before anything could be decrypted.
-2. A noised result charges every population in the same work.
+2. A noised result charges every population in the same work. The second accountant was asked before it: that takes
+   seconds, and locks wait for nobody (RULES 25).
 3. An exact result is a disclosure (RULES 20); it leaves when a person lets it go, never by itself.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway.collection_records import JobSiteRecord
@@ -19,12 +21,13 @@ from gateway.services.collections.accepting import Accepted
 from gateway.services.collections.certifying import Mark, certify_disclosure, certify_noised
 from gateway.services.collections.ending import end_collection
 from gateway.services.collections.papers import Papers
-from gateway.services.collections.paying import charge_everywhere, is_noised
+from gateway.services.collections.paying import Question, charge_everywhere, is_noised
 from gateway.services.holding import hold_release, seal_artifact
+from gateway.services.opinions import SecondOpinion
 from gateway.unit_of_work import Work
 from kernel.canonical import Digest
 from kernel.errors import ConflictError
-from kernel.ids import ReleaseId, TenantId
+from kernel.ids import PopulationId, ReleaseId, TenantId
 from privacy.events.budget import PopulationUncovered
 from privacy.events.jobs import JobEnd
 from privacy.jobs.outcome import Outcome
@@ -35,19 +38,25 @@ from privacy.sealing.stores import BlobPath
 
 @dataclass(frozen=True, slots=True)
 class Concluded:
-    """A result whose artefact is stored, sealed, and may be held."""
+    """A result whose artefact is stored, sealed, and may be held.
+
+    Attributes:
+        opinions: Of each population's charge, if the result has noise.
+    """
 
     release: ReleaseId
     artifact: Digest
     path: BlobPath
     dek: DekRecord
+    opinions: Mapping[PopulationId, SecondOpinion]
 
 
-def prepared(on: Collaborators, tenant: TenantId, artifact: bytes) -> Concluded:
-    """Seal and store an artefact, before the work that holds its release."""
+def prepared(on: Collaborators, tenant: TenantId, artifact: bytes, questions: Sequence[Question] = ()) -> Concluded:
+    """Ask for second opinions, then seal and store an artefact, before the work that holds its release."""
+    opinions = {one.population: on.second_opinion((one.use,), one.order, one.delta) for one in questions}
     release = ReleaseId.new(on.entropy)
     path, dek = seal_artifact(on, tenant, release, artifact)
-    return Concluded(release, Digest.of(artifact), path, dek)
+    return Concluded(release, Digest.of(artifact), path, dek, opinions)
 
 
 def conclude(on: Collaborators, work: Work, papers: Papers, accepted: Accepted, ending: Concluded) -> None:
@@ -69,7 +78,8 @@ def _paid(on: Collaborators, work: Work, papers: Papers, accepted: Accepted, end
         )
         for one in paid
     ]
-    return certify_noised(on, work, settlements, papers, accepted.digest, ending.release, paid)
+    said = [ending.opinions[site.population] for site in papers.sites]
+    return certify_noised(on, work, settlements, papers, accepted.digest, ending.release, paid, said)
 
 
 def _disclosed(on: Collaborators, work: Work, papers: Papers, accepted: Accepted, ending: Concluded) -> bytes:

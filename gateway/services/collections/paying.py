@@ -5,7 +5,8 @@ Rules
 1. All or none: the whole job is held in every population, in one work, or nothing of it anywhere.
 2. The order opens the envelope: in the work that issues it every hold becomes touched, and from there on only a charge
    ends it, because a site may have sent (RULES 8).
-3. A site reads whoever is in its file: both sides of a split are held, and every home block up to that of its version.
+3. A site reads whoever is in its file: both sides of a split are held, and every home block that was opened. What a
+   site attests carries no map of who is at home where, and the offline replay knows the blocks of a population.
 4. What is charged (RULES 11): finished or cancelled, what the rounds that were opened have used up, whole; failed,
    whatever was held. A failure counts against its trainer in each population (`halting`).
 5. Populations are locked in the order of their ids, before the job's row.
@@ -21,9 +22,11 @@ from gateway.collection_records import JobSiteRecord
 from gateway.records import JobRecord
 from gateway.services.collaborators import Collaborators
 from gateway.services.collections.concerning import EXACT
+from gateway.services.collections.papers import Papers
 from gateway.services.collections.planning import PlannedCollection, SitePart, attested_version
 from gateway.services.deciding import Answer
 from gateway.unit_of_work import Work
+from kernel.amounts import Delta
 from kernel.canonical import Digest
 from kernel.ids import JobId, PopulationId
 from privacy.accounting.mechanisms import MechanismUse
@@ -42,6 +45,16 @@ class Paid:
     account: Account
     reservation: Reservation
     leaf: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a population is about to be charged, as the second accountant is asked about it."""
+
+    population: PopulationId
+    use: MechanismUse
+    order: int
+    delta: Delta
 
 
 def is_noised(job: JobRecord) -> bool:
@@ -95,10 +108,11 @@ def hold_everywhere(
 def _reserve(
     on: Collaborators, work: Work, job: JobRecord, planned: PlannedCollection, site: SitePart, answer: Answer
 ) -> Reserved | Exhausted:
-    version, manifest = attested_version(work, site.dataset)
+    # Read anew: since the job was planned the site may have attested other rows.
+    _, manifest = attested_version(work, work.datasets.get(id=site.dataset.id))
     standing = work.ledger.lock(site.dataset.population, principal=job.principal, job=job.id)
     permit = answer.permission.permit(answer.entry.leaf_hash, job.id, job.request_digest)
-    uses = held_uses(planned.plan.uses(), standing.account.population, version.home)
+    uses = held_uses(planned.plan.uses(), standing.account.population, standing.account.homes)
     expires = work.now + timedelta(seconds=on.limits.hold_seconds)
     return ledger.reserve(standing, permit, uses=uses, manifest=manifest, expires_at=expires)
 
@@ -112,6 +126,18 @@ def _opened(work: Work, job: JobRecord, held: Reserved) -> Digest:
     work.ledger.append(touched)
     work.record(touched.event, correlation=job.id)
     return leaf
+
+
+def questions_of(papers: Papers) -> tuple[Question, ...]:
+    """What the second accountant is asked of a job that is about to end; nothing of an exact one."""
+    found = []
+    for site in papers.sites:
+        standing = papers.reading.ledger.read(site.population, job=papers.job.id)
+        if standing.reservation is not None:
+            use, budget = standing.reservation.holds[0].mechanism, standing.account.population.budget
+            times = gaussians_after(papers.job.kind, papers.collection.round)
+            found.append(Question(site.population, use.repeated(times), budget.order, budget.delta))
+    return tuple(found)
 
 
 def charge_everywhere(work: Work, job: JobRecord, rounds: int | None) -> list[Paid]:

@@ -2,7 +2,8 @@
 
 Rules
 -----
-1. Every dataset's rows stay with a site of its own; no party, dataset or population has two parts in a job (RULES 39).
+1. Every dataset's rows stay with a site of its own; no party, dataset or population has two parts in a job (RULES 39),
+   and no owner: whoever has all sites but one takes his own numbers off the sum.
 2. Sites and key holder are enrolled and may act; the key holder is no site of the job.
 """
 
@@ -110,6 +111,7 @@ def _part(on: Collaborators, reading: Reading, tenant: TenantId, dataset: str) -
 
 def _check_distinct(sites: tuple[SitePart, ...]) -> None:
     for what, values in (
+        ("owner", [site.dataset.owner for site in sites]),
         ("site", [site.party.id for site in sites]),
         ("population", [site.dataset.population for site in sites]),
     ):

@@ -7,11 +7,13 @@ Rules
    request, and counts for every dataset for which its giver may give one.
 3. For an exact result nothing is held: it has no price. When it comes, each population is marked as not covered
    (RULES 20). A noised one is held in every population when it is admitted, or it is refused (`paying`).
+4. The largest job that would still fit is worked out after the commit: the search takes longer than all else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -69,6 +71,13 @@ def request_collection(
     with on.database.read() as reading:
         planned = plan_collection(on, reading, caller.tenant, body)
     agree(on, planned)
+    answer = _request(on, caller, planned, alongside)
+    return OverBudget(answer, largest_epsilon_of(planned, answer)) if isinstance(answer, Exhausted) else answer
+
+
+def _request(
+    on: Collaborators, caller: Caller, planned: PlannedCollection, alongside: Alongside[JobRecord]
+) -> JobRecord | Deny | Exhausted:
     job = JobId.new(on.entropy)
     with on.database.work(caller.tenant) as work:
         lock_in_order(work, planned.priced, job)
@@ -84,7 +93,7 @@ def request_collection(
         held = [] if waits or not planned.priced else hold_everywhere(on, work, record, planned, answers)
         if isinstance(held, Exhausted):
             work.commit("collection-over-budget")
-            return OverBudget(held, largest_epsilon_of(planned, held))
+            return held
         _store(work, record, planned)
         if not waits:
             admit(on, work, record, answers, held)
@@ -125,7 +134,17 @@ def answer_collection(
         refused = _after_answer(on, work, record, verdict)
         after = work.jobs.get(id=job)
         work.commit("collection-approval")
+    if isinstance(refused, _Unheld):
+        return OverBudget(refused.exhausted, largest_epsilon_of(refused.planned, refused.exhausted))
     return after if refused is None else refused
+
+
+@dataclass(frozen=True, slots=True)
+class _Unheld:
+    """A job that its last yes would have admitted, and the first population that cannot hold it."""
+
+    planned: PlannedCollection
+    exhausted: Exhausted
 
 
 def _check_answer(work: Work, caller: Caller, record: JobRecord, request: Digest) -> None:
@@ -137,9 +156,7 @@ def _check_answer(work: Work, caller: Caller, record: JobRecord, request: Digest
         raise ConflictError("you have answered this job already: the others' answers are awaited", field="job")
 
 
-def _after_answer(
-    on: Collaborators, work: Work, record: JobRecord, verdict: ApprovalVerdict
-) -> Deny | OverBudget | None:
+def _after_answer(on: Collaborators, work: Work, record: JobRecord, verdict: ApprovalVerdict) -> Deny | _Unheld | None:
     if verdict is ApprovalVerdict.REFUSED:
         end_collection(on, work, record, JobState.REFUSED, JobEnd.CANCELLED)
         return None
@@ -162,7 +179,7 @@ def _after_answer(
     held = hold_everywhere(on, work, record, planned, answers) if planned.priced else []
     if isinstance(held, Exhausted):
         end_collection(on, work, record, JobState.REFUSED, JobEnd.CANCELLED)
-        return OverBudget(held, None)
+        return _Unheld(planned, held)
     admit(on, work, record, answers, held)
     return None
 

@@ -8,6 +8,8 @@ Rules
 3. A noised result says for how much: `epsilon` at `delta`, against whoever knows the noise of up to `tolerated` sites.
    `delta` is the least of the populations', and nobody's to choose: it stands in the final form so that a site works
    the noise out from what its owner approved (RULES 13, 33).
+4. With noise nobody asks for another `least_persons`: that a site declines is a bit which no noise covers, so that a
+   trainer who names the number could count its people. Its own minimum decides, the same for every job.
 
 Form: docs/formats/job-spec.md, "Jobs on data of sites".
 """
@@ -135,6 +137,10 @@ class CollectionSpec:
             )
         whole(1, LONGEST_ROUND, round_seconds=self.round_seconds)
         whole(LEAST_PERSONS, MOST_PERSONS, least_persons=self.least_persons)
+        if self.privacy is not None and self.least_persons != LEAST_PERSONS:
+            raise InvalidError(
+                "a noised result leaves `least_persons` out: each site's own minimum decides", field="least_persons"
+            )
 
     def _check_missing(self) -> None:
         """Who is missing and who shares what he knows are tolerated together, one of the latter at least (RULES 34)."""

@@ -4,7 +4,8 @@ Rules
 -----
 1. The key in use is public, or one that every site has: whoever reads this process's memory finds rows that the site
    has anyway.
-2. Whether there are enough persons is looked at before anything is encrypted (RULES 39).
+2. Whether there are enough persons is looked at before anything is encrypted (RULES 39). With noise everybody in the
+   file is counted, whatever is asked: else each question would tell whether enough persons answer to it.
 3. A value raises nothing; the file as a whole is read or refused.
 
 Form: docs/formats/he-child.md.
@@ -106,7 +107,7 @@ def _is_crowded(assignment: SiteAssignment, table: Table) -> bool:
 def _noised_glm(assignment: SiteAssignment, table: Table) -> Numbers:
     plan = NoisedGlm.from_json(assignment.plan)
     rows = RowEncoder(plan.features, plan.schema).encode(table.rows)
-    return noised_site_sums(plan, assignment.state, noised_cases(plan, rows, table.units)), rows.alive
+    return noised_site_sums(plan, assignment.state, noised_cases(plan, rows, table.units)), _everybody(table)
 
 
 def _statistics(assignment: SiteAssignment, table: Table) -> Numbers | Answer:
@@ -116,7 +117,11 @@ def _statistics(assignment: SiteAssignment, table: Table) -> Numbers | Answer:
     # The site's own minimum holds for cells as well, whatever the order says.
     plan = replace(plan, least_persons=min(max(plan.least_persons, assignment.least_persons), MOST_ROWS))
     members_of(assignment.state, "state", ())
-    return statistics_sums(plan, table.rows, table.units), np.ones(table.rows.num_rows, dtype=np.bool_)
+    return statistics_sums(plan, table.rows, table.units), _everybody(table)
+
+
+def _everybody(table: Table) -> NDArray[np.bool_]:
+    return np.ones(table.rows.num_rows, dtype=np.bool_)
 
 
 def _average(assignment: SiteAssignment, table: Table) -> Numbers | Answer:
@@ -128,7 +133,8 @@ def _average(assignment: SiteAssignment, table: Table) -> Numbers | Answer:
         return Answer.CROWDED
     rows = RowEncoder(plan.features, plan.schema).encode(table.rows)
     units = UnitTable.by_unit(rows, table.units, plan.rows_per_unit)
-    return site_numbers(plan, assignment.state, units, assignment.place), rows.alive
+    numbers = site_numbers(plan, assignment.state, units, assignment.place)
+    return numbers, rows.alive if plan.noise is None else _everybody(table)
 
 
 _KINDS: Mapping[Slug, Callable[[SiteAssignment, Table], Numbers | Answer]] = {

@@ -5,6 +5,8 @@ Rules
 1. The child may read that one file and write nothing; it cannot reach any network.
 2. What it found wrong with the file is for the site's own people; the gateway learns that the site declines.
 3. What it answers is judged as a stranger's would be.
+4. With noise the site's own minimum of persons decides alone: whoever could ask for another would count its people by
+   who declines.
 """
 
 from __future__ import annotations
@@ -16,8 +18,8 @@ from typing import Any
 from kernel import canonical
 from kernel.errors import CorruptError, NotFoundError, PrivgateError, UnavailableError
 from kernel.ids import Slug
-from privacy.homomorphic.documents.order import Order
-from privacy.homomorphic.documents.parties import SiteMember
+from privacy.homomorphic.documents.order import Order, Outcome
+from privacy.homomorphic.documents.parties import LEAST_PERSONS, SiteMember
 from privacy.homomorphic.layout import Layout
 from privacy.homomorphic.site.assignment import ROLE, Answer, SiteAssignment
 from privacy.homomorphic.validator import require_upload
@@ -68,7 +70,7 @@ class Computing:
             plan=order.plan,
             state=state,
             layout=layout,
-            least_persons=max(own.least_persons, dataset.least_persons),
+            least_persons=_least_persons(order, own, dataset),
             place=order.sites.index(own),
         )
         header, body = self._converse(assignment, public_key, dataset.file.stat().st_size)
@@ -89,6 +91,11 @@ class Computing:
                 return child.channel.receive(max(_ANSWER_LIMIT, assignment.layout.upload_bytes))
             except PrivgateError:
                 raise RefusalError(Why.DATA, "the computation ended without a result") from None
+
+
+def _least_persons(order: Order, own: SiteMember, dataset: SiteDataset) -> int:
+    asked = own.least_persons if order.outcome is Outcome.EXACT else LEAST_PERSONS
+    return max(asked, dataset.least_persons)
 
 
 def _judged(header: Mapping[str, Any], body: bytes, layout: Layout) -> bytes:

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from kernel.amounts import Epsilon, Rdp, Share
+from kernel.canonical import Digest
 from kernel.events import Parameter
-from kernel.ids import JobId, PopulationId
+from kernel.ids import DatasetId, DecisionId, JobId, PartyId, PopulationId, Slug
 from privacy.budget import ledger
 from privacy.budget.ledger import Exhausted
-from privacy.budget.reservations import Block
+from privacy.budget.reservations import Block, BlockUse
 from privacy.events.budget import (
     BudgetCharged,
     BudgetEvent,
@@ -25,6 +26,7 @@ from privacy.events.budget import (
     BudgetVoided,
     PopulationCreated,
 )
+from privacy.events.collections import CollectionRequested
 from privacy.events.jobs import JobStarted
 from privacy.replay import Fault, Replay, replay
 from tests.support.budgets import NOW, SOON, Book, counts, fresh, permit, population, posted, training
@@ -213,6 +215,49 @@ def test_a_job_has_one_home() -> None:
     one.reserve([training()], leave)
     two.reserve([training()], leave)
     assert faults([*one.events, *two.events]) == [Fault.TWO_HOMES]
+
+
+@pytest.mark.parametrize(
+    ("uses", "found"),
+    [
+        ([counts(), counts(block=Block.TRAIN)], []),
+        ([counts(block=Block.TRAIN)], [Fault.PART]),
+        ([counts(noise="20"), counts(block=Block.TRAIN)], [Fault.PART]),
+    ],
+)
+def test_a_job_on_data_of_sites_holds_on_every_block(uses: list[BlockUse], found: list[Fault]) -> None:
+    """Nobody knows who is in a site's file: both sides of the split, and the same price on both."""
+    book, leave = Book(), permit()
+    book.reserve(uses, leave)
+    assert faults([of_sites(book, leave.job), *book.events]) == found
+    assert faults(book.events) == []
+
+
+def test_home_blocks_that_were_opened_before_are_held_too() -> None:
+    """Whenever the site attested its rows: those of the first block alone are not all that it may read."""
+    for home, earlier, found in ((1, None, [Fault.PART]), (2, None, [Fault.PART]), (2, True, [])):
+        book, leave = Book(), permit()
+        book.keep(ledger.open_block(book.standing(), 100))
+        sides = (counts(block=side.at(home)) for side in (Block.TRAIN, Block.HOLDOUT))
+        book.reserve([replace(use, earlier=earlier) for use in sides], leave)
+        assert faults([of_sites(book, leave.job), *book.events]) == found
+
+
+def of_sites(book: Book, job: JobId) -> CollectionRequested:
+    """A noised job on data of sites is asked of a population."""
+    return CollectionRequested(
+        job=job,
+        kind=Slug("he.statistics"),
+        dataset=fresh(DatasetId),
+        population=book.id,
+        party=fresh(PartyId),
+        key_holder=fresh(PartyId),
+        purpose=Slug("research"),
+        request=Digest.of(b"request"),
+        exact=False,
+        decision=fresh(DecisionId),
+        awaits_approval=False,
+    )
 
 
 def test_time_is_held_against_the_expiry() -> None:

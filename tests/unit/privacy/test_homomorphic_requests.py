@@ -195,6 +195,18 @@ def test_what_rounds_use_up_is_said_in_one_place(kind: CollectionKind, used: lis
     assert [sum(gaussians_by_round(kind, 3)[:rounds]) for rounds in range(4)] == used
 
 
+def test_nobody_asks_a_site_whether_it_has_so_many_persons() -> None:
+    """Of a noised result: who declines is a bit without noise, and a row of such jobs would count the people."""
+    noised = completed(STATISTICS | {"result": "noised", "epsilon": "1"})
+    for least in (6, 1000):
+        with pytest.raises(InvalidError) as caught:
+            completed(STATISTICS | {"result": "noised", "epsilon": "1", "least_persons": least})
+        with pytest.raises(InvalidError):
+            CollectionSpec.from_json(noised.to_json() | {"least_persons": least})
+        assert caught.value.field == "least_persons"
+    assert completed(STATISTICS | {"least_persons": 6}).least_persons == 6
+
+
 def test_a_profile_that_is_not_in_the_registry_is_not_found() -> None:
     """There are no free-form parameters."""
     with pytest.raises(NotFoundError):

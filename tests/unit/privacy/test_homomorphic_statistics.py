@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from fractions import Fraction
 from typing import Any
 
@@ -21,7 +22,7 @@ from privacy.homomorphic.packing import pack, unpack
 from privacy.homomorphic.registry import profile_of
 from privacy.homomorphic.statistics.plan import MOST_ROWS, FederatedStatistics
 from privacy.homomorphic.statistics.report import read_statistics, statistics_bytes
-from privacy.homomorphic.statistics.sums import TooFewError, site_sums
+from privacy.homomorphic.statistics.sums import ROWS_AT_ONCE, TooFewError, site_sums
 from privacy.jobs.asking import complete_query
 from privacy.jobs.queries import Query
 from privacy.schema import TableSchema
@@ -197,6 +198,31 @@ def test_a_row_moves_a_covariance_by_no_more_than_its_norm() -> None:
             moved = [number // 5 for number in site_sums(quiet, rows)]
             assert sum(number * number for number in moved) <= vector.row_norm**2
             assert max(map(abs, moved)) <= vector.row_bound
+
+
+def test_what_is_asked_takes_no_memory_that_grows_with_the_rows() -> None:
+    """A child that dies of its limit declines: a matrix that is large enough would tell how many rows there are."""
+    names = [f"x{number}" for number in range(16)]
+    schema = TableSchema.from_json(
+        {"columns": [{"name": name, "kind": "numeric", "low": "-1", "high": "1"} for name in names]}
+    )
+    asked = [
+        {"kind": "histogram", "columns": [name], "edges": {name: [f"0.{n}"]}} for name in names for n in range(1, 9)
+    ]
+    queries = tuple(query for body in asked for query in complete_query(body, schema))
+    plan = FederatedStatistics(queries=queries, covariances=(tuple(names),), schema=schema)
+    rows = 2 * ROWS_AT_ONCE + 5
+    values = np.random.default_rng(3).uniform(-1, 1, (rows, len(names)))
+    table = pa.table({name: values[:, place] for place, name in enumerate(names)})
+    tracemalloc.start()
+    found = site_sums(plan, table)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 8 * values.nbytes
+    steps = np.rint(values * 2**20).astype(np.int64)
+    assert found[-plan.vectors[-1].cells] == rows * 2**40
+    assert found[-1] == int((steps[:, -1] ** 2).sum())
+    assert found[:2] == [int((values[:, 0] < 0.1).sum()), int((values[:, 0] >= 0.1).sum())]
 
 
 def test_each_site_adds_its_share_of_exact_noise() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +16,7 @@ from compliance.checks.catalogue import CATALOGUE
 from compliance.checks.check import Tally
 from kernel.amounts import Rdp
 from kernel.canonical import Digest
+from kernel.events import Event
 from kernel.ids import DatasetId, DecisionId, JobId, PartyId, PopulationId, Slug, TenantId
 from privacy.budget.reservations import Block, BlockCharge
 from privacy.events.budget import BudgetCharged, BudgetTouched, PopulationUncovered
@@ -25,7 +27,7 @@ from privgate.verify.history import Entered, History
 from privgate.verify.jobs import check_jobs
 
 JOB, OTHER = JobId.new(os.urandom), JobId.new(os.urandom)
-FIRST, SECOND = PopulationId.new(os.urandom), PopulationId.new(os.urandom)
+FIRST, SECOND, THIRD = (PopulationId.new(os.urandom) for _ in range(3))
 
 
 def asked(population: PopulationId, *, exact: bool = True) -> CollectionRequested:
@@ -108,9 +110,10 @@ def order(*, exact: bool = False) -> OrderIssued:
 def test_every_population_of_a_noised_job_holds_it_before_its_order(events: list[Any], found: int) -> None:
     """From the order on a site may send; an order of an exact result is none for a request with noise."""
     at = datetime(2026, 11, 27, tzinfo=UTC)
+    requests = [asked(population, exact=False) for population in (FIRST, SECOND, THIRD)]
     entries = [
         Entered(index, "audit/payloads/000000.jsonl", at, Actor(), Digest.of(bytes([index])), event)
-        for index, event in enumerate([asked(FIRST, exact=False), asked(SECOND, exact=False), *events])
+        for index, event in enumerate([*requests, touch(THIRD), *events])
     ]
     assert len([problem for _, problem in unmarked(History(entries=list(entries)))]) == found
 
@@ -140,8 +143,10 @@ def charge(times: int) -> BudgetCharged:
 def test_a_job_pays_for_the_rounds_that_the_log_has_opened(kind: str, rounds: int, times: int, fine: bool) -> None:
     """Whatever its last entry says of how much was started; by the verifier and by a report."""
     last = JobEnded(job=JOB, end=JobEnd.CANCELLED, attempts=0, steps_started=times)
-    requested = replace(asked(FIRST, exact=False), kind=Slug(kind))
-    told = [requested, touch(FIRST), order(), *(opened(n + 1) for n in range(rounds)), charge(times), last]
+    everybody = (FIRST, SECOND, THIRD)
+    told: list[Event] = [replace(asked(population, exact=False), kind=Slug(kind)) for population in everybody]
+    told += [*map(touch, everybody), order(), *(opened(n + 1) for n in range(rounds))]
+    told += [*(replace(charge(times), population=population) for population in everybody), last]
     at, leaf = datetime(2026, 11, 27, tzinfo=UTC), Digest.of(b"leaf")
     entries = [
         Entered(index, "audit/payloads/000000.jsonl", at, Actor(), leaf, event) for index, event in enumerate(told)
@@ -155,3 +160,30 @@ def test_a_job_pays_for_the_rounds_that_the_log_has_opened(kind: str, rounds: in
     tally = Tally()
     CATALOGUE[Slug("runs.charged")].look(history, tally)
     assert (tally.wrong == []) is fine
+
+
+@pytest.mark.parametrize(("sites", "found"), [(3, 0), (2, 1), (0, 1)])
+def test_an_order_that_nobody_asked_for_is_found_out(sites: int, found: int) -> None:
+    """One for fewer sites than a job must have; most of all for none, of whose people nothing is held."""
+    requests = [asked(population, exact=False) for population in (FIRST, SECOND, THIRD)[:sites]]
+    touches = [touch(event.population) for event in requests]
+    problems = [problem for _, problem in unmarked(entered([*requests, *touches, order()]))]
+    assert len(problems) == found
+
+
+@pytest.mark.parametrize("late", [DECRYPTED, RoundOpened(job=JOB, number=1, round=Digest.of(b"round"))])
+def test_no_document_of_a_party_comes_after_the_end_of_its_job(late: Event) -> None:
+    """What was read then was paid by nobody."""
+    ended = JobEnded(job=JOB, end=JobEnd.CANCELLED, attempts=0, steps_started=0)
+    history = entered([asked(FIRST, exact=False), touch(FIRST), charge(0), ended, late])
+    assert [one.what for one in check_jobs(history).locations] == ["the job had ended before"]
+
+
+def entered(events: Sequence[Event]) -> History:
+    """A history of these events."""
+    at = datetime(2026, 11, 27, tzinfo=UTC)
+    entries = [
+        Entered(index, "audit/payloads/000000.jsonl", at, Actor(), Digest.of(bytes([index])), event)
+        for index, event in enumerate(events)
+    ]
+    return History(entries=list(entries))
