@@ -18,6 +18,7 @@ from kernel.signing import Envelope
 from privacy.events.releases import ReleaseHeld
 from privacy.release.certificate import PAYLOAD_TYPE, PrivacyCertificate
 from privacy.release.disclosure import DisclosureCertificate
+from privacy.release.inference import InferenceCertificate
 from privacy.release.noised import NoisedCertificate
 from privacy.release.statements import read_certificate
 
@@ -30,7 +31,7 @@ class Certified:
         present: Whether the archive has a document of its name.
         genuine: Whether that document has the digest that the log gives it.
         certificate: What it states, if it could be read; of an exact result `disclosure` instead, of
-            a noised one of several sites `noised`.
+            a noised one of several sites `noised`, of an encrypted answer `inference`.
     """
 
     held: Entered[ReleaseHeld]
@@ -39,6 +40,7 @@ class Certified:
     certificate: PrivacyCertificate | None
     disclosure: DisclosureCertificate | None = None
     noised: NoisedCertificate | None = None
+    inference: InferenceCertificate | None = None
 
 
 def certified(history: History) -> Mapping[ReleaseId, Certified]:
@@ -64,4 +66,6 @@ def _certified(history: History, held: Entered[ReleaseHeld]) -> Certified:
         return Certified(held, present=True, genuine=genuine, certificate=None, disclosure=read)
     if isinstance(read, NoisedCertificate):
         return Certified(held, present=True, genuine=genuine, certificate=None, noised=read)
+    if isinstance(read, InferenceCertificate):
+        return Certified(held, present=True, genuine=genuine, certificate=None, inference=read)
     return Certified(held, present=True, genuine=genuine, certificate=read)

@@ -17,6 +17,7 @@ from gateway.api import (
     datasets,
     governance,
     health,
+    inferences,
     jobs,
     log,
     openapi,
@@ -37,7 +38,7 @@ from gateway.services.authenticating import Authenticator
 from gateway.storage.engine import is_sqlite_url
 from gateway.wiring import Gateway
 
-ROUTERS = (people, governance, populations, datasets, parties, jobs, releases, log, reports, health)
+ROUTERS = (people, governance, populations, datasets, parties, jobs, inferences, releases, log, reports, health)
 POLL_SECONDS = 0.5
 WRITERS = 8
 READERS = 4

@@ -210,6 +210,7 @@ class TaskKind(StrEnum):
     TUNE = "tune"
     SYNTHESIS = "synthesis"
     TURN = "turn"
+    HE_INFER = "he-infer"
 
 
 class TaskState(StrEnum):

@@ -21,6 +21,7 @@ from sqlalchemy import Connection, Engine
 from audit import log
 from audit.entry import Actor, Entry
 from gateway.collection_records import CollectionRecord, DocumentRecord, JobSiteRecord, PartyRecord
+from gateway.inference_records import InferenceRecord
 from gateway.records import (
     ApprovalRecord,
     DatasetRecord,
@@ -31,7 +32,7 @@ from gateway.records import (
     ReportRecord,
     VersionRecord,
 )
-from gateway.storage import collection_tables, tables
+from gateway.storage import collection_tables, inference_tables, tables
 from gateway.storage.engine import begin_reading, begin_writing, is_sqlite_file
 from gateway.storage.sole_writer import SoleWriter
 from gateway.storage.sql.credentials import SqlCredentials
@@ -93,6 +94,7 @@ class Reading:
         self.collections = Rows(connection, collection_tables.collection, CollectionRecord)
         self.job_sites = Rows(connection, collection_tables.job_site, JobSiteRecord)
         self.documents = Rows(connection, collection_tables.job_document, DocumentRecord)
+        self.inferences = Rows(connection, inference_tables.inference, InferenceRecord)
 
 
 class Work(Reading):

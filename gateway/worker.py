@@ -7,7 +7,7 @@ Rules
 2. A job's end becomes visible at a tick after its request (RULES 14), whatever the time it took.
 3. A worker that dies leaves nothing to clean up: its lease runs out and another takes the task.
 4. No task is tried for ever: after `MOST_IN_VAIN` leases that brought it no further it is ended, whatever the reason.
-   An upload is refused; a job fails, void if it never touched data and else charged in full.
+   An upload is refused; a job fails, void if it never touched data and else charged in full; a question's job fails.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from gateway.launchers.inference import answer_in_child, give_up_question
 from gateway.launchers.ingest import give_up, seal_in_child
 from gateway.launchers.local import Cancelled, Confinement, Died, End, Finished, SelfTestFailed, run_in_child
 from gateway.launchers.turns import take_turn
@@ -27,6 +28,7 @@ from gateway.services.collaborators import Collaborators
 from gateway.services.collections.ending import fail_overdue
 from gateway.services.collections.turns import fail_turn, ring_all
 from gateway.services.expire_holds import expire_holds
+from gateway.services.inferences.ending import fail_unasked
 from gateway.services.opinions import Opinion
 from gateway.services.release_desk import release_automatically
 from kernel.errors import PrivgateError, StaleError, UnavailableError
@@ -66,6 +68,7 @@ class Worker:
                     expire_holds(self.on)
                     fail_overdue(self.on)
                     ring_all(self.on)
+                    fail_unasked(self.on)
                     next_upkeep = time.monotonic() + UPKEEP_SECONDS
                 if not self.step():
                     self.stopping.wait(IDLE_SECONDS)
@@ -102,6 +105,10 @@ class Worker:
                 fail_turn(self.on, task)
             case TaskKind.TURN:
                 take_turn(self.on, task, self.confinement)
+            case TaskKind.HE_INFER if in_vain:
+                give_up_question(self.on, task)
+            case TaskKind.HE_INFER:
+                answer_in_child(self.on, task, self.confinement)
             case _:
                 self._run(task)
 

@@ -194,6 +194,7 @@ class JobKind(StrEnum):
     HE_GLM = "he.glm"
     HE_STATISTICS = "he.statistics"
     HE_AGGREGATE = "he.aggregate"
+    HE_INFER = "he.infer"
     SYNTHESIS = "synthesis"
 
 

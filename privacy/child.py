@@ -41,7 +41,9 @@ ROLES: Mapping[str, str] = {
     "he-aggregate": "privacy.homomorphic.runner",
     "he-decrypt-sum": "privacy.homomorphic.runner",
     "he-decrypt": "privacy.homomorphic.runner",
+    "he-ask": "privacy.homomorphic.runner",
     "he-infer": "privacy.homomorphic.runner",
+    "he-read": "privacy.homomorphic.runner",
     "he-site": "privacy.homomorphic.site.runner",
 }
 _TENSOR_ROLES = frozenset({"train", "tune", "evaluate"})

@@ -21,6 +21,8 @@ from privacy.release.certificate import PrivacyCertificate
 from privacy.release.check import check
 from privacy.release.disclosure import DisclosureCertificate
 from privacy.release.disclosure_check import check_disclosure
+from privacy.release.inference import InferenceCertificate
+from privacy.release.inference_check import check_inference
 from privacy.release.noised import NoisedCertificate
 from privacy.release.noised_check import check_noised
 
@@ -43,6 +45,8 @@ def _held(history: History, tally: Tally) -> Iterator[tuple[Certified, PrivacyCe
             _disclosed(tally, found, found.disclosure)
         elif found.noised is not None:
             _noised(history, tally, found, found.noised)
+        elif found.inference is not None:
+            _answered(history, tally, found, found.inference)
         elif found.certificate is None:
             tally.fault("the certificate is incomplete or malformed", found.held, release)
         else:
@@ -79,6 +83,22 @@ def _noised(history: History, tally: Tally, found: Certified, certificate: Noise
             settled.before, settled.charge, settled.ledger_seq,
         )  # fmt: skip
         tally.demand(charged, "its charge is not the one in the ledger", found.held, site.population.id)
+
+
+def _answered(history: History, tally: Tally, found: Certified, certificate: InferenceCertificate) -> None:
+    """An encrypted answer has no price to recompute; its model's guarantee is the one in the model's certificate."""
+    stated, held = certificate.predicate, found.held.event
+    same = (stated.release, stated.job, stated.kind, certificate.artifact) == (
+        held.release, held.job, held.kind, held.artifact,
+    )  # fmt: skip
+    tally.demand(same, "it certifies another release, job or artefact", found.held, held.release)
+    for problem in check_inference(stated):
+        tally.fault(problem, found.held, held.release)
+    model = certified(history).get(stated.model.release)
+    own = None if model is None or model.certificate is None or not model.genuine else model.certificate.predicate
+    copied = own is not None and model is not None and model.held.event.certificate == stated.model.certificate
+    if own is None or not copied or own.guarantee != stated.model.guarantee:
+        tally.fault("its model's guarantee is not that of the model's certificate", found.held, held.release)
 
 
 def _complete(history: History, tally: Tally) -> None:

@@ -22,6 +22,7 @@ from kernel.ids import Slug
 from policies.events import DatasetRegistered, DecisionMade, TenantCreated
 from privacy.events.budget import PopulationCreated
 from privacy.events.collections import CollectionRequested
+from privacy.events.inferences import InferenceRequested
 from privacy.events.jobs import JobRequested
 from privacy.events.releases import ReleaseHeld
 from privacy.events.sealing import DekCreated
@@ -47,7 +48,7 @@ _BEGINS_WITH: dict[Source, tuple[type, ...]] = {
     Source.DECISIONS: (DecisionMade,),
     Source.DATASETS: (DatasetRegistered,),
     Source.LEDGER: (PopulationCreated,),
-    Source.JOBS: (JobRequested, CollectionRequested),
+    Source.JOBS: (JobRequested, CollectionRequested, InferenceRequested),
     Source.RELEASES: (ReleaseHeld,),
     Source.KEYS: (DekCreated,),
 }

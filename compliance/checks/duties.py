@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from compliance.checks.check import Check, Source, Tally
-from compliance.history import History, first_of
+from compliance.history import Entered, History, first_of
+from kernel.canonical import Digest
 from kernel.ids import DatasetId, JobId, PrincipalId, Slug
 from policies.events import (
     ApprovalGiven,
@@ -20,6 +22,7 @@ from policies.principals import conflicting
 from policies.vocabulary import Action, ApprovalVerdict, Role, Verdict
 from privacy.events.budget import BudgetReserved
 from privacy.events.collections import CollectionRequested
+from privacy.events.inferences import InferenceRequested, QuestionReceived
 from privacy.events.jobs import JobRequested
 from privacy.events.releases import ReleaseChecked, ReleaseHeld
 
@@ -33,7 +36,8 @@ def requester(history: History, job: JobId) -> PrincipalId | None:
     """Who asked for a job: the principal of the decision that let it in."""
     ordinary = first_of(history.about("job", JobRequested).get(job))
     of_sites = first_of(history.about("job", CollectionRequested).get(job))
-    asked = of_sites if ordinary is None else ordinary
+    of_a_model = first_of(history.about("job", InferenceRequested).get(job))
+    asked = ordinary or of_sites or of_a_model
     decision = None if asked is None else history.decisions.get(asked.event.decision)
     return None if decision is None else decision.event.request.principal
 
@@ -106,8 +110,13 @@ def _door_keepers(history: History, tally: Tally) -> None:
 def _approved(history: History, tally: Tally) -> None:
     """A job that needed a yes got one to exactly this request, in time, before its budget was held."""
     approvals = history.about("job", ApprovalGiven)
-    awaited = {e.event.job: e for e in history.of(JobRequested) if e.event.awaits_approval}
-    for entered in history.judged(BudgetReserved):
+    awaited = {e.event.job for e in history.of(JobRequested) if e.event.awaits_approval}
+    awaited |= {e.event.job for e in history.of(InferenceRequested) if e.event.awaits_approval}
+    # A job on encrypted rows holds no budget: its yes comes before its question.
+    begun: list[tuple[Entered[Any], Digest]] = [(e, e.event.request) for e in history.judged(BudgetReserved)]
+    requests = {e.event.job: e.event.request for e in history.of(InferenceRequested)}
+    begun += [(e, requests[e.event.job]) for e in history.judged(QuestionReceived) if e.event.job in requests]
+    for entered, request in begun:
         if entered.event.job not in awaited:
             continue
         tally.look()
@@ -116,7 +125,7 @@ def _approved(history: History, tally: Tally) -> None:
             for given in approvals.get(entered.event.job, ())
             if given.index < entered.index
             and given.event.approval.verdict is ApprovalVerdict.APPROVED
-            and given.event.approval.concerns(entered.event.request, entered.at)
+            and given.event.approval.concerns(request, entered.at)
         ]
         tally.demand(bool(yes), "it needed a yes to this very request, and has none", entered, entered.event.job)
 

@@ -13,6 +13,7 @@ from policies.vocabulary import Action, Verdict
 from privacy.events.budget import BudgetCharged, BudgetReserved, BudgetTouched, PopulationUncovered
 from privacy.events.collections import CollectionRequested, RoundOpened
 from privacy.events.incidents import IncidentOpened
+from privacy.events.inferences import InferenceRequested, QuestionAnswered
 from privacy.events.jobs import JobEnd, JobEnded, JobQueued, JobRequested, JobStarted
 from privacy.homomorphic.requests.kinds import gaussians_after
 
@@ -65,6 +66,7 @@ def _paid(history: History, tally: Tally) -> None:
     """Whatever touched data was charged for at least what it started, before or when it ended."""
     charged, touched = history.about("job", BudgetCharged), history.about("job", BudgetTouched)
     opened = history.about("job", RoundOpened)
+    asked_models, answered = history.about("job", InferenceRequested), history.about("job", QuestionAnswered)
     marked, of_sites = history.about("job", PopulationUncovered), history.about("job", CollectionRequested)
     for entered in history.judged(JobEnded):
         job, end = entered.event.job, entered.event
@@ -79,6 +81,11 @@ def _paid(history: History, tally: Tally) -> None:
             tally.look()
             fine = end.end is not JobEnd.FINISHED or not left
             tally.demand(fine, "an exact result left, and a population is not marked", entered, job)
+            continue
+        if job in asked_models:
+            tally.look()
+            fine = end.end is not JobEnd.FINISHED or job in answered
+            tally.demand(fine, "an answer left, and the log does not tell of which model", entered, job)
             continue
         if job not in touched and end.end is not JobEnd.FINISHED and not end.attempts:
             continue  # it never touched anything

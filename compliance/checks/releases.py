@@ -11,6 +11,7 @@ from kernel.events import Event
 from kernel.ids import ReleaseId, Slug
 from policies.vocabulary import Action, Verdict
 from privacy.events.budget import BudgetCharged, PopulationUncovered
+from privacy.events.inferences import QuestionAnswered
 from privacy.events.jobs import JobEnd, JobEnded
 from privacy.events.releases import (
     RELEASE_EVENTS,
@@ -28,15 +29,20 @@ def _charged(history: History, tally: Tally) -> None:
     """Releases and finished jobs answer each other one to one, and each pair has its charge."""
     charged, ended = history.about("job", BudgetCharged), history.about("job", JobEnded)
     marked = history.about("job", PopulationUncovered)
+    answered = history.about("job", QuestionAnswered)
     held = history.about("job", ReleaseHeld)
     for entered in history.judged(ReleaseHeld):
         tally.look()
         job = entered.event.job
         charge, end = first_of(charged.get(job)), first_of(ended.get(job))
         mark = first_of(marked.get(job))
-        paid = any(entry is not None and entry.index < entered.index for entry in (charge, mark))
+        answer = first_of(answered.get(job))
+        paid = any(entry is not None and entry.index < entered.index for entry in (charge, mark, answer))
         tally.demand(
-            paid, "a release without a charge, or a mark of its disclosure, before it", entered, entered.event.release
+            paid,
+            "a release without a charge, a mark of its disclosure, or a model that gave it, before it",
+            entered,
+            entered.event.release,
         )
         finished = end is not None and end.event.end is JobEnd.FINISHED
         tally.demand(finished, "a release of a job that did not finish", entered, entered.event.release)
@@ -137,6 +143,15 @@ def _exact(history: History, tally: Tally) -> None:
                 due = since if since is not None and since <= part.guarantee.ledger_seq else None
                 said = part.uncovered_since == due
                 tally.demand(said, "exact results left, and the certificate does not say so", found.held, part.dataset)
+            continue
+        if found.inference is not None:
+            tally.look()
+            asked = found.inference.predicate.model
+            ledger = folded.get(asked.population)
+            since = None if ledger is None else ledger.account.uncovered_since
+            due = since if since is not None and since <= asked.ledger_seq else None
+            said = asked.uncovered_since == due
+            tally.demand(said, "exact results left, and the certificate does not say so", found.held, asked.release)
             continue
         if found.certificate is None:
             tally.cannot_tell("a certificate that is missing or cannot be read", found.held, found.held.event.release)

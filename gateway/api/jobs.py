@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request
@@ -18,8 +18,8 @@ from gateway.api.views import JobView, QuoteView
 from gateway.records import JobRecord, JobState
 from gateway.services.cancel_job import cancel_job
 from gateway.services.collections.concerning import concerned, of_sites
-from gateway.services.collections.quoting import CollectionQuote
 from gateway.services.collections.requesting import answer_collection, quote_collection, request_collection
+from gateway.services.inferences.requesting import answer_inference, quote_inference, request_inference
 from gateway.services.job_views import VisibleJob, new_lines, visible_job, visible_jobs
 from gateway.services.request_job import Quoted, answer_approval, quote_job, request_job
 from kernel import canonical
@@ -28,7 +28,8 @@ from kernel.clock import format_time
 from kernel.errors import UnauthenticatedError
 from kernel.ids import DatasetId, JobId, TenantId
 from policies.vocabulary import Action, ApprovalVerdict
-from privacy.homomorphic.requests.spec import is_collection
+from privacy.homomorphic.inferences.spec import InferenceSpec, is_inference
+from privacy.homomorphic.requests.spec import CollectionSpec, is_collection
 
 router = APIRouter(prefix="/v1", tags=["jobs"], responses=PROBLEM_RESPONSES, route_class=LargeJsonRoute)
 PAGE = 50
@@ -41,7 +42,10 @@ async def post_quote(body: JobRequest, caller: CurrentCaller, state: State) -> J
     """What a job would cost, whether it fits, and the largest one of its shape that would. Nothing is held."""
     if is_collection(body.spec):
         asked = granted(await state.writes(quote_collection, state.on, caller, body.spec))
-        return shown(_collection_view(asked))
+        return shown(_written_quote(asked.spec, asked.fields))
+    if is_inference(body.spec):
+        question = granted(await state.writes(quote_inference, state.on, caller, body.spec))
+        return shown(_written_quote(question.spec, question.fields))
     quoted = granted(await state.writes(quote_job, state.on, caller, body.spec))
     return shown(_quote_view(quoted))
 
@@ -50,8 +54,7 @@ async def post_quote(body: JobRequest, caller: CurrentCaller, state: State) -> J
 async def post_job(body: JobRequest, caller: CurrentCaller, state: State, key: Key) -> JSONResponse:
     """Request a job. It is queued with its reservation, parked for approval, or refused with what would fit."""
     request = {"route": "requestJob", "body": canonical.digest_of("job-body/v1", body.spec)}
-    ask = request_collection if is_collection(body.spec) else request_job
-    return await once(state, caller, key, request, 202, job_view, ask, state.on, caller, body.spec)
+    return await once(state, caller, key, request, 202, job_view, _asking(body.spec), state.on, caller, body.spec)
 
 
 @router.get("/jobs", operation_id="listJobs", response_model=list[JobView])
@@ -126,6 +129,9 @@ async def post_approval(job: JobRef, body: AnswerApproval, caller: CurrentCaller
     if of_sites(found.record.kind):
         answered = granted(await state.writes(answer_collection, state.on, caller, JobId(job), verdict, digest))
         return shown(job_view(answered))
+    if is_inference({"kind": found.record.kind}):
+        replied = granted(await state.writes(answer_inference, state.on, caller, JobId(job), verdict, digest))
+        return shown(job_view(replied))
     graph = None if body.graph is None else Digest(body.graph)
     record = granted(await state.writes(answer_approval, state.on, caller, JobId(job), verdict, digest, graph))
     return shown(job_view(record))
@@ -207,8 +213,15 @@ def _model_view(record: JobRecord) -> dict[str, Any] | None:
     }
 
 
-def _collection_view(asked: CollectionQuote) -> QuoteView:
-    return QuoteView(quote=asked.fields, spec=asked.spec.to_json(), request_digest=asked.request_digest)
+def _asking(request: Mapping[str, Any]) -> Callable[..., Any]:
+    """The use case that a request is for."""
+    if is_inference(request):
+        return request_inference
+    return request_collection if is_collection(request) else request_job
+
+
+def _written_quote(spec: CollectionSpec | InferenceSpec, fields: Mapping[str, Any]) -> QuoteView:
+    return QuoteView(quote=dict(fields), spec=spec.to_json(), request_digest=spec.digest)
 
 
 def _quote_view(quoted: Quoted) -> QuoteView:

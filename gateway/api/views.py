@@ -181,6 +181,28 @@ class QuoteView(View):
     request_digest: str
 
 
+class QuestionTermsView(View):
+    """What a question to a released model must be: all that is public of the model, and no weight.
+
+    `request` has shape and profile; `features` says how a row of `table`'s columns becomes the model's numbers.
+    """
+
+    job: str
+    request: dict[str, Any]
+    request_digest: str
+    features: dict[str, Any]
+    table: dict[str, Any]
+    deadline: str | None = None
+    question: str | None = None
+
+
+class QuestionView(View):
+    """A question that was received, by its document's digest."""
+
+    job: str
+    question: str
+
+
 class JobView(View):
     """A job as its requester and owner see it: coarse, and only at ticks."""
 

@@ -8,12 +8,13 @@ Rules
 
 from __future__ import annotations
 
-from gateway.records import JobRecord, JobState, TaskState
+from gateway.records import JobRecord, JobState, TaskRecord, TaskState
 from gateway.services.collaborators import Collaborators
 from gateway.services.collections.concerning import concerned, datasets_of, of_sites
 from gateway.services.collections.ending import end_collection
 from gateway.services.collections.paying import lock_of_job
 from gateway.services.deciding import Answer, Caller
+from gateway.services.inferences.ending import end_inference
 from gateway.unit_of_work import Work
 from kernel.errors import ConflictError
 from kernel.ids import JobId
@@ -22,6 +23,8 @@ from policies.vocabulary import Action
 from privacy.budget import ledger
 from privacy.budget.balances import Standing
 from privacy.events.jobs import JobEnd, JobEnded
+from privacy.homomorphic.inferences.spec import is_inference
+from privacy.sealing.stores import BlobPath
 
 
 def cancel_job(on: Collaborators, caller: Caller, job: JobId) -> JobRecord | Deny:
@@ -48,6 +51,12 @@ def cancel_job(on: Collaborators, caller: Caller, job: JobId) -> JobRecord | Den
             after = work.jobs.get(id=job)
             work.commit("cancel-collection")
             return after
+        if is_inference({"kind": record.kind}):
+            after, blob = _unasked(work, record, task)
+            work.commit("cancel-inference")
+            if blob is not None:
+                on.blobs.delete(blob)
+            return after
         leased = task is not None and task.state is TaskState.LEASED
         if leased or record.attempts:
             # Its worker, or the one that takes it up for another attempt, charges what was started and ends it.
@@ -57,6 +66,17 @@ def cancel_job(on: Collaborators, caller: Caller, job: JobId) -> JobRecord | Den
         record = work.jobs.get(id=job)
         work.commit("cancel-request")
     return record
+
+
+def _unasked(work: Work, record: JobRecord, task: TaskRecord | None) -> tuple[JobRecord, BlobPath | None]:
+    """End a job on encrypted rows, which holds nothing; one that a worker has taken up ends with that."""
+    if task is not None and task.state is TaskState.LEASED:
+        work.jobs.change({"id": record.id}, cancel_requested=True)
+        return work.jobs.get(id=record.id), None
+    if task is not None:
+        work.tasks.cancel(record.id)
+    blob = end_inference(work, record, JobState.CANCELLED, JobEnd.CANCELLED)
+    return work.jobs.get(id=record.id), blob
 
 
 def _give_back(work: Work, record: JobRecord, standing: Standing, answer: Answer) -> None:

@@ -195,6 +195,9 @@ def _asked(on: Collaborators, work: Work, caller: Caller, record: ReleaseRecord)
 
 
 def _grant_of(work: Work, record: ReleaseRecord) -> Any:
+    inference = work.inferences.find(job=record.job)
+    if inference is not None:
+        return inference.under_grant
     job = work.jobs.get(id=record.job)
     reservation = work.ledger.read(job.population, job=job.id).reservation
     return None if reservation is None else reservation.grant

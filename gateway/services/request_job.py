@@ -161,7 +161,7 @@ def answer_approval(
             raise InvalidError("`request_digest` is not that of this job's request", field="request_digest")
         if graph is not None and graph != graph_of(read_plan(record.kind, record.plan)):
             raise InvalidError("`graph` is not the digest of this job's model graph", field="graph")
-        approval = _approve(on, work, caller, record, verdict, answer)
+        approval = record_approval(on, work, caller, record, verdict, answer)
         result = _after_approval(on, work, record, standing, approval, answer)
         work.commit("approval")
     return _over_budget(read_plan(record.kind, record.plan), result) if isinstance(result, Exhausted) else result
@@ -256,9 +256,10 @@ def _over_budget(plan: Plan, held: Exhausted) -> OverBudget:
     return OverBudget(held, largest_epsilon_of(plan, min(limit.available for limit in limits), plan.order))
 
 
-def _approve(
+def record_approval(
     on: Collaborators, work: Work, caller: Caller, record: JobRecord, verdict: ApprovalVerdict, answer: Answer
 ) -> Approval:
+    """Store and log an owner's answer to a parked job."""
     approval = Approval(
         approval=ApprovalId.new(on.entropy),
         approver=caller.principal,

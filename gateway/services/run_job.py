@@ -34,6 +34,7 @@ from privacy.budget.ledger import Change
 from privacy.budget.reservations import Reservation, ReservationState
 from privacy.events.incidents import IncidentOpened
 from privacy.events.jobs import JobEnd, JobEnded, JobStarted, TrainerHalted
+from privacy.homomorphic.inferences.spec import is_inference
 from privacy.jobs.outcome import Outcome
 from privacy.jobs.plan import Plan, read_plan
 from privacy.release.settlement import Charge
@@ -272,7 +273,8 @@ def _retries(job: JobRecord) -> int:
 
 def _count_failure(on: Collaborators, work: Work, job: JobRecord, standing: Standing) -> None:
     """After too many failures of one trainer on one population its cap falls to 0, until the owner sets another."""
-    failed = work.jobs.all(population=job.population, principal=job.principal, state=JobState.FAILED)
+    ended = work.jobs.all(population=job.population, principal=job.principal, state=JobState.FAILED)
+    failed = [one for one in ended if not is_inference({"kind": one.kind})]  # those read no row
     if len(failed) % on.limits.faults_per_trainer:
         return
     change = ledger.cap_trainer(standing, Share.zero())

@@ -21,14 +21,16 @@ from kernel.ids import Identifier, JobId, VersionId
 from privacy.sealing.stores import BlobPath
 
 Id = TypeVar("Id", bound=Identifier)
-STAGED, DATASETS, SAVEPOINTS = (BlobPath(name) for name in ("staged", "datasets", "savepoints"))
+STAGED, DATASETS, SAVEPOINTS, QUESTIONS = (BlobPath(name) for name in ("staged", "datasets", "savepoints", "questions"))
 
 
 def sweep_blobs(on: Collaborators) -> int:
     """Delete all of it; return how many objects. For the start of a worker."""
     versions = {*_named_in(on, VersionId, DATASETS, 2), *_named_in(on, VersionId, STAGED, 1)}
     swept = sum(sweep_version(on, version) for version in sorted(versions))
-    return swept + sum(_sweep_job(on, job) for job in sorted({*_named_in(on, JobId, SAVEPOINTS, 1)}))
+    for folder in (SAVEPOINTS, QUESTIONS):
+        swept += sum(_sweep_job(on, folder, job) for job in sorted({*_named_in(on, JobId, folder, 1)}))
+    return swept
 
 
 def sweep_version(on: Collaborators, version: VersionId) -> int:
@@ -51,14 +53,14 @@ def _named_in(on: Collaborators, kind: type[Id], folder: BlobPath, place: int) -
             yield kind(path.split("/")[place])
 
 
-def _sweep_job(on: Collaborators, job: JobId) -> int:
-    """Savepoints are for the next attempt: once a job has ended there is none."""
+def _sweep_job(on: Collaborators, folder: BlobPath, job: JobId) -> int:
+    """Savepoints and questions are for the next attempt: once a job has ended there is none."""
     with on.database.read() as reading:
         try:
             record = reading.jobs.get(id=job)
         except NotFoundError:
             return 0
-    return _deleted(on, list(on.blobs.list(BlobPath.of(SAVEPOINTS, job)))) if record.state.ended else 0
+    return _deleted(on, list(on.blobs.list(BlobPath.of(folder, job)))) if record.state.ended else 0
 
 
 def _of_version(on: Collaborators, version: VersionRecord) -> Iterator[BlobPath]:

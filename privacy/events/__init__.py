@@ -10,6 +10,7 @@ from privacy.events.budget import BUDGET_EVENTS
 from privacy.events.choices import CHOICE_EVENTS
 from privacy.events.collections import COLLECTION_EVENTS
 from privacy.events.incidents import INCIDENT_EVENTS
+from privacy.events.inferences import INFERENCE_EVENTS
 from privacy.events.jobs import JOB_EVENTS
 from privacy.events.releases import RELEASE_EVENTS
 from privacy.events.sealing import SEALING_EVENTS
@@ -22,4 +23,5 @@ EVENTS: tuple[type[Event], ...] = (
     *INCIDENT_EVENTS,
     *RELEASE_EVENTS,
     *COLLECTION_EVENTS,
+    *INFERENCE_EVENTS,
 )

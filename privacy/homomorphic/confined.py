@@ -5,7 +5,8 @@ Rules
 1. Nothing here imports SEAL or numpy. A crash, a stall or a hostile body is a `FailedTaskError`; the caller lives on.
 2. Limits are declared by task and length, before anything is read.
 
-Used by agents of sites and key holders, by the worker where the gateway adds, and by nobody in the API process.
+Used by agents of sites and key holders, by clients who ask a model, by the worker where the gateway adds or evaluates,
+and by nobody in the API process.
 """
 
 from __future__ import annotations
@@ -13,12 +14,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kernel.checks import whole
 from kernel.errors import CorruptError, PrivgateError
-from privacy.homomorphic.inference import Scored
+from privacy.homomorphic.inference import MOST_HALVINGS, Scored, Shape
 from privacy.homomorphic.layout import Layout
-from privacy.homomorphic.numbers import read_numbers, written_numbers
+from privacy.homomorphic.numbers import read_doubles, read_numbers, written_doubles, written_numbers
 from privacy.homomorphic.profiles import Profile
-from privacy.homomorphic.validator import require_public_key, require_secret_key, require_sum, require_upload
+from privacy.homomorphic.validator import (
+    require_evaluation_keys,
+    require_public_key,
+    require_secret_key,
+    require_sum,
+    require_upload,
+    require_vectors,
+)
 from privacy.sandbox.frames import expect
 from privacy.sandbox.limits import MIB, Level, Limits
 from privacy.sandbox.spawn import Child, spawn
@@ -88,11 +97,78 @@ class Confined:
 
     def infer(self, model: Scored, evaluation: bytes, features: bytes) -> bytes:
         """Evaluate a model on a client's encrypted rows; the answer is his alone to read."""
-        held = len(features) + 64 * len(evaluation) + model.shape.answer_bytes
-        with self._child("he-infer", {}, held) as child:
-            for name, body in (("model", model.to_bytes()), ("keys", evaluation), ("features", features)):
+        given = (("model", model.to_bytes()),)
+        return self._inferred(model.shape, given, evaluation, [features])[0]
+
+    def infer_released(
+        self, shape: Shape, graph: bytes, weights: bytes, evaluation: bytes, batches: Sequence[bytes]
+    ) -> tuple[bytes, int]:
+        """Evaluate a released model, whose file is read in the child.
+
+        Args:
+            shape: What the graph has.
+            graph: The model's graph.
+            weights: Its file.
+            evaluation: The client's keys for products.
+            batches: His ciphertexts.
+
+        Returns:
+            The answers, one after the other, and how often their scores were halved.
+        """
+        return self._inferred(shape, (("graph", graph), ("weights", weights)), evaluation, batches)
+
+    def question(self, shape: Shape, batches: Sequence[Sequence[Sequence[float]]]) -> tuple[SecretBytes, bytes, bytes]:
+        """Draw keys for one question and encrypt rows under them.
+
+        Args:
+            shape: The model's.
+            batches: Rows, each time at most as many as there are slots.
+
+        Returns:
+            The secret key, the keys for products, and the ciphertexts of all batches.
+        """
+        request = {"batches": len(batches), "shape": shape.to_json()}
+        held = 2 * shape.request_bytes + 64 * shape.key_bytes
+        with self._child("he-ask", request, held) as child:
+            secret = _result(child, "secret", _LARGEST_KEY)
+            evaluation = _result(child, "keys", shape.key_bytes)
+            made = []
+            for rows in batches:
+                _give(child, "rows", written_doubles(rows))
+                made.append(_result(child, "features", shape.request_bytes))
+        require_secret_key(shape.profile, secret)
+        if shape.products:
+            require_evaluation_keys(shape.profile, evaluation, (), products=True)
+        for body in made:
+            require_vectors(shape.profile, body, shape.features)
+        return SecretBytes(secret), evaluation, b"".join(made)
+
+    def scores(self, shape: Shape, secret: SecretBytes, answers: Sequence[bytes]) -> list[list[float]]:
+        """Read answers with the key of their question: scores for every slot of every batch."""
+        request = {"batches": len(answers), "shape": shape.to_json()}
+        found: list[list[float]] = []
+        with self._child("he-read", request, 4 * shape.answer_bytes) as child:
+            _give(child, "key", secret.reveal())
+            for body in answers:
+                _give(child, "answer", body)
+                numbers = _result(child, "scores", 8 * shape.outputs * shape.profile.slots)
+                found += read_doubles(numbers, shape.outputs)
+        return found
+
+    def _inferred(
+        self, shape: Shape, model: Sequence[tuple[str, bytes]], evaluation: bytes, batches: Sequence[bytes]
+    ) -> tuple[bytes, int]:
+        held = 2 * shape.request_bytes + 64 * len(evaluation) + shape.answer_bytes
+        made, most = [], 0
+        with self._child("he-infer", {"batches": len(batches)}, held * len(batches)) as child:
+            for name, body in (*model, ("keys", evaluation)):
                 _give(child, name, body)
-            return _result(child, "answer", model.shape.answer_bytes)
+            for features in batches:
+                _give(child, "features", features)
+                answer, halvings = _answer(child, shape.answer_bytes)
+                made.append(answer)
+                most = halvings
+        return b"".join(made), most
 
     def _child(self, role: str, request: Mapping[str, Any], held: int) -> Child:
         megabytes = held // MIB
@@ -129,6 +205,17 @@ def _result(child: Child, name: str, longest: int) -> bytes:
     if found != name:
         raise _failed(child)
     return body
+
+
+def _answer(child: Child, longest: int) -> tuple[bytes, int]:
+    try:
+        header, body = child.channel.receive(longest)
+        halvings, name = expect(header, "halvings", "m")
+        if name != "answer" or len(body) != longest:
+            raise CorruptError("another frame than an answer")
+        return body, whole(0, MOST_HALVINGS, halvings=halvings)
+    except PrivgateError:
+        raise _failed(child) from None
 
 
 def _failed(child: Child) -> FailedTaskError:

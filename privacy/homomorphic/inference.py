@@ -13,7 +13,7 @@ Rules
 2. The model is in the clear with whoever evaluates. Whoever reads answers can learn a model by asking often; only
    released models are evaluated.
 3. Linear models, and two layers with the square between. Inputs lie in [-1, 1], so that every value is bounded by the
-   weights; a model whose values would outgrow the modulus is refused.
+   weights. A model whose scores would outgrow the modulus is refused, or halved until they do not (`Scored.fitting`).
 4. Profile, level and scale of an answer follow from the number of layers: the client needs no weight.
 
 Form: docs/formats/he-child.md, "Inference".
@@ -31,14 +31,18 @@ from kernel.checks import finite, whole
 from kernel.errors import InvalidError
 from privacy.homomorphic.profiles import Profile
 from privacy.homomorphic.registry import profile_of
-from privacy.homomorphic.wire import ciphertext_bytes, result_form
+from privacy.homomorphic.wire import ciphertext_bytes, evaluation_forms, result_form
 from privacy.jobs.strict import members_of
 
 MOST_FEATURES, MOST_HIDDEN, MOST_OUTPUTS = 512, 256, 64
 MODEL_LIMIT = 2**24
+WEIGHTS_LIMIT = 2**22
+"""Of a released model's file."""
 RESULT_LEVEL = 1
 """How many primes an answer has left: profiles are as deep as their models."""
 _LEAST_WEIGHT = 2.0**-20
+MOST_HALVINGS = 20
+_LARGEST_HIDDEN = 2.0**20
 _PROFILES = {1: profile_of("ckks-4096-linear"), 2: profile_of("ckks-8192-square")}
 
 
@@ -72,8 +76,13 @@ class Shape:
         return self.layers == 2
 
     @property
+    def key_bytes(self) -> int:
+        """How long the client's keys for products are."""
+        return sum(form.size for form in evaluation_forms(self.profile, (), products=True)) if self.products else 0
+
+    @property
     def request_bytes(self) -> int:
-        """How long a client's ciphertexts are."""
+        """How long a client's ciphertexts are, for as many rows as there are slots."""
         return self.features * ciphertext_bytes(self.profile, fresh=True)
 
     @property
@@ -131,6 +140,11 @@ class Layer:
         sums = (math.fsum(w * x for w, x in zip(weights, row, strict=True)) for weights in self.weights)
         return [total + bias for total, bias in zip(sums, self.bias, strict=True)]
 
+    def times(self, factor: float) -> Layer:
+        """The layer whose outputs are so many times as large."""
+        rows = tuple(tuple(weight * factor for weight in row) for row in self.weights)
+        return Layer(rows, tuple(bias * factor for bias in self.bias))
+
     def largest(self, size: float) -> float:
         """The largest size of an output, for inputs of at most this size."""
         return max(
@@ -149,12 +163,26 @@ class Scored:
             whole(1, MOST_HIDDEN, hidden=len(self.layers[0].weights))
             if len(self.layers[0].weights) != self.layers[1].inputs:
                 raise InvalidError("the second layer takes what the first gives", field="model")
-        profile, size = self.shape.profile, 1.0
-        for place, layer in enumerate(self.layers):
-            size = layer.largest(size**2 if place else size)
-        room = profile.data_primes[0].bit_length() - profile.scale_bits - 2
-        if size >= 2.0**room:
+        room = _room(self.shape.profile)
+        if _largest(self.layers) >= 2.0**room:
             raise InvalidError(f"a score may come to 2^{room} at most, which these weights exceed", field="model")
+
+    @classmethod
+    def fitting(cls, layers: tuple[Layer, ...]) -> tuple[Self, int]:
+        """A model whose scores have room, and how often they were halved for it.
+
+        Raises:
+            InvalidError: It is no such model, or no number of halvings up to `MOST_HALVINGS` makes it one.
+        """
+        if not 1 <= len(layers) <= 2:
+            raise InvalidError("a model has one layer, or two with the square between", field="model")
+        if len(layers) == 2 and layers[0].largest(1.0) >= _LARGEST_HIDDEN:
+            raise InvalidError("what is squared is too large to be evaluated encrypted", field="model")
+        over = _largest(layers) / 2.0 ** _room(_PROFILES[len(layers)])
+        halvings = max(0, math.frexp(over)[1])
+        if halvings > MOST_HALVINGS:
+            raise InvalidError("its scores are too large to be evaluated encrypted", field="model")
+        return cls((*layers[:-1], layers[-1].times(2.0**-halvings))), halvings
 
     @property
     def shape(self) -> Shape:
@@ -181,3 +209,16 @@ class Scored:
         if not isinstance(body, list):
             raise InvalidError("a model is a list of layers", field="model")
         return cls(tuple(Layer.from_json(layer) for layer in body))
+
+
+def _largest(layers: Sequence[Layer]) -> float:
+    """The largest score of inputs of size 1."""
+    size = 1.0
+    for place, layer in enumerate(layers):
+        size = layer.largest(size**2 if place else size)
+    return size
+
+
+def _room(profile: Profile) -> int:
+    """How many bits an answer has before the point."""
+    return profile.data_primes[0].bit_length() - profile.scale_bits - 2

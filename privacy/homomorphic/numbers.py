@@ -1,10 +1,12 @@
-"""Whole numbers between an agent and its confined child: fixed width, little-endian, signed.
+"""Numbers between a parent and its confined child, little-endian: whole ones of fixed width, or rows of doubles.
 
 Form: docs/formats/he-child.md.
 """
 
 from __future__ import annotations
 
+import array
+import sys
 from collections.abc import Sequence
 
 from kernel.errors import CorruptError, InvalidError
@@ -33,3 +35,21 @@ def read_numbers(layout: Layout, body: bytes) -> list[int]:
     if width == 8:
         return memoryview(body).cast("q").tolist()
     return [int.from_bytes(body[at : at + width], "little", signed=True) for at in range(0, len(body), width)]
+
+
+def written_doubles(rows: Sequence[Sequence[float]]) -> bytes:
+    """Write rows of doubles, one after the other."""
+    found = array.array("d", [number for row in rows for number in row])
+    if sys.byteorder == "big":
+        found.byteswap()
+    return found.tobytes()
+
+
+def read_doubles(body: bytes, width: int) -> list[list[float]]:
+    """Read rows of so many doubles each; raise `CorruptError` if the body does not end with a row."""
+    if len(body) % (8 * width):
+        raise CorruptError("not whole rows of numbers")
+    found = array.array("d", body)
+    if sys.byteorder == "big":
+        found.byteswap()
+    return [found[at : at + width].tolist() for at in range(0, len(found), width)]

@@ -7,6 +7,7 @@ Rules
 3. None is added twice: encryption is random, so that two equal uploads are one site's, sent again in another's name.
 4. Single uploads are never decrypted: `he-decrypt` adds first, and needs three. `he-decrypt-sum` takes the word of the
    gateway that a body is a sum, and is for jobs whose owners trust it with that.
+5. `he-read` decrypts answers for whoever asked, with the key that `he-ask` drew for one question.
 
 Form: docs/formats/he-child.md.
 """
@@ -17,16 +18,22 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from kernel.canonical import Digest
+from kernel.checks import whole
 from kernel.errors import CorruptError
-from privacy.homomorphic.inference import MODEL_LIMIT, Scored
+from privacy.graph.spec import ModelGraph
+from privacy.graph.weights import unpack_weights
+from privacy.homomorphic.inference import MODEL_LIMIT, WEIGHTS_LIMIT, Scored, Shape
+from privacy.homomorphic.inferences.spec import MOST_BATCHES
 from privacy.homomorphic.layout import Layout
-from privacy.homomorphic.numbers import read_numbers, written_numbers
+from privacy.homomorphic.numbers import read_doubles, read_numbers, written_doubles, written_numbers
 from privacy.homomorphic.packing import pack, unpack
 from privacy.homomorphic.registry import profile_of
+from privacy.homomorphic.released import layers_of
 from privacy.homomorphic.tenseal_backend.aggregate import Sum
+from privacy.homomorphic.tenseal_backend.approximate import OwnKeys
 from privacy.homomorphic.tenseal_backend.decrypt import decrypt
 from privacy.homomorphic.tenseal_backend.encrypt import encrypt
-from privacy.homomorphic.tenseal_backend.inference import infer
+from privacy.homomorphic.tenseal_backend.inference import answers, ask, asking, infer
 from privacy.homomorphic.tenseal_backend.keys import make_keys
 from privacy.sandbox.frames import BODY_LIMIT, Channel, expect
 from privacy.sealing.secret import SecretBytes
@@ -85,11 +92,44 @@ def _decrypt_sum(channel: Channel, request: Mapping[str, Any]) -> None:
 
 
 def _infer(channel: Channel, request: Mapping[str, Any]) -> None:
-    expect(request, "role")
-    model = Scored.from_bytes(_body(channel, "model", MODEL_LIMIT))
+    batches, _ = expect(request, "batches", "role")
+    model, halvings = _model(channel)
     evaluation = _body(channel, "keys", LARGEST_KEY)
-    features = _body(channel, "features", model.shape.request_bytes)
-    channel.send({"m": "answer"}, infer(model, evaluation, features))
+    for _ in range(whole(1, MOST_BATCHES, batches=batches)):
+        features = _body(channel, "features", model.shape.request_bytes)
+        channel.send({"halvings": halvings, "m": "answer"}, infer(model, evaluation, features))
+
+
+def _model(channel: Channel) -> tuple[Scored, int]:
+    """Layers as they are, or a released model's graph and weights, whose scores are halved until they have room."""
+    header, body = channel.receive(MODEL_LIMIT)
+    if header == {"m": "model"}:
+        return Scored.from_bytes(body), 0
+    if header != {"m": "graph"}:
+        raise CorruptError("a model is layers, or a graph and its weights")
+    graph = ModelGraph.from_bytes(body)
+    return Scored.fitting(layers_of(graph, unpack_weights(graph, _body(channel, "weights", WEIGHTS_LIMIT))))
+
+
+def _ask(channel: Channel, request: Mapping[str, Any]) -> None:
+    written, batches, _ = expect(request, "shape", "batches", "role")
+    shape = Shape.from_json(written)
+    keys = asking(shape)
+    channel.send({"m": "secret"}, keys.secret.reveal())
+    channel.send({"m": "keys"}, keys.evaluation)
+    for _ in range(whole(1, MOST_BATCHES, batches=batches)):
+        rows = read_doubles(_body(channel, "rows", 8 * shape.features * shape.profile.slots), shape.features)
+        channel.send({"m": "features"}, ask(shape, keys, rows))
+
+
+def _read(channel: Channel, request: Mapping[str, Any]) -> None:
+    written, batches, _ = expect(request, "shape", "batches", "role")
+    shape = Shape.from_json(written)
+    with SecretBytes(_body(channel, "key", LARGEST_KEY)) as secret:
+        for _ in range(whole(1, MOST_BATCHES, batches=batches)):
+            body = _body(channel, "answer", shape.answer_bytes)
+            found = answers(shape, OwnKeys(secret, b""), body, shape.profile.slots)
+            channel.send({"m": "scores"}, written_doubles(found))
 
 
 def _sum(channel: Channel, layout: Layout, uploads: int) -> Sum:
@@ -115,5 +155,7 @@ _TASKS: Mapping[str, Callable[[Channel, Mapping[str, Any]], None]] = {
     "he-aggregate": _aggregate,
     "he-decrypt": _decrypt,
     "he-decrypt-sum": _decrypt_sum,
+    "he-ask": _ask,
     "he-infer": _infer,
+    "he-read": _read,
 }

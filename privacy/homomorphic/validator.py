@@ -37,7 +37,7 @@ def require_sum(layout: Layout, body: bytes) -> None:
 def require_public_key(profile: Profile, body: bytes) -> None:
     """Return if `body` may be a public key under this profile; raise `CorruptError` otherwise."""
     forms = [public_key_form(profile, instance) for instance in range(profile.instances)]
-    if not all(form.matches(piece) and _masked(form, piece) for form, piece in pieces(forms, body)):
+    if not all(form.matches(piece) and is_masked(form, piece) for form, piece in pieces(forms, body)):
         raise CorruptError("not a public key of this profile")
 
 
@@ -51,7 +51,7 @@ def require_secret_key(profile: Profile, body: bytes) -> None:
 def require_vectors(profile: Profile, body: bytes, count: int) -> None:
     """Return if `body` may be so many fresh CKKS ciphertexts; raise `CorruptError` otherwise."""
     forms = [ciphertext_form(profile, 0, fresh=True)] * count
-    if not all(form.matches(piece) and _masked(form, piece) for form, piece in pieces(forms, body)):
+    if not all(form.matches(piece) and is_masked(form, piece) for form, piece in pieces(forms, body)):
         raise CorruptError(_SENTENCE)
 
 
@@ -90,11 +90,12 @@ def upload_forms(layout: Layout, *, fresh: bool) -> list[Form]:
 
 def _require(layout: Layout, body: bytes, *, fresh: bool) -> None:
     for form, piece in pieces(upload_forms(layout, fresh=fresh), body):
-        if not form.matches(piece) or not _masked(form, piece):
+        if not form.matches(piece) or not is_masked(form, piece):
             raise CorruptError(_SENTENCE)
 
 
-def _masked(form: Form, piece: memoryview) -> bool:
+def is_masked(form: Form, piece: bytes | memoryview) -> bool:
+    """Whether a ciphertext of this form hides anything: its second half, or what draws it, is not all zero."""
     if form.seed:
         return any(piece[-form.seed :])
     content = form.content(piece)

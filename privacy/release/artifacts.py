@@ -17,10 +17,14 @@ from privacy.evaluation.check import evaluation_problems
 from privacy.glm.report import read_glm
 from privacy.homomorphic.glm.noised import NoisedGlm, read_noised_glm
 from privacy.homomorphic.glm.report import read_glm as read_federated
+from privacy.homomorphic.inference import RESULT_LEVEL
 from privacy.homomorphic.statistics.plan import FederatedStatistics
 from privacy.homomorphic.statistics.report import read_statistics
+from privacy.homomorphic.validator import pieces
+from privacy.homomorphic.wire import result_form
 from privacy.release.certificate import Predicate
 from privacy.release.disclosure import DisclosureCertificate, DisclosurePredicate
+from privacy.release.inference import InferenceCertificate, InferencePredicate
 from privacy.release.noised import NoisedCertificate, NoisedPredicate
 from privacy.release.statements import Certificate
 from privacy.statistics.report import open_statistics
@@ -36,6 +40,8 @@ def artifact_problems(certificate: Certificate, data: bytes) -> tuple[str, ...]:
         if isinstance(certificate, NoisedCertificate):
             judge = _NOISED.get(certificate.artifact_name)
             return () if judge is None else tuple(judge(certificate.predicate, data))
+        if isinstance(certificate, InferenceCertificate):
+            return tuple(_answer(certificate.predicate, data))
         check = _CHECKS.get(certificate.artifact_name)
         return () if check is None else tuple(check(certificate.predicate, data))
     except PrivgateError as error:
@@ -126,3 +132,12 @@ _NOISED: Final[Mapping[str, Callable[[NoisedPredicate, bytes], Iterator[str]]]] 
     "he-glm.json": _noised_glm,
     "he-statistics.json": _federated_statistics,
 }
+
+
+def _answer(predicate: InferencePredicate, data: bytes) -> Iterator[str]:
+    """Nobody but the client can compute an answer again; that it has the form of one, everybody sees."""
+    shape = predicate.question.shape
+    form = result_form(shape.profile, RESULT_LEVEL, 2.0**shape.profile.scale_bits)
+    forms = [form] * (shape.outputs * predicate.question.batches)
+    if not all(one.matches(piece) for one, piece in pieces(forms, data)):
+        yield "it is not the ciphertexts that such a model gives"

@@ -21,6 +21,8 @@ from privacy.release.check import unamplified, uses_by_block
 from privacy.release.disclosure import DisclosureCertificate
 from privacy.release.disclosure_card import disclosure_card
 from privacy.release.hazards import answers
+from privacy.release.inference import InferenceCertificate
+from privacy.release.inference_card import inference_card
 from privacy.release.noised import NoisedCertificate
 from privacy.release.noised_card import noised_card
 from privacy.release.statements import read_certificate
@@ -67,6 +69,8 @@ def model_card(envelope: Envelope) -> str:
     certificate = read_certificate(envelope.payload)
     if isinstance(certificate, DisclosureCertificate):
         return disclosure_card(certificate)
+    if isinstance(certificate, InferenceCertificate):
+        return inference_card(certificate)
     if isinstance(certificate, NoisedCertificate):
         return noised_card(certificate)
     predicate = certificate.predicate

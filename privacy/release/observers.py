@@ -1,4 +1,4 @@
-"""Who learns what from a job on data of sites, apart from what anybody is told: for quotes and certificates alike.
+"""Who learns what from a job under encryption, apart from what anybody is told: for quotes and certificates alike.
 
 Rules
 -----
@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Final
 
 from kernel.events import Record
+from privacy.homomorphic.inference import Shape
 from privacy.homomorphic.profiles import Mode, Profile
 from privacy.homomorphic.requests.kinds import CollectionKind
 
@@ -25,6 +26,7 @@ class Observer(StrEnum):
     GATEWAY = "gateway"
     KEY_HOLDER = "key-holder"
     SITE = "site"
+    CLIENT = "client"
 
 
 class Seen(StrEnum):
@@ -35,6 +37,10 @@ class Seen(StrEnum):
     SUMS = "sums-of-all-sites"
     STATES = "state-of-each-round"
     RESULT = "result"
+    MODEL = "model"
+    BATCHES = "number-of-batches"
+    PRODUCT_KEYS = "keys-for-products"
+    SCORES = "scores"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,4 +69,17 @@ def observers_of(kind: CollectionKind, profile: Profile) -> tuple[ObserverFacts,
         ObserverFacts(observer=Observer.GATEWAY, secret_key=False, sees=(Seen.CIPHERTEXTS, *between, Seen.RESULT)),
         ObserverFacts(observer=Observer.KEY_HOLDER, secret_key=True, sees=(Seen.SUMS, *between, Seen.RESULT)),
         ObserverFacts(observer=Observer.SITE, secret_key=shared, sees=(Seen.OWN_ROWS, *between)),
+    )
+
+
+def observers_of_inference(shape: Shape) -> tuple[ObserverFacts, ...]:
+    """Who sees what when a client asks a released model: how many rows a batch holds, nobody but him."""
+    keys = (Seen.PRODUCT_KEYS,) if shape.products else ()
+    return (
+        ObserverFacts(observer=Observer.CLIENT, secret_key=True, sees=(Seen.OWN_ROWS, Seen.SCORES)),
+        ObserverFacts(
+            observer=Observer.GATEWAY,
+            secret_key=False,
+            sees=(Seen.MODEL, Seen.CIPHERTEXTS, Seen.BATCHES, *keys),
+        ),
     )

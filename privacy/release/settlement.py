@@ -1,10 +1,12 @@
-"""Settlement: how an outcome was paid for: by a charge, or as a disclosure that every owner wanted.
+"""Settlement: how an outcome was paid for: by a charge, as a disclosure all owners wanted, or before it was asked.
 
 Rules
 -----
 1. A charge is made from an outcome and a reservation in state `charged`, of the same job, over what was started.
 2. A disclosure is made from the entries that mark every population of the job as not covered from there on (RULES 20).
-3. A further way is foreseen and has no code yet: to the key holder only. A release without one of them cannot be built.
+3. An answer that its key holder alone can read is made from the entry that says which released model gave it: what is
+   computed from a paid model and from the client's own rows costs the model's people nothing more.
+4. A release without one of them cannot be built.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from kernel.errors import ConflictError, InvalidError
 from kernel.ids import JobId, PopulationId
 from privacy.budget.reservations import BlockCharge, BlockHold, Reservation, ReservationState, Settled
 from privacy.events.budget import PopulationUncovered
+from privacy.events.inferences import QuestionAnswered
 from privacy.jobs.outcome import Outcome
 
 
@@ -94,4 +97,29 @@ class Disclosure:
             raise InvalidError("the certificate marks other populations than the ledgers", field="sites")
 
 
-Settlement: TypeAlias = Charge | Disclosure
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyHolderOnly:
+    """An outcome that only whoever asked can read, computed from a released model: nothing is charged.
+
+    Attributes:
+        model: The digest of the certificate of the model, which was paid for.
+        question: The digest of the question that it answers.
+    """
+
+    job: JobId
+    artifact: Digest
+    model: Digest
+    question: Digest
+
+    @classmethod
+    def of(cls, answered: QuestionAnswered) -> KeyHolderOnly:
+        """Settle an outcome with the entry that says what was evaluated."""
+        return cls(job=answered.job, artifact=answered.answer, model=answered.model, question=answered.question)
+
+    def require_agreement(self, job: JobId, model: Digest, question: Digest) -> None:
+        """Return if a certificate about to be signed tells this answer; raise `InvalidError` otherwise."""
+        if (job, model, question) != (self.job, self.model, self.question):
+            raise InvalidError("the certificate tells another question or model than the log", field="question")
+
+
+Settlement: TypeAlias = Charge | Disclosure | KeyHolderOnly

@@ -1,4 +1,4 @@
-"""Every kind of certificate: of what was charged, to one population or to those of several sites, or of an exact one.
+"""Every kind of certificate: of what was charged to one population or to several, of exact results, of answers.
 
 Whoever only needs what all have (artefact, release, job, tenant, origin) takes a `Certificate`.
 """
@@ -14,16 +14,20 @@ from privacy.release.certificate import PAYLOAD_TYPE, PrivacyCertificate
 from privacy.release.check import check
 from privacy.release.disclosure import DisclosureCertificate
 from privacy.release.disclosure_check import check_disclosure
+from privacy.release.inference import InferenceCertificate
+from privacy.release.inference_check import check_inference
 from privacy.release.noised import NoisedCertificate
 from privacy.release.noised_check import check_noised
 
-Certificate: TypeAlias = PrivacyCertificate | DisclosureCertificate | NoisedCertificate
+Certificate: TypeAlias = PrivacyCertificate | DisclosureCertificate | NoisedCertificate | InferenceCertificate
 
 
 def read_certificate(statement: bytes) -> Certificate:
     """Read a statement strictly, as whichever it says it is; raise `InvalidError` otherwise."""
     if NoisedCertificate.is_told_by(statement):
         return NoisedCertificate.parse(statement)
+    if InferenceCertificate.is_told_by(statement):
+        return InferenceCertificate.parse(statement)
     kind = DisclosureCertificate if DisclosureCertificate.is_told_by(statement) else PrivacyCertificate
     return kind.parse(statement)
 
@@ -42,6 +46,8 @@ def problems_of(certificate: Certificate) -> tuple[str, ...]:
             return check_disclosure(certificate.predicate)
         case NoisedCertificate():
             return check_noised(certificate.predicate)
+        case InferenceCertificate():
+            return check_inference(certificate.predicate)
 
 
 def origin_of(certificate: Certificate) -> Slug:
@@ -49,5 +55,5 @@ def origin_of(certificate: Certificate) -> Slug:
     match certificate:
         case PrivacyCertificate():
             return certificate.predicate.evidence.origin
-        case DisclosureCertificate() | NoisedCertificate():
+        case DisclosureCertificate() | NoisedCertificate() | InferenceCertificate():
             return certificate.predicate.origin

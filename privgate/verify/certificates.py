@@ -30,10 +30,12 @@ from privacy.events.releases import ReleaseHeld
 from privacy.events.sealing import SchemaDeclared, VersionSealed
 from privacy.release.certificate import PAYLOAD_TYPE, ChargedMechanism, Predicate
 from privacy.release.disclosure import DisclosureCertificate
+from privacy.release.inference import InferenceCertificate
 from privacy.release.noised import NoisedCertificate
 from privacy.release.statements import Certificate, origin_of, problems_of, read_certificate
 from privgate.verify.disclosures import disclosure_problems
 from privgate.verify.history import Entered, History, HistoryFindings
+from privgate.verify.inferences import inference_problems
 from privgate.verify.noised import noised_problems
 
 FOLDER: Final = "certificates"
@@ -110,7 +112,7 @@ def check_agreement(
 ) -> StepResult:
     """What the log says of each certificate that it cites."""
     findings = HistoryFindings("Certificates and log", history)
-    reader = _Reader(history, ledgers, origin)
+    reader = _Reader(history, ledgers, origin, documents)
     for held in history.of(ReleaseHeld):
         document = documents.get(held.event.release)
         file = f"{FOLDER}/{held.event.release}.json"
@@ -127,6 +129,7 @@ class _Reader:
     history: History
     ledgers: Mapping[PopulationId, LedgerState]
     origin: str
+    documents: Mapping[ReleaseId, Document]
 
     def problems(self, held: Entered[ReleaseHeld], document: Document, certificate: Certificate) -> Iterator[str]:
         """Everything that certificate and log tell differently."""
@@ -143,6 +146,11 @@ class _Reader:
             return
         if isinstance(certificate, NoisedCertificate):
             yield from noised_problems(certificate.predicate, self.history, self.ledgers)
+            return
+        if isinstance(certificate, InferenceCertificate):
+            others = {release: (one.data, one.certificate) for release, one in self.documents.items()}
+            stated_by = certificate.predicate
+            yield from inference_problems(stated_by, certificate.artifact, self.history, self.ledgers, others)
             return
         predicate = certificate.predicate
         yield from self._decision(predicate)

@@ -33,11 +33,13 @@ from privacy.events.jobs import JobEnd, JobEnded
 from privacy.homomorphic.documents.order import LEAST_SITES
 from privacy.homomorphic.documents.parties import PartyKind
 from privacy.release.disclosure import DisclosurePredicate, PartyFacts, SiteFacts
+from privacy.release.inference import InferencePredicate
 from privacy.release.noised import NoisedPredicate, NoisedSiteFacts
 from privgate.verify.history import Anything, Entered, History
 
 E = TypeVar("E")
 Collected: TypeAlias = DisclosurePredicate | NoisedPredicate
+Approved: TypeAlias = DisclosurePredicate | NoisedPredicate | InferencePredicate
 
 
 def disclosure_problems(
@@ -169,7 +171,7 @@ def _mark(
         yield "it does not say from when a population is not covered"
 
 
-def approval_problems(predicate: Collected, history: History) -> Iterator[str]:
+def approval_problems(predicate: Approved, history: History) -> Iterator[str]:
     """What the log tells otherwise of a job's approvals."""
     given = [e.event.approval for e in history.of(ApprovalGiven) if e.event.job == predicate.job]
     if {approval.approval for approval in given} != set(predicate.approvals):

@@ -27,6 +27,7 @@ from policies.replay import replay as replay_decisions
 from policies.vocabulary import Action, Verdict
 from privacy.events.budget import BudgetCharged, BudgetReserved
 from privacy.events.collections import CollectionRequested
+from privacy.events.inferences import InferenceRequested
 from privacy.events.jobs import JobRequested
 from privacy.events.releases import ReleaseChecked, ReleaseFetched
 from privacy.replay import Fault, Posted
@@ -166,7 +167,9 @@ def _reserved(history: History, entered: Entered[BudgetReserved]) -> Iterator[st
             yield "it names another grant than the decision"
 
 
-def _requested(history: History, entered: Entered[JobRequested | CollectionRequested]) -> Iterator[str]:
+def _requested(
+    history: History, entered: Entered[JobRequested | CollectionRequested | InferenceRequested]
+) -> Iterator[str]:
     event = entered.event
     yield from _allowed(
         history, entered, Action.JOB_SUBMIT, job=event.job, dataset=event.dataset, request_digest=event.request
@@ -205,6 +208,7 @@ _CITING: dict[type, Callable[[History, Entered], Iterator[str]]] = {  # type: ig
     BudgetReserved: _reserved,
     JobRequested: _requested,
     CollectionRequested: _requested,
+    InferenceRequested: _requested,
     ReleaseChecked: _checked,
     ReleaseFetched: _fetched,
     LogRead: _read,

@@ -27,6 +27,7 @@ from kernel.events import Event
 from kernel.ids import JobId, ReleaseId
 from kernel.signing import Envelope
 from privacy.events.budget import BudgetCharged, PopulationUncovered
+from privacy.events.inferences import QuestionAnswered
 from privacy.events.releases import (
     RELEASE_EVENTS,
     ReleaseChecked,
@@ -58,6 +59,8 @@ def check_course(history: History) -> StepResult:
             charged[entered.event.job] = entered.index
         elif isinstance(entered.event, PopulationUncovered) and entered.event.job is not None:
             charged[entered.event.job] = entered.index  # an exact result: each population was marked (RULES 20)
+        elif isinstance(entered.event, QuestionAnswered):
+            charged[entered.event.job] = entered.index  # an encrypted answer of a model that was paid for
         elif isinstance(entered.event, RELEASE_EVENTS):
             course = courses[entered.event.release]  # type: ignore[attr-defined]  # each of them names its release
             for problem in course.take(entered.event, charged):
@@ -65,7 +68,7 @@ def check_course(history: History) -> StepResult:
     ends = [course.state for course in courses.values()]
     said = ", ".join(f"{ends.count(state)} {state}" for state in sorted(set(ends)))
     return findings.result(
-        f"{len(ends)} releases, each charged or marked before it was held{': ' + said if said else ''}"
+        f"{len(ends)} releases, each charged, marked or an answer before it was held{': ' + said if said else ''}"
     )
 
 
@@ -103,7 +106,7 @@ class _Course:
         if self.held is not None:
             yield "the release is held a second time"
         if event.job not in charged:
-            yield "the release is held, and its job was neither charged nor marked as a disclosure"
+            yield "the release is held, and its job was neither charged nor marked as a disclosure, nor an answer"
         self.held, self.state = event, "held"
 
     def _published(self, event: ReleasePublished) -> Iterator[str]:

@@ -42,7 +42,11 @@ CHAIN: dict[str, frozenset[str]] = {
     "gateway.services.certify.certify": frozenset({"gateway.services.run_job.finish"}),
     "gateway.records.ReleaseRecord": frozenset({"gateway.services.holding.hold_release"}),
     "gateway.services.holding.hold_release": frozenset(
-        {"gateway.services.run_job.finish", "gateway.services.collections.concluding.conclude"}
+        {
+            "gateway.services.run_job.finish",
+            "gateway.services.collections.concluding.conclude",
+            "gateway.services.inferences.running.finish",
+        }
     ),
     # An exact result of several sites is a disclosure: it marks each population, and its certificate says so.
     "privacy.release.settlement.Disclosure.of": frozenset({"gateway.services.collections.concluding._disclosed"}),
@@ -66,6 +70,15 @@ CHAIN: dict[str, frozenset[str]] = {
     "gateway.services.collections.certifying.certify_noised": frozenset(
         {"gateway.services.collections.concluding._paid"}
     ),
+    # An encrypted answer is settled by the entry that says which released model gave it.
+    "privacy.events.inferences.QuestionAnswered": frozenset({"gateway.services.inferences.running.finish"}),
+    "privacy.release.settlement.KeyHolderOnly.of": frozenset({"gateway.services.inferences.running.finish"}),
+    "privacy.release.settlement.KeyHolderOnly": frozenset({"privacy.release.settlement.KeyHolderOnly.of"}),
+    "privacy.release.inference.InferenceCertificate.of": frozenset(
+        {"gateway.services.inferences.certifying.certify_answer"}
+    ),
+    "privacy.release.inference.InferenceCertificate": frozenset({"privacy.release.inference.InferenceCertificate.of"}),
+    "gateway.services.inferences.certifying.certify_answer": frozenset({"gateway.services.inferences.running.finish"}),
     # Reading a statement makes a certificate of its class again.
     "privacy.release.in_toto.Statement": frozenset({"privacy.release.in_toto.Statement.parse"}),
     # A reader builds the entry that he expects, to compare it with the one that the receipt proves.

@@ -25,7 +25,7 @@ from tests.support.authorization import (
 )
 
 WITH_PURPOSE = {"createGrant", "quoteJob", "requestJob"}
-OF_JOBS = {"readJob", "followJob", "cancelJob", "answerApproval"}
+OF_JOBS = {"readJob", "followJob", "cancelJob", "answerApproval", "readQuestion", "sendQuestion"}
 OF_RELEASES = {"readRelease", "checkRelease", "recallRelease", "fetchRelease"}
 NEEDS_PUBLISHED = {"recallRelease", "fetchRelease"}
 OWN_POPULATIONS = "listPopulations"

@@ -261,6 +261,8 @@ _REQUESTS: Mapping[str, _Make] = {
     "requestJob": _job("/v1/jobs"),
     "listJobs": _plain("GET", "/v1/jobs"),
     "readJob": _plain("GET", "/v1/jobs/{job}"),
+    "readQuestion": _plain("GET", "/v1/jobs/{job}/question"),
+    "sendQuestion": _plain("PUT", "/v1/jobs/{job}/question"),
     "followJob": _plain("GET", "/v1/jobs/{job}/events"),
     "cancelJob": _plain("POST", "/v1/jobs/{parked}/cancel"),
     "answerApproval": _approval,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import context
 from sqlalchemy import Connection
 
-from gateway.storage import collection_tables  # noqa: F401 - its tables are part of the structure
+from gateway.storage import collection_tables, inference_tables  # noqa: F401 - their tables are part of the structure
 from gateway.storage.tables import metadata
 
 

@@ -26,12 +26,15 @@ from privacy.jobs.strict import members_of
 DOCUMENT_LIMIT = 8 * 2**20
 ATTACHMENT_LIMIT = 64 * 2**20
 PARCEL_LIMIT = ATTACHMENT_LIMIT + 2 * DOCUMENT_LIMIT
-_MAGIC = b"privgate/parcel/v1\n"
-_LENGTH_BYTES = 4
+MAGIC = b"privgate/parcel/v1\n"
+LENGTH_BYTES = 4
 
 
 class DocumentKind(StrEnum):
-    """What lies in a job, and what a site says of its rows before any. A header is an upload without its bytes."""
+    """What lies in a job, what a site says of its rows before any, and what a client asks a model.
+
+    A header is an upload without its bytes.
+    """
 
     ORDER = "order"
     KEY = "key"
@@ -43,11 +46,10 @@ class DocumentKind(StrEnum):
     FINAL = "final"
     REFUSAL = "refusal"
     ATTESTATION = "attestation"
+    QUESTION = "question"
 
 
-PARCELS = frozenset(
-    {DocumentKind.KEY, DocumentKind.ROUND, DocumentKind.UPLOAD, DocumentKind.SUM, DocumentKind.FINAL}
-)
+PARCELS = frozenset({DocumentKind.KEY, DocumentKind.ROUND, DocumentKind.UPLOAD, DocumentKind.SUM, DocumentKind.FINAL})
 """Kinds that have bytes beside the document."""
 
 
@@ -114,16 +116,16 @@ class Parcel:
 
     def to_bytes(self) -> bytes:
         """Write both, one after the other."""
-        return _MAGIC + len(self.document).to_bytes(_LENGTH_BYTES, "big") + self.document + self.attachment
+        return MAGIC + len(self.document).to_bytes(LENGTH_BYTES, "big") + self.document + self.attachment
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Parcel:
         """Cut into both; raise `CorruptError` or `TooLargeError`. Nothing in it is believed yet."""
         if len(data) > PARCEL_LIMIT:
             raise TooLargeError(f"a parcel has at most {PARCEL_LIMIT} bytes")
-        begin = len(_MAGIC) + _LENGTH_BYTES
-        length = int.from_bytes(data[len(_MAGIC) : begin], "big")
-        if not data.startswith(_MAGIC) or not 0 < length <= min(2 * DOCUMENT_LIMIT, len(data) - begin):
+        begin = len(MAGIC) + LENGTH_BYTES
+        length = int.from_bytes(data[len(MAGIC) : begin], "big")
+        if not data.startswith(MAGIC) or not 0 < length <= min(2 * DOCUMENT_LIMIT, len(data) - begin):
             raise CorruptError("not a parcel: a document with bytes beside it")
         return cls(data[begin : begin + length], data[begin + length :])
 

@@ -490,10 +490,12 @@ def test_the_shipped_roles_are_a_closed_table() -> None:
     """A role is looked up, never imported by name, and no test role is among them."""
     assert set(child_main.ROLES) == {
         "ingest", "train", "evaluate", "statistics", "tune", "glm", "synthesis",
-        "he-keys", "he-encrypt", "he-aggregate", "he-decrypt", "he-decrypt-sum", "he-infer", "he-site",
+        "he-keys", "he-encrypt", "he-aggregate", "he-decrypt", "he-decrypt-sum", "he-ask", "he-infer", "he-read",
+        "he-site",
     }  # fmt: skip
     assert {
-        "he-keys", "he-encrypt", "he-aggregate", "he-decrypt", "he-decrypt-sum", "he-infer", "he-site",
+        "he-keys", "he-encrypt", "he-aggregate", "he-decrypt", "he-decrypt-sum", "he-ask", "he-infer", "he-read",
+        "he-site",
     } == child_main._SCRATCH_ROLES  # fmt: skip
     for role in ("os", "privacy.child", "echo", "../train", ""):
         with pytest.raises(KeyError):
