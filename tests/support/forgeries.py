@@ -205,6 +205,8 @@ class _Teller:
             (audit / payload_file(start // ENTRIES_PER_FILE)).write_bytes(part)
 
     def _write_release(self, folder: Path) -> None:
+        if not folder.exists():
+            return
         name = json.loads(Envelope.from_bytes((folder / "certificate.json").read_bytes()).payload)["predicate"]
         release = name["release"]
         if release in self.envelopes:
