@@ -75,9 +75,8 @@ class Evidence:
         return target
 
 
-def evidence_of(made: House, hospitals: Hospitals, folder: Path, **changes: Any) -> Evidence:
-    """Play a job to its release, and export."""
-    job = hospitals.admitted(**changes)["job"]
+def evidence_of(made: House, hospitals: Hospitals, job: str, folder: Path) -> Evidence:
+    """Play an admitted job to its release, and export."""
     ended = hospitals.play(job)
     assert ended["state"] == "finished", [party.told for party in hospitals.everybody]
     done(made["owner-2"].post(f"/v1/releases/{ended['release']}/check", {"verdict": "release"}))
