@@ -6,13 +6,15 @@ import base64
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from audit.archive import Archive
 from audit.trust import TrustFile
+from audit.verify import verify_log
 from kernel import canonical
 from kernel.clock import ManualClock, SystemClock
 from kernel.ids import JobId
@@ -21,8 +23,12 @@ from privacy.homomorphic.documents.order import Order
 from privacy.homomorphic.documents.places import Place
 from privacy.homomorphic.documents.signed import DocumentKind
 from privacy.homomorphic.glm.noised import read_noised_glm
+from privacy.homomorphic.noise import Protected
 from privacy.release.noised import NoisedCertificate
 from privgate.verify import verify_bundle
+from privgate.verify.history import History
+from privgate.verify.parties.case import Case
+from privgate.verify.parties.endings import ending_problems
 from privgate.verify.verdict import Outcome
 from tests.support.api import House, done, house, refused
 from tests.support.hospitals import Hospitals, exported
@@ -160,9 +166,9 @@ def test_an_average_that_went_on_without_a_site_is_charged_whole_and_says_so(mad
         ("average", lambda stated: [one["mechanisms"][0]["mechanism"].update(count=1) for one in stated["sites"]],
          "Certified figures"),
         ("average", lambda stated: stated["course"].update(rounds=1), "Certificates and log"),
+        ("average", lambda stated: stated.update(protects=Protected.UPDATE.value), "Rounds"),
         ("model", lambda stated: stated["noise"].update(present=3), "Certified figures"),
-        ("model", lambda stated: stated.update(protects="one person at one site, or a whole site's update, which is "
-         "bounded as one"), "Certified figures"),
+        ("model", lambda stated: stated.update(protects=Protected.UPDATE.value), "Certified figures"),
     ],
 )  # fmt: skip
 def test_a_certificate_of_fewer_rounds_or_more_sites_is_found_out(
@@ -180,6 +186,20 @@ def test_a_certificate_of_fewer_rounds_or_more_sites_is_found_out(
     NoisedCertificate.parse(forged.payload)
     place.write_bytes(forged.to_bytes())
     assert verify_bundle(copy, story.trust).step(step).locations
+
+
+def test_what_was_held_is_the_price_of_the_ordered_plan(average: Story) -> None:
+    """Held and charged for less noise than was ordered, or for fewer rounds: documents and ledger are held together."""
+    history = History()
+    verify_log(Archive.open(average.bundle), average.trust, history.add)
+    order = Order.read((average.bundle / "parties" / average.job / "order.json").read_bytes())
+    assert [*ending_problems(Case(order, {}), history)] == [
+        "what is held for release is not what the key holder concluded"
+    ]
+    noise = {**order.plan["noise"], "noise_multiplier": "9"}
+    for changed in ({"noise": noise}, {"rounds": 3}):
+        case = Case(replace(order, plan={**order.plan, **changed}), {})
+        assert any("what was held" in problem for problem in ending_problems(case, history))
 
 
 @pytest.mark.parametrize(

@@ -39,9 +39,10 @@ from privacy.homomorphic.documents.order import Aggregation
 from privacy.homomorphic.documents.rounds import Added, RoundHeader, RoundResult
 from privacy.homomorphic.documents.sums import GatewaySum
 from privacy.homomorphic.envelope import Expected, Upload
+from privacy.release.noised import NoisedPredicate
 from privgate.verify.history import History, HistoryFindings
 from privgate.verify.parties.case import Case
-from privgate.verify.parties.endings import ending_problems
+from privgate.verify.parties.endings import certified_problems, ending_problems
 from privgate.verify.parties.files import PartyFiles
 from privgate.verify.parties.states import state_problems
 
@@ -51,7 +52,13 @@ Judge: TypeAlias = Callable[[Case, Any, bytes], Iterator[str]]
 Artifacts: TypeAlias = Mapping[JobId, bytes]
 
 
-def check_rounds(history: History, files: PartyFiles, cases: Mapping[JobId, Case], artifacts: Artifacts) -> StepResult:
+def check_rounds(
+    history: History,
+    files: PartyFiles,
+    cases: Mapping[JobId, Case],
+    artifacts: Artifacts,
+    certified: Mapping[JobId, NoisedPredicate],
+) -> StepResult:
     """Judge every document after the orders, then what the jobs came to.
 
     Args:
@@ -59,6 +66,7 @@ def check_rounds(history: History, files: PartyFiles, cases: Mapping[JobId, Case
         files: The documents.
         cases: The jobs whose order was read.
         artifacts: Released files that lie here and are those of their certificates, by job.
+        certified: What certificates of noised results state, by job.
     """
     findings, heads, judged = HistoryFindings("Rounds", history), _Heads(), 0
     for entered, found in files.cited:
@@ -77,7 +85,8 @@ def check_rounds(history: History, files: PartyFiles, cases: Mapping[JobId, Case
         for problem in (*_guarded(judge, case, event, data), *heads.problems(case, event)):
             findings.wrong(found.file, problem, entered.index)
     for job, case in cases.items():
-        for problem in (*ending_problems(case, history), *state_problems(case, artifacts.get(job))):
+        told = (*ending_problems(case, history), *certified_problems(case, certified.get(job)))
+        for problem in (*told, *state_problems(case, artifacts.get(job))):
             findings.wrong(f"{FOLDER}/{job}", problem)
     for name in files.surplus():
         findings.wrong(name, "the log cites no such document")

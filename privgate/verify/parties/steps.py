@@ -5,9 +5,10 @@ from __future__ import annotations
 from audit.findings import Findings, StepResult
 from kernel.canonical import Digest
 from kernel.ids import JobId
+from privacy.release.noised import NoisedCertificate, NoisedPredicate
 from privgate.verify import releases
 from privgate.verify.anchor import Anchor
-from privgate.verify.certificates import Document
+from privgate.verify.certificates import FOLDER, Document
 from privgate.verify.evidence import Evidence
 from privgate.verify.parties.files import PartyFiles, files_in
 from privgate.verify.parties.identities import check_parties
@@ -26,13 +27,28 @@ def check_documents(evidence: Evidence, log: LogAtHand | None, anchor: Anchor) -
         return []
     parties, known = check_parties(log.history, files, anchor.pins)
     orders, cases = check_orders(log.history, files, known, anchor.trust, log.checkpoint.origin)
-    return [parties, orders, check_rounds(log.history, files, cases, _artifacts(evidence))]
+    return [parties, orders, check_rounds(log.history, files, cases, _artifacts(evidence), _certified(evidence))]
 
 
 def _without_log() -> StepResult:
     findings = Findings(0, "Parties")
     findings.unclear("audit", "there is no archive of a log here")
     return findings.result("")
+
+
+def _certified(evidence: Evidence) -> dict[JobId, NoisedPredicate]:
+    """What the certificates of noised results in the archive state."""
+    found: dict[JobId, NoisedPredicate] = {}
+    for name in evidence.folder(FOLDER):
+        predicate = _predicate_in(evidence.read(f"{FOLDER}/{name}"))
+        if predicate is not None:
+            found[predicate.job] = predicate
+    return found
+
+
+def _predicate_in(data: bytes | None) -> NoisedPredicate | None:
+    certificate = Document.read("", data or b"").certificate
+    return certificate.predicate if isinstance(certificate, NoisedCertificate) else None
 
 
 def _artifacts(evidence: Evidence) -> Artifacts:
