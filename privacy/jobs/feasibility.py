@@ -34,9 +34,10 @@ import math
 from enum import StrEnum
 from functools import partial
 from statistics import median
-from typing import Final
+from typing import Final, Protocol
 
 from kernel.amounts import Share
+from kernel.events import Parameter
 from privacy.glm.families import Family
 from privacy.glm.schedule import Statistic, used_share
 from privacy.jobs.glm_spec import Counted
@@ -51,6 +52,35 @@ class Feasibility(StrEnum):
     LIKELY = "likely"
     DOUBTFUL = "doubtful"
     HOPELESS = "hopeless"
+
+
+class GlmNoise(Protocol):
+    """What the word for a generalised linear model hangs on."""
+
+    @property
+    def family(self) -> Family:
+        """Which model."""
+        ...
+
+    @property
+    def terms(self) -> int:
+        """How many coefficients beside the intercept."""
+        ...
+
+    @property
+    def counted(self) -> Counted:
+        """Whether every unit counts the same, or every row."""
+        ...
+
+    @property
+    def rows_per_unit(self) -> int:
+        """The most rows of a unit."""
+        ...
+
+    @property
+    def noise_multiplier(self) -> Parameter:
+        """Of all measurements together."""
+        ...
 
 
 LIKELY_CLARITY: Final = {"linear": 30.0, "network": 20.0}
@@ -106,28 +136,28 @@ def clarity(plan: TrainingPlan) -> float:
     return signal / (float(plan.noise_multiplier.number) * math.sqrt(plan.size.parameters))
 
 
-def glm_word(plan: GlmPlan, units: float) -> Feasibility:
+def glm_word(plan: GlmNoise, units: float) -> Feasibility:
     """The word for a generalised linear model of about so many units: the worse of clarity and widening."""
     table = word_of(glm_clarity(plan, units), LIKELY_TABLE, HOPELESS_TABLE)
     width = word_of(1 / glm_widening(plan, units), 1 / LIKELY_WIDENING, 1 / HOPELESS_WIDENING)
     return max(table, width, key=list(Feasibility).index)
 
 
-def glm_clarity(plan: GlmPlan, units: float) -> float:
+def glm_clarity(plan: GlmNoise, units: float) -> float:
     """How far the curvature stands out from what is taken for noise, by declared numbers."""
     share = math.sqrt(used_share(plan.family, Statistic.CURVATURE))
     noise = float(plan.noise_multiplier.number) * _square(plan) * math.sqrt(2 * (plan.terms + 1)) / 3
     return _full(plan, units) * share / noise
 
 
-def glm_widening(plan: GlmPlan, units: float) -> float:
+def glm_widening(plan: GlmNoise, units: float) -> float:
     """How many times as long noise makes an interval, about, by declared numbers."""
     share = float(used_share(plan.family, Statistic.SCORES))
     noise = float(plan.noise_multiplier.number) ** 2 * _square(plan) / share
     return math.sqrt(1 + _NOISE[plan.family] * _cancelling(plan) * noise / max(_full(plan, units), 1.0))
 
 
-def _cancelling(plan: GlmPlan) -> float:
+def _cancelling(plan: GlmNoise) -> float:
     """How much less than one row's a unit's scores are, squared, by its declared rows, as measured."""
     rows, logistic = float(plan.rows_per_unit), plan.family is Family.LOGISTIC
     if plan.counted is Counted.UNIT:
@@ -135,12 +165,12 @@ def _cancelling(plan: GlmPlan) -> float:
     return rows**2 if logistic else (1 + rows) / 2
 
 
-def _square(plan: GlmPlan) -> float:
+def _square(plan: GlmNoise) -> float:
     """The squared length from which on a row weighs less, as for numbers."""
     return _CONSTANT_SQUARE + _TERM_SQUARE * plan.terms
 
 
-def _full(plan: GlmPlan, units: float) -> float:
+def _full(plan: GlmNoise, units: float) -> float:
     """Units of full weight: where rows count, a unit has half of the declared most, as far as is known."""
     return units * (1 + 1 / plan.rows_per_unit) / 2 if plan.counted is Counted.ROW else units
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 from kernel.errors import CorruptError
+from privgate.sdk.prospects import prospect
 from privgate.sdk.view import View
 
 PREFIX = "he."
@@ -113,7 +114,10 @@ def _privacy(privacy: Mapping[str, Any] | None) -> list[tuple[str, object]]:
         (f"epsilon against {one['observer']}", "no bound" if one["epsilon"] is None else one["epsilon"])
         for one in privacy["observers"]
     ]
+    if privacy.get("feasibility") is not None:
+        fits = all(one["fits"] for one in privacy["populations"])
+        told.append(("can it succeed", prospect("glm", privacy["feasibility"], fits=fits)))
     for one in privacy["populations"]:
-        fits = f"{one['further']} such jobs fit" if one["fits"] else "IT DOES NOT FIT"
-        told.append((f"{one['population']} pays", f"{one['budget_share']} of its budget; {fits}"))
+        room = f"{one['further']} such jobs fit" if one["fits"] else "IT DOES NOT FIT"
+        told.append((f"{one['population']} pays", f"{one['budget_share']} of its budget; {room}"))
     return told

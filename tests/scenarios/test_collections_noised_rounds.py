@@ -25,6 +25,7 @@ from privacy.homomorphic.documents.signed import DocumentKind
 from privacy.homomorphic.glm.noised import read_noised_glm
 from privacy.homomorphic.noise import Protected
 from privacy.release.noised import NoisedCertificate
+from privgate.sdk.collections import SitesQuote
 from privgate.verify import verify_bundle
 from privgate.verify.history import History
 from privgate.verify.parties.case import Case
@@ -245,6 +246,16 @@ def test_a_quote_says_how_many_may_be_missing_and_what_that_costs(made: House, h
     for one in quoted:
         against = {seen["observer"]: float(seen["epsilon"]) for seen in one["privacy"]["observers"]}
         assert 0.99 < against["one other site"] <= 1
+
+
+def test_a_quote_says_whether_a_model_will_drown(made: House, hospitals: Hospitals) -> None:
+    """By declared sizes alone, and by the noise of all sites; of an average nothing is said."""
+    asked = [MODEL | {"epsilon": epsilon} for epsilon in ("8", "0.5", "0.02")]
+    quoted = [done(made["trainer"].post("/v1/quotes", hospitals.body(**one)))["quote"] for one in (*asked, AVERAGE)]
+    assert [one["privacy"]["feasibility"] for one in quoted] == ["likely", "doubtful", "hopeless", None]
+    lines = dict(SitesQuote.read({"quote": quoted[2], "spec": {}, "request_digest": "sha256:0"}).lines())
+    assert "drown" in str(lines["can it succeed"])
+    assert lines["may be missing"] == "no site"
 
 
 def test_no_check_of_a_report_finds_fault_with_any_of_it(made: House, model: Story, average: Story) -> None:

@@ -54,6 +54,7 @@ class PlannedCollection:
     sites: tuple[SitePart, ...]
     key_holder: PartyRecord
     budgets: tuple[Budget, ...]
+    public_size: int
 
     @property
     def priced(self) -> tuple[PopulationId, ...]:
@@ -84,7 +85,7 @@ def plan_collection(
     spec = complete_collection(body, schemas, rows_per_unit, min(budget.delta for budget in budgets), together)
     holder = acting_party(on, reading, tenant, spec.key_holder, PartyKind.KEYHOLDER)
     plan = spec.plan(common_schema(spec.question, schemas), rows_per_unit)
-    return PlannedCollection(spec, plan, layout_of(spec, plan), sites, holder, budgets)
+    return PlannedCollection(spec, plan, layout_of(spec, plan), sites, holder, budgets, together)
 
 
 def planned_again(on: Collaborators, reading: Reading, tenant: TenantId, spec: Mapping[str, Any]) -> PlannedCollection:

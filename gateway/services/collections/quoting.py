@@ -29,6 +29,8 @@ from privacy.accounting.calibration import gaussian, largest_epsilon
 from privacy.accounting.price import EXACT, price
 from privacy.budget.ledger import Exhausted, limits
 from privacy.budget.reservations import BlockHold, by_block
+from privacy.homomorphic.glm.noised import NoisedGlm
+from privacy.homomorphic.glm.prospects import prospect_of
 from privacy.homomorphic.noise import observers
 from privacy.homomorphic.profiles import Mode
 from privacy.homomorphic.registry import profile_of
@@ -127,8 +129,10 @@ def _privacy(
         _budget(reading, planned, site.dataset.population, principal, share)
         for site, share in zip(planned.sites, shares, strict=True)
     ]
+    word = prospect_of(planned.plan, planned.public_size).value if isinstance(planned.plan, NoisedGlm) else None
     return {
         "delta": str(privacy.delta),
+        "feasibility": word,
         "noise_multiplier": str(noise.noise_multiplier),
         "dropouts": missing,
         "observers": [one.to_json() for one in observers(noise, privacy.delta, noise.sites - missing, count)],

@@ -219,7 +219,9 @@ def noised_glm_bytes(plan: NoisedGlm, sums: Sums, sites: int) -> bytes:
 
 def readings_of(plan: NoisedGlm, sums: Sums) -> Readings:
     """The noisy sums so far, as sites and readers alike must read them: by the noise that all sites added."""
-    multipliers = {name: float(value.number) for name, value in multipliers_of(plan.design, _really(plan)).items()}
+    multipliers = {
+        name: float(value.number) for name, value in multipliers_of(plan.design, added_multiplier(plan)).items()
+    }
     return Readings(design=plan.design, multipliers=multipliers, numbers=sums)
 
 
@@ -249,7 +251,7 @@ def read_noised_glm(data: bytes) -> dict[str, Any]:
     return dict(body)
 
 
-def _really(plan: NoisedGlm) -> Parameter:
+def added_multiplier(plan: NoisedGlm) -> Parameter:
     """The multiplier of the noise that all sites added together."""
     share = _UP.sqrt(_UP.divide(Decimal(plan.noise.sites), Decimal(plan.noise.sites - plan.noise.tolerated)))
     return Parameter(_UP.quantize(_UP.multiply(plan.noise.noise_multiplier.number, share), NOISE_QUANTUM))
