@@ -21,12 +21,22 @@ LEAST_POINTS = 90
 RUN = "run"  # has a file of its own
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("act", ["enrol", "register", "upload", "seal", RUN])
+def test_a_kill_around_a_sync_costs_nothing(rehearsal: Rehearsal, act: str, tmp_path: Path) -> None:
+    """Every sync once; no other act has any."""
+    assert {act for act in ACTS if rehearsal.syncs(act)} == {"enrol", "register", "upload", "seal", RUN}
+    for name in rehearsal.syncs(act):
+        kill_and_look(rehearsal, act, name, 1, tmp_path)
+
+
 @pytest.mark.parametrize("act", [act for act in ACTS if act != RUN])
 def test_a_kill_at_the_first_passing_of_each_point_costs_nothing(
     rehearsal: Rehearsal, act: str, tmp_path: Path
 ) -> None:
-    """Every point once."""
-    for name in sorted(rehearsal.points[act]):
+    """Every point between two changes once."""
+    for name in rehearsal.changes(act):
         kill_and_look(rehearsal, act, name, 1, tmp_path)
 
 

@@ -27,6 +27,7 @@ from tests.support.cycles import unpack_export
 from tests.support.declarations import allowed
 
 KILLED = -9
+SYNCS, FILES = ("fsync",), ("link", "rename")
 
 
 class Rehearsal:
@@ -42,6 +43,15 @@ class Rehearsal:
             self.before[act] = self.copy(place, folder / f"before-{act}")
             passed = self.points[act] = Counter()
             crashes.play(place, act, lambda name, passed=passed: passed.update([name]))  # type: ignore[misc]
+
+    def changes(self, act: str) -> list[str]:
+        """The points of an act between which something changes; of files under one database, they are the same."""
+        passed = (name for name in self.points[act] if not name.endswith(SYNCS))
+        return sorted(name for name in passed if self._server is None or not name.endswith(FILES))
+
+    def syncs(self, act: str) -> list[str]:
+        """Those around a sync: what a kill leaves there, a kill at the change beside it leaves as well."""
+        return sorted(name for name in self.points[act] if name.endswith(SYNCS))
 
     def copy(self, place: Place, folder: Path) -> Place:
         """A copy of files and database."""

@@ -143,10 +143,14 @@ class Stage:
         """The organisation."""
         return TenantId(self.known["founded"].partition(" ")[0])
 
-    def settle(self) -> None:
-        """Let worker and sequencer do everything that waits."""
+    def work(self) -> None:
+        """Let the worker do everything that waits."""
         while self.worker.step():
             pass
+
+    def settle(self) -> None:
+        """Let worker and sequencer do everything that waits."""
+        self.work()
         while self.gateway.sequencer.step() is not None:
             pass
 
@@ -224,14 +228,18 @@ def request(stage: Stage) -> None:
 
 
 def run(stage: Stage) -> None:
-    """The worker trains, charges, certifies; the door-keeper lets it go; the sequencer publishes."""
-    stage.settle()
+    """The worker trains, charges and certifies."""
+    stage.work()
     with stage.on.database.read() as reading:
-        job = reading.jobs.get(id=JobId(stage.known["job"]))
-    if job.release is None:
-        return
-    release = ReleaseId(job.release)
-    stage.once("release", lambda: release)
+        release = reading.jobs.get(id=JobId(stage.known["job"])).release
+    if release is not None:
+        stage.once("release", lambda: release)
+
+
+def publish(stage: Stage) -> None:
+    """The door-keeper lets the release go, the sequencer publishes it, the trainer fetches it."""
+    release = ReleaseId(stage.known["release"])
+    stage.settle()
 
     def check() -> str:
         checker = stage.caller("checker")
@@ -270,6 +278,7 @@ ACTS: Mapping[str, Callable[[Stage], None]] = {
     "seal": seal,
     "request": request,
     "run": run,
+    "publish": publish,
     "cancel": cancel,
 }
 

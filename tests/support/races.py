@@ -80,8 +80,11 @@ def race(pool: ProcessPoolExecutor, place: Place, way: str, seed: int) -> Counte
 
 
 def processes() -> ProcessPoolExecutor:
-    """As many processes as take part; each waits for all the others before its first request."""
-    context = multiprocessing.get_context("spawn")
+    """As many processes as take part; each waits for all the others before its first request.
+
+    They are forked: what was imported is there, and each opens a gateway of its own.
+    """
+    context = multiprocessing.get_context("fork")
     barrier = context.Barrier(PROCESSES)
     return ProcessPoolExecutor(PROCESSES, mp_context=context, initializer=_join, initargs=(barrier,))
 
