@@ -10,7 +10,7 @@ Rules
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import TypeAlias, TypeVar, cast
 
@@ -60,18 +60,18 @@ def unmarked(history: History) -> Iterator[tuple[Entered[Anything], str]]:
 
     An order needs a request: of each of its sites, so that there are as many populations.
     """
-    asked: Counter[JobId] = Counter()
+    asked: dict[JobId, set[PopulationId]] = defaultdict(set)
     unheld: dict[JobId, set[PopulationId]] = defaultdict(set)
     waiting: dict[JobId, set[PopulationId]] = defaultdict(set)
     for entered in history.entries:
         match entered.event:
             case CollectionRequested(job=job, population=population, exact=exact):
-                asked[job] += 1
+                asked[job].add(population)
                 (waiting if exact else unheld)[job].add(population)
             case BudgetTouched(job=job, population=population):
                 unheld[job].discard(population)
-            case OrderIssued(job=job) if asked[job] < LEAST_SITES:
-                yield entered, "an order was issued that fewer sites were asked for than a job must have"
+            case OrderIssued(job=job) if len(asked[job]) < LEAST_SITES:
+                yield entered, "an order was issued that fewer populations were asked for than a job must have sites"
             case OrderIssued(job=job, exact=exact) if unheld[job] or exact != bool(waiting[job]):
                 yield entered, "an order was issued before every population of its job held what it may cost"
             case PopulationUncovered(job=JobId() as job, population=population):

@@ -117,7 +117,7 @@ class _Course:
     def _note_rounds(self, event: Anything) -> None:
         if isinstance(event, CollectionRequested) and not event.exact:
             self.of_sites = event.kind
-        if isinstance(event, RoundOpened):
+        if isinstance(event, RoundOpened | UploadReceived | RoundDecrypted):
             self.rounds = max(self.rounds, event.number)
 
     def _ended(self, event: JobEnded) -> Iterator[str]:

@@ -28,6 +28,7 @@ from kernel.events import Event
 from kernel.ids import JobId, PopulationId, PrincipalId
 from privacy.budget.fold import fold
 from privacy.budget.reservations import ReservationState
+from privacy.events.budget import BudgetRefused
 from privacy.events.collections import CollectionRequested
 from privacy.replay import replay
 from tests.support.api import House, done, house
@@ -149,10 +150,9 @@ def test_requests_cancellations_and_owners_do_not_wait_for_each_other_for_ever(r
 def _checked(of: Raced) -> Counter[JobId]:
     """Fold and replay every ledger; in how many populations each job still holds."""
     held: Counter[JobId] = Counter()
+    kinds = (CollectionRequested, BudgetRefused)
     events: list[Event] = [
-        CollectionRequested.from_fields(entry["fields"])
-        for entry in of.made.log()
-        if entry["type"] == CollectionRequested.TYPE
+        kind.from_fields(entry["fields"]) for entry in of.made.log() for kind in kinds if entry["type"] == kind.TYPE
     ]
     with of.made.gateway.on.database.read() as reading:
         for population in of.populations:

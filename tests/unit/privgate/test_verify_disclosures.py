@@ -20,7 +20,7 @@ from kernel.events import Event
 from kernel.ids import DatasetId, DecisionId, JobId, PartyId, PopulationId, Slug, TenantId
 from privacy.budget.reservations import Block, BlockCharge
 from privacy.events.budget import BudgetCharged, BudgetTouched, PopulationUncovered
-from privacy.events.collections import CollectionRequested, OrderIssued, RoundDecrypted, RoundOpened
+from privacy.events.collections import CollectionRequested, OrderIssued, RoundDecrypted, RoundOpened, UploadReceived
 from privacy.events.jobs import JobEnd, JobEnded
 from privgate.verify.disclosures import unmarked
 from privgate.verify.history import Entered, History
@@ -53,6 +53,7 @@ def mark(population: PopulationId, job: JobId = JOB) -> PopulationUncovered:
 
 
 DECRYPTED = RoundDecrypted(job=JOB, number=1, result=Digest.of(b"result"), sites=3, learned=8, decryptions=1)
+UPLOADED = UploadReceived(job=JOB, number=1, party=PartyId.new(os.urandom), upload=Digest.of(b"upload"))
 FINISHED = JobEnded(job=JOB, end=JobEnd.FINISHED, attempts=0, steps_started=0)
 FAILED = JobEnded(job=JOB, end=JobEnd.FAILED, attempts=0, steps_started=0)
 READ, LEFT = "a sum was decrypted before", "an exact result left"
@@ -162,13 +163,28 @@ def test_a_job_pays_for_the_rounds_that_the_log_has_opened(kind: str, rounds: in
     assert (tally.wrong == []) is fine
 
 
-@pytest.mark.parametrize(("sites", "found"), [(3, 0), (2, 1), (0, 1)])
-def test_an_order_that_nobody_asked_for_is_found_out(sites: int, found: int) -> None:
-    """One for fewer sites than a job must have; most of all for none, of whose people nothing is held."""
-    requests = [asked(population, exact=False) for population in (FIRST, SECOND, THIRD)[:sites]]
+@pytest.mark.parametrize(
+    ("populations", "found"),
+    [((FIRST, SECOND, THIRD), 0), ((FIRST, SECOND), 1), ((FIRST, SECOND, FIRST), 1), ((), 1)],
+)
+def test_an_order_that_nobody_asked_for_is_found_out(populations: Sequence[PopulationId], found: int) -> None:
+    """One for fewer people than a job must have; most of all for none, of whom nothing is held."""
+    requests = [asked(population, exact=False) for population in populations]
     touches = [touch(event.population) for event in requests]
     problems = [problem for _, problem in unmarked(entered([*requests, *touches, order()]))]
     assert len(problems) == found
+
+
+@pytest.mark.parametrize("event", [DECRYPTED, UPLOADED])
+def test_rounds_are_paid_that_the_log_tells_only_by_what_came_of_them(event: Event) -> None:
+    """A sum was read, and the entry that opened its round is not here."""
+    everybody = (FIRST, SECOND, THIRD)
+    requests = [asked(population, exact=False) for population in everybody]
+    charges = [replace(charge(0), population=population) for population in everybody]
+    last = JobEnded(job=JOB, end=JobEnd.CANCELLED, attempts=0, steps_started=0)
+    history = entered([*requests, *map(touch, everybody), order(), event, *charges, last])
+    problems = {one.what for one in check_jobs(history).locations}
+    assert problems == {"the job was charged for less than it started"}
 
 
 @pytest.mark.parametrize("late", [DECRYPTED, RoundOpened(job=JOB, number=1, round=Digest.of(b"round"))])
