@@ -59,7 +59,8 @@ class Asked:
 
 def test_rows_attested_while_a_job_is_planned_are_those_that_its_hold_pins(made: House, hospitals: Hospitals) -> None:
     """Between plan and hold nothing is locked: version, hold and certificate would tell of two files."""
-    site, versions = hospitals.sites[0], []
+    site = hospitals.sites[0]
+    versions: list[str] = []
 
     def attest() -> None:
         if not versions:
@@ -167,6 +168,23 @@ def test_struck_documents_change_nothing_of_what_is_paid(made: House, hospitals:
     assert hospitals.play(job)["state"] == "finished"
     told = [entry["type"] for entry in made.log() if entry.get("correlation") == job]
     assert (told.count("budget:charged"), told.count("release:held"), told.count("round:opened")) == (3, 1, 1)
+
+
+@pytest.mark.parametrize("side", ["before-commit", "committed"])
+def test_a_struck_withdrawal_charges_in_full_once(made: House, hospitals: Hospitals, side: str) -> None:
+    """A site attests other rows: the job ends at its next round, charged whole, whichever side the gateway died on."""
+    job = admitted(hospitals, epsilon="0.25")["job"]
+    site = hospitals.sites[2]
+    path = hospitals.folder / f"{site.name}.csv"
+    path.write_text(path.read_text(encoding="utf-8") + "51,5,true\n", encoding="utf-8")
+    hospitals.attest(site)
+    with struck_at(made, f"collection-withdrawn:{side}") as seen:
+        survived(lambda: hospitals.play(job, turns=3))  # type: ignore[arg-type]  # what is returned is not looked at
+    assert f"collection-withdrawn:{side}" in seen
+    assert hospitals.play(job)["state"] == "failed"
+    told = [entry for entry in made.log() if entry.get("correlation") == job]
+    assert [entry["fields"]["in_full"] for entry in told if entry["type"] == "budget:charged"] == [True] * 3
+    assert [entry["type"] for entry in told].count("round:opened") == 0
 
 
 def test_a_last_yes_over_budget_names_the_largest_job_that_fits(made: House, hospitals: Hospitals) -> None:

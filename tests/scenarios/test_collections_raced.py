@@ -72,7 +72,7 @@ class Raced:
 def raced(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Raced]:
     """On each database."""
     with ExitStack() as open_:
-        changes = {}
+        changes: dict[str, Any] = {}
         if request.param != "sqlite":
             changes["database_url"] = open_.enter_context(DATABASES[request.param](tmp_path))
         made = open_.enter_context(house(tmp_path / "home", **changes))

@@ -145,7 +145,7 @@ def test_a_job_pays_for_the_rounds_that_the_log_has_opened(kind: str, rounds: in
     """Whatever its last entry says of how much was started; by the verifier and by a report."""
     last = JobEnded(job=JOB, end=JobEnd.CANCELLED, attempts=0, steps_started=times)
     everybody = (FIRST, SECOND, THIRD)
-    told: list[Event] = [replace(asked(population, exact=False), kind=Slug(kind)) for population in everybody]
+    told: list[Any] = [replace(asked(population, exact=False), kind=Slug(kind)) for population in everybody]
     told += [*map(touch, everybody), order(), *(opened(n + 1) for n in range(rounds))]
     told += [*(replace(charge(times), population=population) for population in everybody), last]
     at, leaf = datetime(2026, 11, 27, tzinfo=UTC), Digest.of(b"leaf")
