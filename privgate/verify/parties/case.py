@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from kernel.ids import PartyId
 from kernel.signing import PublicKey
@@ -22,7 +23,7 @@ from privacy.homomorphic.requests.plans import CollectionPlan
 from privacy.homomorphic.requests.questions import question_of
 
 
-@dataclass(slots=True)
+@dataclass
 class Case:
     """One job.
 
@@ -43,13 +44,13 @@ class Case:
     results: dict[int, RoundResult] = field(default_factory=dict)
     final: Final | None = None
 
-    @property
+    @cached_property
     def plan(self) -> CollectionPlan:
         """What every party computed by."""
         noised = self.order.outcome is Outcome.NOISED
         return question_of(CollectionKind(self.order.kind), noised=noised).read_plan(self.order.plan)
 
-    @property
+    @cached_property
     def layout(self) -> Layout:
         """Where a site's numbers lay."""
         return self.plan.layout(profile_of(self.order.profile), len(self.order.sites))
