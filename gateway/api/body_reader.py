@@ -94,7 +94,7 @@ class BodyReader(io.RawIOBase):
                 await self._put(InvalidError("the upload broke off; send it again", field="content"))
                 return
             except TimeoutError:
-                await self._put(_too_slow())
+                await self._put(too_slow())
                 return
             waited += time.monotonic() - began
             received += len(piece)
@@ -115,7 +115,8 @@ class BodyReader(io.RawIOBase):
         return False
 
 
-def _too_slow() -> ProblemError:
+def too_slow() -> ProblemError:
+    """The answer to a body that does not arrive; it may be sent again."""
     return ProblemError(
         Kind.INVALID, "request-timeout", "The upload did not arrive in time.", status=HTTPStatus.REQUEST_TIMEOUT
     )

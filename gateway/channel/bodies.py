@@ -6,7 +6,7 @@ import asyncio
 
 from fastapi import Request
 
-from gateway.api.body_reader import declared_length
+from gateway.api.body_reader import declared_length, too_slow
 from kernel.errors import InvalidError, TooLargeError
 
 READ_SECONDS = 300.0
@@ -17,7 +17,8 @@ async def bytes_of(request: Request, limit: int) -> bytes:
 
     Raises:
         TooLargeError: More than `limit` bytes.
-        InvalidError: Empty, or it did not arrive in time.
+        InvalidError: Empty.
+        ProblemError: It did not arrive in time; it may be sent again.
     """
     if declared_length(request) > limit:
         raise _too_large(limit)
@@ -29,7 +30,7 @@ async def bytes_of(request: Request, limit: int) -> bytes:
                 if len(pieces) > limit:
                     raise _too_large(limit)
     except TimeoutError:
-        raise InvalidError("the body did not arrive in time", field="content") from None
+        raise too_slow() from None
     if not pieces:
         raise InvalidError("send the document as the raw body", field="content")
     return bytes(pieces)

@@ -4,6 +4,7 @@ Rules
 -----
 1. A refusal is entered in the log first, then said to the gateway in one word; it is for good.
 2. A gateway that cannot be reached, or answers with nonsense, costs a poll. It is never a reason to do something twice.
+   One that says that it will never take a document ends the job: what cannot come about is not waited for.
 3. Trouble in one job does not stop the others.
 """
 
@@ -22,7 +23,7 @@ from privacy.homomorphic.documents.endings import Refusal
 from privacy.homomorphic.documents.order import Order
 from privacy.homomorphic.documents.places import Place
 from privacy.homomorphic.documents.signed import DocumentKind
-from privgate.agents.channel import Channel
+from privgate.agents.channel import Channel, RejectedError
 from privgate.agents.deeds import Deed, JobHistory
 from privgate.agents.home import Home
 from privgate.agents.orders import accepted
@@ -52,7 +53,7 @@ class Agent(ABC):
         """Go through all work once; whether the gateway could be reached."""
         try:
             jobs = self._channel.work()
-        except (UnavailableError, TooLargeError) as error:
+        except (UnavailableError, TooLargeError, RejectedError) as error:
             self._tell(error.message)
             return False
         reached = [self._one(job) for job in jobs]
@@ -109,6 +110,9 @@ class Agent(ABC):
         except RefusalError as refusal:
             self._refuse(job, refusal)
             return self._say_refusal(job)
+        except RejectedError as error:
+            self._refuse(job, RefusalError(Why.REJECTED, error.message))
+            return self._say_refusal(job)
         except PrivgateError as error:
             # The gateway, the disk or the data: whatever it is, it may be mended, and the deadline ends it otherwise.
             self._tell(f"{job}: {error.message}")
@@ -144,6 +148,8 @@ class Agent(ABC):
             self._channel.post(place, data)
         except ConflictError:
             raise RefusalError(Why.GATEWAY, f"`{place.kind}`") from None
+        except RejectedError as error:
+            raise RefusalError(Why.REJECTED, f"`{place.kind}`: {error.message}") from None
         self._posted.add(place)
 
     def _refuse(self, job: JobId, refusal: RefusalError) -> None:
@@ -159,7 +165,7 @@ class Agent(ABC):
         if place not in self._posted:
             try:
                 self._channel.post(place, said.signed(self._home.signer))
-            except ConflictError:
+            except (ConflictError, RejectedError):
                 self._tell(f"{job}: the gateway does not take the refusal: the job has ended there")
             except PrivgateError as error:
                 self._tell(f"{job}: {error.message}")

@@ -24,6 +24,7 @@ class Why(StrEnum):
     DATA = "data"
     RESULT = "result"
     GATEWAY = "gateway"
+    REJECTED = "rejected"
 
 
 MEANINGS = {
@@ -40,7 +41,8 @@ MEANINGS = {
     Why.PERSONS: "there are too few persons",
     Why.DATA: "the data cannot be read as it is declared",
     Why.RESULT: "what was decrypted cannot be the sum of such uploads",
-    Why.GATEWAY: "the gateway keeps another document in place of ours",
+    Why.GATEWAY: "the gateway keeps another document in place of ours, or has ended the job",
+    Why.REJECTED: "the gateway does not take a document, or does not give one, and will not do so later either",
 }
 
 

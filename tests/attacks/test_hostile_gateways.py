@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kernel.canonical import Digest
-from kernel.errors import ConflictError
+from kernel.errors import ConflictError, UnavailableError
 from kernel.ids import JobId, PartyId
 from kernel.signing import Ed25519Signer
 from privacy.glm.families import Family
@@ -21,7 +21,9 @@ from privacy.homomorphic.documents.places import Place
 from privacy.homomorphic.documents.rounds import Round, RoundResult
 from privacy.homomorphic.documents.signed import DocumentKind, Parcel
 from privacy.homomorphic.tenseal_backend.keys import make_keys
+from privgate.agents.channel import RejectedError
 from privgate.agents.deeds import Deed
+from privgate.agents.verifying import verify_home
 from tests.support.consortium import PROFILE, Carrier, Consortium, Unconfined, rows_of
 from tests.support.hostile_gateways import Lying, played
 
@@ -263,3 +265,51 @@ def test_garbage_in_any_place_stops_no_agent(tmp_path: Path, kind: str, garbage:
     confined = Unconfined()
     of.play(carrier, confined=confined)
     assert len(confined.decrypted) == (1 if kind in ("result", "final") else 0)
+
+
+@pytest.mark.parametrize("kind", ["key", "round", "upload", "result", "final"])
+def test_a_document_that_will_never_be_taken_ends_the_job_at_once(tmp_path: Path, kind: str) -> None:
+    """Nothing is tried again until the deadline; whoever made it says so to its own people, in one clear word."""
+    of = Consortium(tmp_path, Family.LINEAR)
+    carrier: Lying = of.carrier(Lying)
+    tried = []
+
+    def post(_: PartyId, place: Place, data: bytes) -> None:
+        if place.kind == kind:
+            tried.append(place)
+            raise RejectedError("the gateway does not take this and will not take it later: status 422")
+        carrier.kept[place] = data
+
+    carrier.post = post  # type: ignore[method-assign]  # a gateway that refuses one kind
+    confined = Unconfined()
+    for _ in range(3):
+        of.play(carrier, confined=confined)
+    makers = of.sites if kind == "upload" else [of.holder]
+    assert {of.why(maker) for maker in makers} == {"rejected"}
+    assert len(tried) == len(makers)
+    assert all(any("will not take it later" in told for told in maker.told) for maker in makers)
+    assert len(confined.decrypted) == int(kind in ("result", "final"))
+    assert not (of.holder.path / "jobs" / of.job / "secret").exists() or kind == "upload"
+    for party in of.everybody:
+        verify_home(party.path)
+
+
+def test_a_gateway_that_is_busy_for_a_while_ends_nothing(tmp_path: Path) -> None:
+    """What may be mended is tried again, and the job comes to its end as if nothing had been."""
+    of = Consortium(tmp_path, Family.LINEAR)
+    carrier: Lying = of.carrier(Lying)
+    refused: set[Place] = set()
+    honest = carrier.post
+
+    def post(who: PartyId, place: Place, data: bytes) -> None:
+        if place not in refused:
+            refused.add(place)
+            raise UnavailableError("the gateway answers with status 503: see its log")
+        honest(who, place, data)
+
+    carrier.post = post  # type: ignore[method-assign]  # each document is taken when it comes again
+    final = None
+    for _ in range(12):
+        final = final or of.play(carrier)
+    assert final is not None
+    assert of.refused(carrier) == set()

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from gateway.services.collections import carrying
 from gateway.services.collections.ending import fail_overdue
+from kernel.canonical import Digest
 from kernel.clock import ManualClock, SystemClock
 from kernel.ids import JobId
+from privacy.homomorphic.documents.endings import Refusal
 from privacy.homomorphic.documents.parties import PartyKind
 from privacy.homomorphic.documents.places import WORK, Place
 from privacy.homomorphic.documents.signed import DocumentKind
@@ -191,3 +195,25 @@ def test_a_grant_that_says_nothing_of_exact_results_lets_none_out(
         hospitals = Hospitals(other, tmp_path_factory.mktemp("cautious"), exact=False)
         for path in ("/v1/quotes", "/v1/jobs"):
             assert refused(other["trainer"].post(path, hospitals.body()), 403)["reason"] == "exact-not-permitted"
+
+
+def test_the_same_document_twice_at_once_is_taken_twice(
+    made: House, hospitals: Hospitals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who lost an answer sends it again while the first is stored: that is no other document, and ends nothing."""
+    job, site = JobId(hospitals.admitted()["job"]), hospitals.sites[0]
+    with site.home() as home:
+        sent = Refusal(job=job, order=Digest.of(b"order"), party=site.party).signed(home.signer)
+    place, on, stored = Place(job, DocumentKind.REFUSAL, party=site.party), made.gateway.on, carrying.keep_bytes
+    with on.database.read() as reading:
+        party = reading.parties.get(id=site.party)
+
+    def again(*given: Any) -> Any:
+        monkeypatch.setattr(carrying, "keep_bytes", stored)
+        carrying.put_document(on, party, place, sent)
+        return stored(*given)
+
+    monkeypatch.setattr(carrying, "keep_bytes", again)
+    assert carrying.put_document(on, party, place, sent).received == Digest.of(sent)
+    assert state_of(made, job) == "failed"
+    assert [one["party"] for one in events(made, "party:declined") if one["job"] == job] == [site.party]

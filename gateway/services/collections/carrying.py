@@ -100,7 +100,16 @@ def put_document(on: Collaborators, party: PartyRecord, place: Place, data: byte
         for path in (blob, None if ending is None else ending.path):
             if path is not None:
                 on.blobs.delete(path)
+        if (found := _meanwhile(on, place, data)) is not None:
+            return found
         raise
+
+
+def _meanwhile(on: Collaborators, place: Place, data: bytes) -> DocumentRecord | None:
+    """This very document, if it came twice at once: who lost an answer sends it again while the first is stored."""
+    with on.database.read() as reading:
+        found = Papers.of(on, reading, place.job).find(place.kind, place.number, place.party)
+    return found if found is not None and found.received == Digest.of(data) else None
 
 
 def _stored(

@@ -186,8 +186,8 @@ class Site(Agent):
     def _send(self, order: Order, place: Place, data: bytes) -> None:
         try:
             self._post(place, data)
-        except RefusalError:
-            if not order.dropouts:
+        except RefusalError as refusal:
+            if not order.dropouts or refusal.why is not Why.GATEWAY:
                 raise
             self._tell(f"{order.job}: the upload of round {place.number} came too late")
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import http.server
 import os
+import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +22,7 @@ from kernel.errors import ConflictError, InvalidError, TooLargeError, Unavailabl
 from kernel.ids import JobId, PartyId, Slug
 from privacy.homomorphic.documents.places import Place
 from privacy.homomorphic.documents.signed import PARCEL_LIMIT, DocumentKind
-from privgate.agents.channel import Access, HttpsChannel
+from privgate.agents.channel import Access, HttpsChannel, RejectedError
 from privgate.agents.requesting import certificate_request, new_tls_key
 
 JOB = JobId.new(os.urandom)
@@ -33,9 +35,15 @@ class Answers(http.server.BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     kept: dict[str, bytes] = {}
+    status = 0
+    raw: tuple[bytes, bytes] = (b"", b"")
 
     def do_GET(self) -> None:
-        if self.path == "/parties/v1/work":
+        if self.raw[0]:
+            self._pour()
+        elif self.status:
+            self._answer(self.status, b"{}", {"Location": "/elsewhere"})
+        elif self.path == "/parties/v1/work":
             self._answer(200, self.kept["work"])
         elif self.path in self.kept:
             self._answer(200, self.kept[self.path])
@@ -44,17 +52,40 @@ class Answers(http.server.BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.raw[0] or self.status:
+            self.do_GET()
+            return
         known = self.kept.setdefault(self.path, body)
         self._answer(201 if known == body else 409, b"{}")
 
-    def _answer(self, status: int, body: bytes) -> None:
+    def _pour(self) -> None:
+        """Write one thing once and another as long as anybody reads, drop by drop."""
+        once, again = self.raw
+        self.close_connection = True
+        try:
+            self.wfile.write(once)
+            while again:
+                self.wfile.write(again)
+                self.wfile.flush()
+                time.sleep(0.02)
+        except OSError:
+            return
+
+    def _answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
     def log_message(self, *_: Any) -> None:
         """Silent."""
+
+
+@pytest.fixture(autouse=True)
+def _honest() -> None:
+    Answers.status, Answers.raw = 0, (b"", b"")
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +168,75 @@ def test_no_older_protocol_is_spoken(access: Access) -> None:
     context = ssl.create_default_context(cadata=access.authority)
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     host, _, port = access.url.removeprefix("https://").partition(":")
-    import socket
-
     with socket.create_connection((host, int(port))) as raw, pytest.raises(ssl.SSLError):
         context.wrap_socket(raw, server_hostname=host)
+
+
+@pytest.mark.parametrize("status", [400, 404, 405, 410, 413, 415, 422, 451])
+def test_what_will_be_refused_again_is_said_to_be_so(access: Access, status: int) -> None:
+    """Trying the same bytes again cannot help; only an answer of 404 to a question means that nothing is there yet."""
+    Answers.status = status
+    with HttpsChannel(access) as channel:
+        with pytest.raises(RejectedError, match=str(status)):
+            channel.post(KEY, b"key")
+        if status == 404:
+            assert channel.fetch(ORDER) is None
+        else:
+            with pytest.raises(RejectedError):
+                channel.fetch(ORDER)
+
+
+@pytest.mark.parametrize("status", [301, 307, 401, 403, 408, 425, 429, 500, 502, 503])
+def test_what_people_or_time_may_mend_is_tried_again(access: Access, status: int) -> None:
+    """And nobody is followed to another address: a redirect is no answer."""
+    Answers.status = status
+    with HttpsChannel(access) as channel:
+        with pytest.raises(UnavailableError):
+            channel.post(KEY, b"key")
+        with pytest.raises(UnavailableError):
+            channel.fetch(ORDER)
+        Answers.status = 0
+        Answers.kept = {}
+        channel.post(KEY, b"key")
+
+
+_BEGUN = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+_ENDLESS = {
+    "body": (_BEGUN, b"1\r\nx\r\n"),
+    "headers": (b"HTTP/1.1 200 OK\r\n", b"X-Again: and again\r\n"),
+    "interim": (b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("part", sorted(_ENDLESS))
+@pytest.mark.parametrize("act", ["fetch", "post"])
+def test_a_gateway_that_never_stops_talking_is_left(
+    access: Access, part: str, act: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each pause is short, so that no limit on pauses ends it: the whole answer has a time, whichever part it is in."""
+    monkeypatch.setattr("privgate.agents.channel.SLOWEST_RATE", 10_000_000)
+    Answers.raw = _ENDLESS[part]
+    with HttpsChannel(access, timeout_seconds=0.2) as channel:
+        with pytest.raises(UnavailableError):
+            channel.fetch(ORDER) if act == "fetch" else channel.post(KEY, b"key")
+        Answers.raw, Answers.kept = (b"", b""), {}
+        assert channel.fetch(ORDER) is None
+
+
+def test_what_is_said_beside_a_status_is_not_read_to_its_end(access: Access) -> None:
+    """Megabytes beside a 503 fill nobody's memory, and the next answer is read all the same."""
+    Answers.raw = (b"HTTP/1.1 503 Busy\r\nContent-Length: 40000000\r\n\r\n" + b"x" * 2**21, b"")
+    with HttpsChannel(access) as channel:
+        with pytest.raises(UnavailableError, match="503"):
+            channel.post(KEY, b"key")
+        Answers.raw, Answers.kept = (b"", b""), {}
+        assert channel.fetch(ORDER) is None
+
+
+def test_what_comes_compressed_is_not_unpacked(access: Access) -> None:
+    """Nobody asked for it, and a few bytes could become gigabytes: what came is handed on as it came."""
+    body = b"\x1f\x8b not unpacked"
+    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(body)}\r\n\r\n".encode("ascii")
+    Answers.raw = (head + body, b"")
+    with HttpsChannel(access) as channel:
+        assert channel.fetch(ORDER) == body
