@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.records import VersionRecord
+from gateway.services.collections import quoting
 from gateway.services.collections.attesting import attest as attest_rows
 from gateway.wiring import Gateway
 from kernel.ids import DatasetId
@@ -74,7 +75,7 @@ def test_rows_attested_while_a_job_is_planned_are_those_that_its_hold_pins(made:
             versions.append(found.id)
 
     with Asked(made.gateway, attest):
-        job = admitted(hospitals, epsilon="0.3")["job"]
+        job = admitted(hospitals)["job"]
     attested = {one["version"]: one["manifest"] for one in events(made, "site:attested")}
     held = {one["population"]: one["manifest"] for one in events(made, "budget:reserved") if one["job"] == job}
     assert held[site.dataset["population"]] == attested[versions[0]]
@@ -83,7 +84,7 @@ def test_rows_attested_while_a_job_is_planned_are_those_that_its_hold_pins(made:
 
 def test_the_second_accountant_is_asked_before_anything_is_locked(made: House, hospitals: Hospitals) -> None:
     """It takes seconds, also after a restart, which forgets what was asked: meanwhile everybody else goes on."""
-    job = admitted(hospitals, epsilon="0.29")["job"]
+    job = admitted(hospitals)["job"]
     waited: list[int] = []
 
     def another_work() -> None:
@@ -93,6 +94,23 @@ def test_the_second_accountant_is_asked_before_anything_is_locked(made: House, h
     with Asked(made.gateway, another_work):
         assert hospitals.play(job)["state"] == "finished"
     assert len(waited) == len(hospitals.sites)
+
+
+def test_nobody_waits_while_a_quote_is_worked_out(
+    made: House, hospitals: Hospitals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a job is worth against whom takes many prices: other works go on meanwhile."""
+    waited: list[int] = []
+    worked_out = quoting.observers
+
+    def after_another_work(*arguments: Any, **named: Any) -> Any:
+        with made.gateway.on.database.upkeep("meanwhile"):
+            waited.append(1)
+        return worked_out(*arguments, **named)
+
+    monkeypatch.setattr(quoting, "observers", after_another_work)
+    done(made["trainer"].post("/v1/quotes", hospitals.body(**QUOTED)))
+    assert waited == [1]
 
 
 def test_an_owner_has_one_part_in_a_job(made: House, hospitals: Hospitals) -> None:
@@ -125,7 +143,7 @@ def test_a_job_that_a_site_declines_is_charged_in_full_everywhere(made: House, h
     """RULES 11: it is in doubt what was sent, and a refusal is one bit. The site's own minimum decides."""
     site = hospitals.sites[1]
     own_minimum(hospitals, site, 30)
-    job = admitted(hospitals, epsilon="0.28")
+    job = admitted(hospitals)
     ended = hospitals.play(job["job"])
     own_minimum(hospitals, site, 5)
     assert ended["state"] == "failed"
@@ -146,7 +164,7 @@ def test_a_struck_request_or_cancellation_holds_and_charges_whole_or_nothing(
         if commit == "collection":
             survived(lambda: made["trainer"].post("/v1/jobs", hospitals.body(**QUOTED)))
         else:
-            job = admitted(hospitals, epsilon="0.27")["job"]
+            job = admitted(hospitals)["job"]
             survived(lambda: made["trainer"].post(f"/v1/jobs/{job}/cancel"))
     assert f"{commit}:{side}" in seen
     if commit == "cancel-collection":
@@ -159,7 +177,7 @@ def test_a_struck_request_or_cancellation_holds_and_charges_whole_or_nothing(
 @pytest.mark.slow
 def test_struck_documents_change_nothing_of_what_is_paid(made: House, hospitals: Hospitals) -> None:
     """On either side of every commit on the way: agents send again, and each population is charged once."""
-    job = admitted(hospitals, epsilon="0.26", queries=[{"kind": "count"}])["job"]
+    job = admitted(hospitals, queries=[{"kind": "count"}])["job"]
     for commit in ("key", "round", "upload", "result"):
         for side in ("before-commit", "committed"):
             with struck_at(made, f"collection-{commit}:{side}"):
@@ -173,7 +191,7 @@ def test_struck_documents_change_nothing_of_what_is_paid(made: House, hospitals:
 @pytest.mark.parametrize("side", ["before-commit", "committed"])
 def test_a_struck_withdrawal_charges_in_full_once(made: House, hospitals: Hospitals, side: str) -> None:
     """A site attests other rows: the job ends at its next round, charged whole, whichever side the gateway died on."""
-    job = admitted(hospitals, epsilon="0.25")["job"]
+    job = admitted(hospitals)["job"]
     site = hospitals.sites[2]
     path = hospitals.folder / f"{site.name}.csv"
     path.write_text(path.read_text(encoding="utf-8") + "51,5,true\n", encoding="utf-8")

@@ -7,7 +7,8 @@ Rules
    request, and counts for every dataset for which its giver may give one.
 3. For an exact result nothing is held: it has no price. When it comes, each population is marked as not covered
    (RULES 20). A noised one is held in every population when it is admitted, or it is refused (`paying`).
-4. The largest job that would still fit is worked out after the commit: the search takes longer than all else.
+4. What a quote says, and the largest job that would still fit, is worked out after the commit: that takes longer than
+   all else, and nobody should wait for it.
 """
 
 from __future__ import annotations
@@ -57,9 +58,9 @@ def quote_collection(on: Collaborators, caller: Caller, body: Mapping[str, Any])
         if (denial := _first_denial(answers)) is not None:
             work.commit("collection-quote-denied")
             return denial
-        quote = quoted(work, planned, caller.principal, [share_of(answer) for answer in answers])
         work.commit("collection-quote")
-    return quote
+    with on.database.read() as reading:
+        return quoted(reading, planned, caller.principal, [share_of(answer) for answer in answers])
 
 
 def request_collection(
