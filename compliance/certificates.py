@@ -16,6 +16,7 @@ from kernel.errors import PrivgateError
 from kernel.ids import ReleaseId
 from kernel.signing import Envelope
 from privacy.events.releases import ReleaseHeld
+from privacy.release.blind import BlindCertificate
 from privacy.release.certificate import PAYLOAD_TYPE, PrivacyCertificate
 from privacy.release.disclosure import DisclosureCertificate
 from privacy.release.inference import InferenceCertificate
@@ -31,7 +32,8 @@ class Certified:
         present: Whether the archive has a document of its name.
         genuine: Whether that document has the digest that the log gives it.
         certificate: What it states, if it could be read; of an exact result `disclosure` instead, of
-            a noised one of several sites `noised`, of an encrypted answer `inference`.
+            a noised one of several sites `noised`, of an encrypted answer `inference`, of what its owner has alone
+            `blind`.
     """
 
     held: Entered[ReleaseHeld]
@@ -41,6 +43,7 @@ class Certified:
     disclosure: DisclosureCertificate | None = None
     noised: NoisedCertificate | None = None
     inference: InferenceCertificate | None = None
+    blind: BlindCertificate | None = None
 
 
 def certified(history: History) -> Mapping[ReleaseId, Certified]:
@@ -68,4 +71,6 @@ def _certified(history: History, held: Entered[ReleaseHeld]) -> Certified:
         return Certified(held, present=True, genuine=genuine, certificate=None, noised=read)
     if isinstance(read, InferenceCertificate):
         return Certified(held, present=True, genuine=genuine, certificate=None, inference=read)
+    if isinstance(read, BlindCertificate):
+        return Certified(held, present=True, genuine=genuine, certificate=None, blind=read)
     return Certified(held, present=True, genuine=genuine, certificate=read)

@@ -22,7 +22,7 @@ from policies.conditions import PURPOSE_IS_ALLOWED
 from policies.grants import Grant, GrantState, Obligations
 from policies.rights import may_approve
 from policies.ruleset import GRANT
-from policies.vocabulary import Action, ApprovalVerdict, Reason
+from policies.vocabulary import OWN_WORK, Action, ApprovalVerdict, Reason
 
 GRANT_RULE = Slug("check/grant")
 APPROVAL_RULE = Slug("check/approval")
@@ -82,8 +82,13 @@ def _with_approval(case: Case, rule: Slug, grant: Grant) -> Answer:
     answers = _valid_answers(case)
     if ApprovalVerdict.REFUSED in answers.values():
         return No(APPROVAL_RULE, Reason.APPROVAL_REFUSED)
-    given = _enough(case, answers) if case.request.exact else not obligations.approval_required or bool(answers)
+    given = _enough(case, answers) if case.request.exact else _given(case, obligations, answers)
     return Yes(rule, Reason.ALLOWED if given else Reason.APPROVAL_AWAITED, grant.id, obligations)
+
+
+def _given(case: Case, obligations: Obligations, answers: Mapping[PrincipalId, ApprovalVerdict]) -> bool:
+    """Whether no yes is awaited: none is needed, there is one, or the owner asks for work of his own."""
+    return not obligations.approval_required or bool(answers) or case.request.job_kind in OWN_WORK
 
 
 def _enough(case: Case, answers: Mapping[PrincipalId, ApprovalVerdict]) -> bool:

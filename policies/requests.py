@@ -20,7 +20,7 @@ from kernel.clock import check_time
 from kernel.events import Record
 from kernel.ids import DatasetId, GrantId, JobId, PopulationId, PrincipalId, ReleaseId, Slug, TenantId
 from policies.approvals import Approval
-from policies.vocabulary import Action, JobKind, Role
+from policies.vocabulary import OWN_WORK, Action, JobKind, Role
 
 MOST_APPROVALS = 40
 
@@ -33,7 +33,8 @@ class AccessRequest(Record):
         principal: Who asks; absent for the gateway itself, which may ask for `release:check` alone.
         dataset: The dataset concerned, also for its jobs, releases and grants.
         purpose: Why; for `grant:create` the purpose to be granted.
-        epsilon: What the job alone costs.
+        job_kind: Of the job; for `grant:create` the kind to be granted, where it is the owner's own work.
+        epsilon: What the job alone costs; absent for work whose result stays with the owner.
         exact: True for a job whose result has no noise, which then has no epsilon; else absent.
         request_digest: Digest of the job request in its final form.
         requester: Who asked for the job, release or upload that this is about.
@@ -111,4 +112,5 @@ def complete(request: AccessRequest) -> bool:
     """Whether every fact that the action needs is there."""
     automatic = request.principal is None
     needed = NEEDED_FOR_AUTOMATIC_RELEASE if automatic else NEEDED.get(request.action, ())
-    return None not in [getattr(request, name) for name in needed if not (request.exact and name == "epsilon")]
+    free = request.exact or request.job_kind in OWN_WORK
+    return None not in [getattr(request, name) for name in needed if not (free and name == "epsilon")]

@@ -29,7 +29,7 @@ from policies.purposes import PurposeDag
 from policies.rulebook import ALLOW, RuleBook
 from policies.ruleset import DATASET_CLASS, GRANT, RuleSet, standard_rules
 from policies.tenant_policy import STANDARD_POLICY, TenantPolicy
-from policies.vocabulary import Action, DatasetState, Role, Sensitivity
+from policies.vocabulary import OWN_WORK, Action, DatasetState, Role, Sensitivity
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -225,8 +225,12 @@ class _Draft:
         if self._grants.get(event.grant) is not None:
             raise ConflictError("this grant exists already", field="grant")
         principal, dataset = self._principal(event.principal), self._dataset(event.dataset)
-        if not principal.enabled or dataset.owner == principal.id:
-            raise ConflictError("a grant goes to an enabled principal other than the owner", field="principal")
+        own_work = bool(event.job_kinds) and set(event.job_kinds) <= OWN_WORK
+        if not principal.enabled or (dataset.owner == principal.id) != own_work:
+            raise ConflictError(
+                "a grant goes to an enabled principal other than the owner, one for the owner's own work to the owner",
+                field="principal",
+            )
         if dataset.state is DatasetState.RETIRED:
             raise ConflictError("the dataset is retired", field="dataset")
         if not self._purposes.is_within_any(event.purpose, dataset.purposes):

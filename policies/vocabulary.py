@@ -196,6 +196,12 @@ class JobKind(StrEnum):
     HE_AGGREGATE = "he.aggregate"
     HE_INFER = "he.infer"
     SYNTHESIS = "synthesis"
+    HE_BLIND_LOGISTIC = "he.blind-logistic"
+
+
+OWN_WORK = frozenset({JobKind.HE_BLIND_LOGISTIC})
+"""Kinds whose result stays with the owner of the rows: he alone may ask for them, under a grant to himself that lists
+nothing else, and they have no price."""
 
 
 class ExactRelease(StrEnum):

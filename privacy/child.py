@@ -45,6 +45,8 @@ ROLES: Mapping[str, str] = {
     "he-infer": "privacy.homomorphic.runner",
     "he-read": "privacy.homomorphic.runner",
     "he-site": "privacy.homomorphic.site.runner",
+    "he-blind": "privacy.homomorphic.runner",
+    "he-blind-site": "privacy.homomorphic.blind.site_runner",
 }
 _TENSOR_ROLES = frozenset({"train", "tune", "evaluate"})
 _SCRATCH_ROLES = frozenset(role for role in ROLES if role.startswith("he-"))

@@ -17,6 +17,7 @@ from privacy.accounting.mechanisms import MechanismUse
 from privacy.accounting.price import EXACT, divergence
 from privacy.events.budget import BudgetCharged, BudgetReserved
 from privacy.events.jobs import JobQueued, JobRequested
+from privacy.release.blind import BlindCertificate, check_blind
 from privacy.release.certificate import PrivacyCertificate
 from privacy.release.check import check
 from privacy.release.disclosure import DisclosureCertificate
@@ -47,6 +48,8 @@ def _held(history: History, tally: Tally) -> Iterator[tuple[Certified, PrivacyCe
             _noised(history, tally, found, found.noised)
         elif found.inference is not None:
             _answered(history, tally, found, found.inference)
+        elif found.blind is not None:
+            _blind(tally, found, found.blind)
         elif found.certificate is None:
             tally.fault("the certificate is incomplete or malformed", found.held, release)
         else:
@@ -61,6 +64,17 @@ def _disclosed(tally: Tally, found: Certified, certificate: DisclosureCertificat
     )  # fmt: skip
     tally.demand(same, "it certifies another release, job or artefact", found.held, held.release)
     for problem in check_disclosure(stated):
+        tally.fault(problem, found.held, held.release)
+
+
+def _blind(tally: Tally, found: Certified, certificate: BlindCertificate) -> None:
+    """Of what its owner has alone nothing is priced; the certificate must be of this very release, and complete."""
+    stated, held = certificate.predicate, found.held.event
+    same = (stated.release, stated.job, stated.kind, certificate.artifact) == (
+        held.release, held.job, held.kind, held.artifact,
+    )  # fmt: skip
+    tally.demand(same, "it certifies another release, job or artefact", found.held, held.release)
+    for problem in check_blind(stated):
         tally.fault(problem, found.held, held.release)
 
 

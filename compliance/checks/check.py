@@ -20,6 +20,7 @@ from compliance.controls import MOST_FINDINGS, Evidence, Finding, Gap, Verdict, 
 from compliance.history import Entered, History
 from kernel.ids import Slug
 from policies.events import DatasetRegistered, DecisionMade, TenantCreated
+from privacy.events.blind import BlindRequested
 from privacy.events.budget import PopulationCreated
 from privacy.events.collections import CollectionRequested
 from privacy.events.inferences import InferenceRequested
@@ -48,7 +49,7 @@ _BEGINS_WITH: dict[Source, tuple[type, ...]] = {
     Source.DECISIONS: (DecisionMade,),
     Source.DATASETS: (DatasetRegistered,),
     Source.LEDGER: (PopulationCreated,),
-    Source.JOBS: (JobRequested, CollectionRequested, InferenceRequested),
+    Source.JOBS: (JobRequested, CollectionRequested, InferenceRequested, BlindRequested),
     Source.RELEASES: (ReleaseHeld,),
     Source.KEYS: (DekCreated,),
 }

@@ -19,7 +19,8 @@ from policies.events import (
     RoleRemoved,
 )
 from policies.principals import conflicting
-from policies.vocabulary import Action, ApprovalVerdict, Role, Verdict
+from policies.vocabulary import OWN_WORK, Action, ApprovalVerdict, Role, Verdict
+from privacy.events.blind import BlindRequested
 from privacy.events.budget import BudgetReserved
 from privacy.events.collections import CollectionRequested
 from privacy.events.inferences import InferenceRequested, QuestionReceived
@@ -37,7 +38,8 @@ def requester(history: History, job: JobId) -> PrincipalId | None:
     ordinary = first_of(history.about("job", JobRequested).get(job))
     of_sites = first_of(history.about("job", CollectionRequested).get(job))
     of_a_model = first_of(history.about("job", InferenceRequested).get(job))
-    asked = ordinary or of_sites or of_a_model
+    own_work = first_of(history.about("job", BlindRequested).get(job))
+    asked = ordinary or of_sites or of_a_model or own_work
     decision = None if asked is None else history.decisions.get(asked.event.decision)
     return None if decision is None else decision.event.request.principal
 
@@ -69,7 +71,11 @@ def _trainers(history: History, tally: Tally) -> None:
         tally.look()
         if asked.dataset not in owner:
             tally.fault("a job on a dataset that nobody registered", entered, asked.dataset)
-        tally.demand(owner.get(asked.dataset) != asked.principal, "an owner's own job on the owner's data", entered)
+        owns = owner.get(asked.dataset) == asked.principal
+        if asked.job_kind in OWN_WORK:
+            tally.demand(owns, "work whose result stays with the owner, asked for by somebody else", entered)
+        else:
+            tally.demand(not owns, "an owner's own job on the owner's data", entered)
 
 
 def _approvers(history: History, tally: Tally) -> None:
@@ -141,7 +147,8 @@ CHECKS = (
     Check(
         id=Slug("duties.trainer"),
         title="Nobody trains on their own data",
-        question="No job was allowed to the owner of the dataset that it reads.",
+        question="No job was allowed to the owner of the dataset that it reads, but such whose result stays with the "
+        "owner; those were allowed to nobody else.",
         sources=(Source.DATASETS, Source.DECISIONS),
         look=_trainers,
     ),

@@ -10,6 +10,7 @@ from compliance.history import Entered, History, first_of
 from kernel.ids import Slug
 from policies.events import DecisionMade
 from policies.vocabulary import Action, Verdict
+from privacy.events.blind import BlindRequested
 from privacy.events.budget import BudgetCharged, BudgetReserved, BudgetTouched, PopulationUncovered
 from privacy.events.collections import CollectionRequested, RoundOpened
 from privacy.events.incidents import IncidentOpened
@@ -68,8 +69,11 @@ def _paid(history: History, tally: Tally) -> None:
     opened = history.about("job", RoundOpened)
     asked_models, answered = history.about("job", InferenceRequested), history.about("job", QuestionAnswered)
     marked, of_sites = history.about("job", PopulationUncovered), history.about("job", CollectionRequested)
+    own_work = history.about("job", BlindRequested)
     for entered in history.judged(JobEnded):
         job, end = entered.event.job, entered.event
+        if job in own_work:
+            continue  # it ran at the owner of the rows, and nothing of it left him
         if job in of_sites and not of_sites[job][0].event.exact:
             rounds = max((one.event.number for one in opened.get(job, ())), default=0)
             started = max(end.steps_started, gaussians_after(of_sites[job][0].event.kind, rounds))

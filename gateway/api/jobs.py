@@ -16,6 +16,7 @@ from gateway.api.deps import CurrentCaller, CurrentReader, Key, State, get_calle
 from gateway.api.json_route import LargeJsonRoute
 from gateway.api.views import JobView, QuoteView
 from gateway.records import JobRecord, JobState
+from gateway.services.blind.requesting import quote_blind, request_blind
 from gateway.services.cancel_job import cancel_job
 from gateway.services.collections.concerning import concerned, of_sites
 from gateway.services.collections.requesting import answer_collection, quote_collection, request_collection
@@ -28,6 +29,7 @@ from kernel.clock import format_time
 from kernel.errors import UnauthenticatedError
 from kernel.ids import DatasetId, JobId, TenantId
 from policies.vocabulary import Action, ApprovalVerdict
+from privacy.homomorphic.blind.spec import BlindSpec, is_blind
 from privacy.homomorphic.inferences.spec import InferenceSpec, is_inference
 from privacy.homomorphic.requests.spec import CollectionSpec, is_collection
 
@@ -40,6 +42,9 @@ KEEP_ALIVE_POLLS = 30
 @router.post("/quotes", operation_id="quoteJob", response_model=QuoteView)
 async def post_quote(body: JobRequest, caller: CurrentCaller, state: State) -> JSONResponse:
     """What a job would cost, whether it fits, and the largest one of its shape that would. Nothing is held."""
+    if is_blind(body.spec):
+        training = granted(await state.writes(quote_blind, state.on, caller, body.spec))
+        return shown(_written_quote(training.spec, training.fields))
     if is_collection(body.spec):
         asked = granted(await state.writes(quote_collection, state.on, caller, body.spec))
         return shown(_written_quote(asked.spec, asked.fields))
@@ -217,10 +222,12 @@ def _asking(request: Mapping[str, Any]) -> Callable[..., Any]:
     """The use case that a request is for."""
     if is_inference(request):
         return request_inference
+    if is_blind(request):
+        return request_blind
     return request_collection if is_collection(request) else request_job
 
 
-def _written_quote(spec: CollectionSpec | InferenceSpec, fields: Mapping[str, Any]) -> QuoteView:
+def _written_quote(spec: CollectionSpec | InferenceSpec | BlindSpec, fields: Mapping[str, Any]) -> QuoteView:
     return QuoteView(quote=dict(fields), spec=spec.to_json(), request_digest=spec.digest)
 
 

@@ -23,8 +23,8 @@ from privacy.homomorphic.documents.signed import DocumentKind
 
 router = APIRouter()
 RoundNumber = Annotated[int, Path(ge=1, le=MOST_ROUNDS)]
-OfAJob = Annotated[str, Path(pattern="^(order|key|final)$")]
-OfARound = Annotated[str, Path(pattern="^(round|sum|result)$")]
+OfAJob = Annotated[str, Path(pattern="^(order|key|data|final)$")]
+OfARound = Annotated[str, Path(pattern="^(round|sum|result|weights|gradient)$")]
 _JOB = f"{ROOT}/jobs/{{job}}"
 _ROUND = f"{_JOB}/rounds/{{number}}"
 _UPLOAD = f"{_ROUND}/uploads/{{of}}"
@@ -41,13 +41,13 @@ async def read_work(party: CurrentParty, state: State) -> JSONResponse:
 
 @router.get(f"{_JOB}/{{kind}}")
 async def read_of_job(job: JobRef, kind: OfAJob, party: CurrentParty, state: State) -> Response:
-    """Order, key or final."""
+    """Order, key, data or final."""
     return await _read(state, party, Place(JobId(job), DocumentKind(kind)))
 
 
 @router.put(f"{_JOB}/{{kind}}")
 async def put_of_job(job: JobRef, kind: OfAJob, request: Request, party: CurrentParty, state: State) -> Response:
-    """The key holder's key, or its last document."""
+    """A key holder's key, a site's data of blind training, or the last document."""
     return await _put(state, party, Place(JobId(job), DocumentKind(kind)), request)
 
 
@@ -55,7 +55,7 @@ async def put_of_job(job: JobRef, kind: OfAJob, request: Request, party: Current
 async def read_of_round(
     job: JobRef, number: RoundNumber, kind: OfARound, party: CurrentParty, state: State
 ) -> Response:
-    """A round, the sum of its uploads where the gateway adds, or what its decryption was of."""
+    """A round, its sum where the gateway adds, or what its decryption was of; or what an epoch has."""
     return await _read(state, party, Place(JobId(job), DocumentKind(kind), number))
 
 
@@ -63,7 +63,7 @@ async def read_of_round(
 async def put_of_round(
     job: JobRef, number: RoundNumber, kind: OfARound, request: Request, party: CurrentParty, state: State
 ) -> Response:
-    """The key holder opens a round, or closes it; a sum is nobody's to write."""
+    """The key holder opens a round, or closes it; a site sends an epoch's weights. Sums and gradients are nobody's."""
     return await _put(state, party, Place(JobId(job), DocumentKind(kind), number), request)
 
 

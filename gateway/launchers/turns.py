@@ -15,6 +15,7 @@ from typing import Final, Protocol
 
 import structlog
 
+from gateway.launchers.blind_turns import GradientStep
 from gateway.launchers.local import Confinement
 from gateway.records import TaskRecord
 from gateway.services.collaborators import Collaborators
@@ -125,5 +126,8 @@ class SumStep:
         return Made(data, Accepted(document.digest, event))
 
 
-STEPS: Final[Mapping[DocumentKind, Callable[[Papers, Place], Step]]] = {DocumentKind.SUM: SumStep.of}
+STEPS: Final[Mapping[DocumentKind, Callable[[Papers, Place], Step]]] = {
+    DocumentKind.SUM: SumStep.of,
+    DocumentKind.GRADIENT: GradientStep.of,
+}
 """For each kind of document that the gateway makes: what gathers everything that it is made from."""

@@ -14,7 +14,7 @@ from kernel.ids import DatasetId, GrantId, PrincipalId, Slug
 from policies.decisions import Deny
 from policies.events import GrantCreated, GrantRevoked
 from policies.grants import Grant, Obligations
-from policies.vocabulary import Action, JobKind
+from policies.vocabulary import OWN_WORK, Action, JobKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +43,7 @@ def create_grant(
             dataset=declared.dataset,
             purpose=declared.purpose,
             subject=declared.principal,
+            job_kind=declared.job_kinds[0] if set(declared.job_kinds) <= OWN_WORK else None,
         )
         if (denial := answer.denial) is not None:
             work.commit("grant-denied")

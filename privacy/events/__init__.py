@@ -6,6 +6,7 @@ Formats: docs/formats/events.md, docs/formats/budget-events.md.
 from __future__ import annotations
 
 from kernel.events import Event
+from privacy.events.blind import BLIND_EVENTS
 from privacy.events.budget import BUDGET_EVENTS
 from privacy.events.choices import CHOICE_EVENTS
 from privacy.events.collections import COLLECTION_EVENTS
@@ -24,4 +25,5 @@ EVENTS: tuple[type[Event], ...] = (
     *RELEASE_EVENTS,
     *COLLECTION_EVENTS,
     *INFERENCE_EVENTS,
+    *BLIND_EVENTS,
 )

@@ -22,6 +22,7 @@ from kernel.checks import whole
 from kernel.errors import CorruptError
 from privacy.graph.spec import ModelGraph
 from privacy.graph.weights import unpack_weights
+from privacy.homomorphic.blind.recipe import BlindRecipe
 from privacy.homomorphic.inference import MODEL_LIMIT, WEIGHTS_LIMIT, Scored, Shape
 from privacy.homomorphic.inferences.spec import MOST_BATCHES
 from privacy.homomorphic.layout import Layout
@@ -31,6 +32,7 @@ from privacy.homomorphic.registry import profile_of
 from privacy.homomorphic.released import layers_of
 from privacy.homomorphic.tenseal_backend.aggregate import Sum
 from privacy.homomorphic.tenseal_backend.approximate import OwnKeys
+from privacy.homomorphic.tenseal_backend.blind import BlindWorker
 from privacy.homomorphic.tenseal_backend.decrypt import decrypt
 from privacy.homomorphic.tenseal_backend.encrypt import encrypt
 from privacy.homomorphic.tenseal_backend.inference import answers, ask, asking, infer
@@ -132,6 +134,14 @@ def _read(channel: Channel, request: Mapping[str, Any]) -> None:
             channel.send({"m": "scores"}, written_doubles(found))
 
 
+def _blind(channel: Channel, request: Mapping[str, Any]) -> None:
+    features, rows, _ = expect(request, "features", "rows", "role")
+    recipe = BlindRecipe(rows=rows, features=features, epochs=1)
+    keys = _body(channel, "keys", recipe.key_bytes)
+    worker = BlindWorker(recipe, keys, _body(channel, "data", recipe.data_bytes))
+    channel.send({"m": "gradient"}, worker.gradient(_body(channel, "weights", recipe.weights_bytes)))
+
+
 def _sum(channel: Channel, layout: Layout, uploads: int) -> Sum:
     total, seen = Sum(layout), set()
     for _ in range(uploads):
@@ -158,4 +168,5 @@ _TASKS: Mapping[str, Callable[[Channel, Mapping[str, Any]], None]] = {
     "he-ask": _ask,
     "he-infer": _infer,
     "he-read": _read,
+    "he-blind": _blind,
 }

@@ -22,6 +22,7 @@ from privacy.homomorphic.statistics.plan import FederatedStatistics
 from privacy.homomorphic.statistics.report import read_statistics
 from privacy.homomorphic.validator import pieces
 from privacy.homomorphic.wire import result_form
+from privacy.release.blind import BlindCertificate, final_problems
 from privacy.release.certificate import Predicate
 from privacy.release.disclosure import DisclosureCertificate, DisclosurePredicate
 from privacy.release.inference import InferenceCertificate, InferencePredicate
@@ -42,6 +43,8 @@ def artifact_problems(certificate: Certificate, data: bytes) -> tuple[str, ...]:
             return () if judge is None else tuple(judge(certificate.predicate, data))
         if isinstance(certificate, InferenceCertificate):
             return tuple(_answer(certificate.predicate, data))
+        if isinstance(certificate, BlindCertificate):
+            return tuple(final_problems(certificate.predicate, data))
         check = _CHECKS.get(certificate.artifact_name)
         return () if check is None else tuple(check(certificate.predicate, data))
     except PrivgateError as error:

@@ -16,6 +16,8 @@ from typing import Any, Final
 
 from kernel.signing import Envelope
 from privacy.accounting.odds import budget_odds, odds, sentence
+from privacy.release.blind import BlindCertificate
+from privacy.release.blind_card import blind_card
 from privacy.release.certificate import ChargedMechanism, Predicate, PrivacyCertificate, SelfTestFacts
 from privacy.release.check import unamplified, uses_by_block
 from privacy.release.disclosure import DisclosureCertificate
@@ -73,6 +75,8 @@ def model_card(envelope: Envelope) -> str:
         return inference_card(certificate)
     if isinstance(certificate, NoisedCertificate):
         return noised_card(certificate)
+    if isinstance(certificate, BlindCertificate):
+        return blind_card(certificate)
     predicate = certificate.predicate
     template = resources.files("privacy.release").joinpath(TEMPLATE).read_text(encoding="utf-8")
     return Template(template).substitute(

@@ -41,6 +41,7 @@ class Seen(StrEnum):
     BATCHES = "number-of-batches"
     PRODUCT_KEYS = "keys-for-products"
     SCORES = "scores"
+    DECLARED = "declared-rows-terms-and-epochs"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Settlement: how an outcome was paid for: by a charge, as a disclosure all owners wanted, or before it was asked.
+"""Settlement: how an outcome was paid for: by a charge, as a disclosure, before it was asked, or by staying at home.
 
 Rules
 -----
@@ -6,7 +6,9 @@ Rules
 2. A disclosure is made from the entries that mark every population of the job as not covered from there on (RULES 20).
 3. An answer that its key holder alone can read is made from the entry that says which released model gave it: what is
    computed from a paid model and from the client's own rows costs the model's people nothing more.
-4. A release without one of them cannot be built.
+4. What the owner of the rows has alone is made from the entry in which he says so; what is released beside it is his
+   word, without a number of it.
+5. A release without one of them cannot be built.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from kernel.canonical import Digest
 from kernel.errors import ConflictError, InvalidError
 from kernel.ids import JobId, PopulationId
 from privacy.budget.reservations import BlockCharge, BlockHold, Reservation, ReservationState, Settled
+from privacy.events.blind import BlindConcluded
 from privacy.events.budget import PopulationUncovered
 from privacy.events.inferences import QuestionAnswered
 from privacy.jobs.outcome import Outcome
@@ -122,4 +125,29 @@ class KeyHolderOnly:
             raise InvalidError("the certificate tells another question or model than the log", field="question")
 
 
-Settlement: TypeAlias = Charge | Disclosure | KeyHolderOnly
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnerOnly:
+    """An outcome that its rows' owner has alone: nothing of it left, and nothing is charged.
+
+    Attributes:
+        artifact: The digest of his last document, which is released in its place.
+        final, epochs: That document's digest as the log has it, and how many epochs it tells.
+    """
+
+    job: JobId
+    artifact: Digest
+    final: Digest
+    epochs: int
+
+    @classmethod
+    def of(cls, artifact: Digest, concluded: BlindConcluded) -> OwnerOnly:
+        """Settle an outcome with the entry that says where it is."""
+        return cls(job=concluded.job, artifact=artifact, final=concluded.final, epochs=concluded.epochs)
+
+    def require_agreement(self, job: JobId, final: Digest, epochs: int) -> None:
+        """Return if a certificate about to be signed tells this course; raise `InvalidError` otherwise."""
+        if (job, final, epochs) != (self.job, self.final, self.epochs):
+            raise InvalidError("the certificate tells another end than the owner", field="course")
+
+
+Settlement: TypeAlias = Charge | Disclosure | KeyHolderOnly | OwnerOnly

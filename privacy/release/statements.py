@@ -1,4 +1,4 @@
-"""Every kind of certificate: of what was charged to one population or to several, of exact results, of answers.
+"""Every kind of certificate: of what was charged, of exact results, of answers, of what an owner has alone.
 
 Whoever only needs what all have (artefact, release, job, tenant, origin) takes a `Certificate`.
 """
@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from kernel.ids import Slug
 from kernel.signing import Envelope, PublicKey, open_envelope
+from privacy.release.blind import BlindCertificate, check_blind
 from privacy.release.certificate import PAYLOAD_TYPE, PrivacyCertificate
 from privacy.release.check import check
 from privacy.release.disclosure import DisclosureCertificate
@@ -19,17 +20,17 @@ from privacy.release.inference_check import check_inference
 from privacy.release.noised import NoisedCertificate
 from privacy.release.noised_check import check_noised
 
-Certificate: TypeAlias = PrivacyCertificate | DisclosureCertificate | NoisedCertificate | InferenceCertificate
+Certificate: TypeAlias = (
+    PrivacyCertificate | DisclosureCertificate | NoisedCertificate | InferenceCertificate | BlindCertificate
+)
 
 
 def read_certificate(statement: bytes) -> Certificate:
     """Read a statement strictly, as whichever it says it is; raise `InvalidError` otherwise."""
-    if NoisedCertificate.is_told_by(statement):
-        return NoisedCertificate.parse(statement)
-    if InferenceCertificate.is_told_by(statement):
-        return InferenceCertificate.parse(statement)
-    kind = DisclosureCertificate if DisclosureCertificate.is_told_by(statement) else PrivacyCertificate
-    return kind.parse(statement)
+    for kind in (NoisedCertificate, InferenceCertificate, DisclosureCertificate, BlindCertificate):
+        if kind.is_told_by(statement):
+            return kind.parse(statement)
+    return PrivacyCertificate.parse(statement)
 
 
 def open_certificate(envelope: Envelope, trusted: Iterable[PublicKey]) -> Certificate:
@@ -48,6 +49,8 @@ def problems_of(certificate: Certificate) -> tuple[str, ...]:
             return check_noised(certificate.predicate)
         case InferenceCertificate():
             return check_inference(certificate.predicate)
+        case BlindCertificate():
+            return check_blind(certificate.predicate)
 
 
 def origin_of(certificate: Certificate) -> Slug:
@@ -55,5 +58,5 @@ def origin_of(certificate: Certificate) -> Slug:
     match certificate:
         case PrivacyCertificate():
             return certificate.predicate.evidence.origin
-        case DisclosureCertificate() | NoisedCertificate() | InferenceCertificate():
+        case DisclosureCertificate() | NoisedCertificate() | InferenceCertificate() | BlindCertificate():
             return certificate.predicate.origin

@@ -14,11 +14,13 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import timedelta
+from typing import TypeAlias
 
 from kernel.canonical import Digest
 from kernel.clock import Clock
 from kernel.errors import ConflictError, PrivgateError, TooLargeError, UnavailableError
 from kernel.ids import JobId
+from privacy.homomorphic.blind.documents import BlindOrder
 from privacy.homomorphic.documents.endings import Refusal
 from privacy.homomorphic.documents.order import Order
 from privacy.homomorphic.documents.places import Place
@@ -28,8 +30,10 @@ from privgate.agents.deeds import Deed, JobHistory
 from privgate.agents.home import Home
 from privgate.agents.orders import accepted
 from privgate.agents.papers import Papers
+from privgate.agents.posting import Posting
 from privgate.agents.refusing import RefusalError, Why
 
+Ordered: TypeAlias = Order | BlindOrder
 Told = Callable[[str], None]
 """Where sentences for the agent's own people go."""
 _NO_ORDER = Digest.of(b"no order was accepted")
@@ -47,10 +51,13 @@ class Agent(ABC):
 
     def __init__(self, home: Home, channel: Channel, clock: Clock, tell: Told) -> None:
         self._home, self._channel, self._clock, self._tell = home, channel, clock, tell
-        self._posted: set[Place] = set()
+        self._posting = Posting(channel)
+        self._said: set[Place] = set()
+        self._is_swept = False
 
     def poll(self) -> bool:
         """Go through all work once; whether the gateway could be reached."""
+        self._sweep()
         try:
             jobs = self._channel.work()
         except (UnavailableError, TooLargeError, RejectedError) as error:
@@ -66,6 +73,25 @@ class Agent(ABC):
             self.poll()
             stop.wait(seconds)
 
+    def _accepted(self, data: bytes) -> Ordered:
+        """The order that the gateway shows, if this agent may act upon it."""
+        return accepted(self._home, data)
+
+    def _kept_order(self, data: bytes) -> Ordered:
+        """An order that was accepted before."""
+        return Order.opened(data, self._home.gateway.certificate_keys)
+
+    def _go(self, order: Ordered, papers: Papers) -> None:
+        """Do what can be done in a job, whatever its kind."""
+        if isinstance(order, BlindOrder):
+            raise RefusalError(Why.NOT_OURS)
+        self._advance(order, papers)
+
+    def _leave(self, order: Ordered, papers: Papers) -> None:
+        """Do what is left to do in a job that the gateway no longer lists, whatever its kind."""
+        if isinstance(order, Order):
+            self._close(order, papers)
+
     @abstractmethod
     def _advance(self, order: Order, papers: Papers) -> None:
         """Do what can be done in a job; raise `RefusalError` if it must not go on."""
@@ -78,6 +104,14 @@ class Agent(ABC):
     def _ended(self, papers: Papers) -> None:
         """Clean up after a job that has ended."""
 
+    def _sweep(self) -> None:
+        """Clean up, once in the life of a process, after jobs whose end was entered by one that was killed then."""
+        if not self._is_swept:
+            for job, known in self._home.log.history.jobs.items():
+                if known.ended:
+                    self._ended(self._home.papers_of(job))
+            self._is_swept = True
+
     def _one(self, job: JobId) -> bool:
         known = self._history(job)
         if known.ended:
@@ -86,7 +120,7 @@ class Agent(ABC):
         def act() -> None:
             order = self._order(job)
             if order is not None:
-                self._advance(order, self._home.papers_of(job))
+                self._go(order, self._home.papers_of(job))
 
         return self._guarded(job, act)
 
@@ -95,8 +129,8 @@ class Agent(ABC):
 
         def act() -> None:
             papers = self._home.papers_of(job)
-            order = Order.opened(papers.get("order") or b"", self._home.gateway.certificate_keys)
-            self._close(order, papers)
+            order = self._kept_order(papers.get("order") or b"")
+            self._leave(order, papers)
             known = self._history(job)
             over = known.last is None or self._clock.now() >= known.last + timedelta(seconds=order.round_seconds)
             if over and not known.ended:
@@ -119,7 +153,7 @@ class Agent(ABC):
             return False
         return True
 
-    def _order(self, job: JobId) -> Order | None:
+    def _order(self, job: JobId) -> Ordered | None:
         """The order that was accepted, now or before; the gateway has to show that one each time."""
         shown = self._channel.fetch(Place(job, DocumentKind.ORDER))
         papers, known = self._home.papers_of(job), self._history(job)
@@ -128,7 +162,7 @@ class Agent(ABC):
             return None
         if known.order is not None and shown != kept:
             raise RefusalError(Why.ANOTHER_ORDER)
-        order = accepted(self._home, shown)
+        order = self._accepted(shown)
         if order.job != job or (known.order is not None and known.order != order.digest):
             raise RefusalError(Why.ANOTHER_ORDER, "`job`")
         if known.order is None:
@@ -142,15 +176,7 @@ class Agent(ABC):
 
     def _post(self, place: Place, data: bytes) -> None:
         """Leave a document at its place, once in the life of this process."""
-        if place in self._posted:
-            return
-        try:
-            self._channel.post(place, data)
-        except ConflictError:
-            raise RefusalError(Why.GATEWAY, f"`{place.kind}`") from None
-        except RejectedError as error:
-            raise RefusalError(Why.REJECTED, f"`{place.kind}`: {error.message}") from None
-        self._posted.add(place)
+        self._posting.post(place, data)
 
     def _refuse(self, job: JobId, refusal: RefusalError) -> None:
         self._tell(f"{job}: refused: {refusal.message}")
@@ -162,7 +188,7 @@ class Agent(ABC):
         party = self._home.enrolment.party
         place = Place(job, DocumentKind.REFUSAL, party=party)
         said = Refusal(job=job, order=self._history(job).order or _NO_ORDER, party=party)
-        if place not in self._posted:
+        if place not in self._said:
             try:
                 self._channel.post(place, said.signed(self._home.signer))
             except (ConflictError, RejectedError):
@@ -170,5 +196,5 @@ class Agent(ABC):
             except PrivgateError as error:
                 self._tell(f"{job}: {error.message}")
                 return False
-            self._posted.add(place)
+            self._said.add(place)
         return True

@@ -25,6 +25,7 @@ class Why(StrEnum):
     RESULT = "result"
     GATEWAY = "gateway"
     REJECTED = "rejected"
+    RANGE = "range"
 
 
 MEANINGS = {
@@ -43,6 +44,7 @@ MEANINGS = {
     Why.RESULT: "what was decrypted cannot be the sum of such uploads",
     Why.GATEWAY: "the gateway keeps another document in place of ours, or has ended the job",
     Why.REJECTED: "the gateway does not take a document, or does not give one, and will not do so later either",
+    Why.RANGE: "the polynomial that stands in for the logistic function does not hold: lower `rate` or `epochs`",
 }
 
 

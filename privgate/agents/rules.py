@@ -26,12 +26,15 @@ from kernel.checks import positive, whole
 from kernel.errors import InvalidError
 from kernel.events import Parameter
 from kernel.ids import Slug
+from privacy.homomorphic.blind.spec import KIND as BLIND
 from privacy.homomorphic.documents.order import LEAST_SITES, MOST_ROUNDS, MOST_SITES, Aggregation, Order, Outcome
 from privacy.homomorphic.noise import SiteNoise
 from privacy.jobs.strict import members_of, one_of, text_of
 from privgate.agents.refusing import RefusalError, Why
 
-KINDS = tuple(Slug(kind) for kind in ("he.aggregate", "he.glm", "he.statistics"))
+KINDS = tuple(Slug(kind) for kind in ("he.aggregate", "he.blind-logistic", "he.glm", "he.statistics"))
+AT_FIRST = tuple(kind for kind in KINDS if kind != BLIND)
+"""Whoever wants blind training says so: it needs nobody else's rows, and a gateway could order it by itself."""
 LIMIT = 16 * 1024
 _MEMBERS = (
     "kinds",
@@ -81,7 +84,7 @@ class Rules:
         aggregation: Who may add the uploads: the gateway only where these people say that they trust it with that.
     """
 
-    kinds: tuple[Slug, ...] = KINDS
+    kinds: tuple[Slug, ...] = AT_FIRST
     outcomes: tuple[Outcome, ...] = (Outcome.NOISED,)
     least_sites: int = LEAST_SITES
     rounds_at_most: int = 20
@@ -121,6 +124,11 @@ class Rules:
         for rule, is_broken in broken.items():
             if is_broken:
                 raise RefusalError(Why.RULES, f"`{rule}`")
+
+    def require_blind(self) -> None:
+        """Return if the rules allow blind training; raise `RefusalError` otherwise."""
+        if BLIND not in self.kinds:
+            raise RefusalError(Why.RULES, "`kinds`")
 
     def to_bytes(self) -> bytes:
         """Write the file."""

@@ -11,7 +11,7 @@ import typer
 from privgate.cli import agents
 from privgate.cli.agents import KeyFile, PassphraseFile, Place, opened
 from privgate.cli.options import commands
-from privgate.cli.screen import note, say
+from privgate.cli.screen import card, note, say
 
 if TYPE_CHECKING:
     from privgate.agents.agent import Agent
@@ -75,6 +75,30 @@ def attest(dataset: Dataset, home: Place, key_file: KeyFile = None, passphrase_f
         channel.attest(found.dataset, attestation(found, agent.enrolment.party, rows).signed(agent.signer))
         known.note_rows(found.dataset, rows)
     say(rows)
+
+
+@app.command()
+def model(
+    job: Annotated[str, typer.Argument(help="job_... of a blind training that has ended.", metavar="JOB")],
+    home: Place,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the model there, in the clear.")] = None,
+    key_file: KeyFile = None,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Show the model of a blind training, or write it out. It is exact: giving it to anybody is a disclosure."""
+    import json
+
+    from kernel.ids import JobId
+    from privgate.agents.site.blind import model_of
+
+    with opened(home, key_file, passphrase_file) as agent:
+        found = model_of(agent, JobId(job))
+    if out is None:
+        card("model", [(line["term"], line["coefficient"]) for line in json.loads(found)["table"]])
+        return
+    with out.open("xb") as file:
+        file.write(found)
+    note(f"Wrote {out}. It is exact: whoever has it may learn from it about the people in the rows.")
 
 
 def _make(home: Home, channel: HttpsChannel, tell: Callable[[str], None]) -> Agent:

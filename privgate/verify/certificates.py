@@ -28,11 +28,13 @@ from privacy.budget.reservations import Reservation
 from privacy.events.budget import BudgetChanged, BudgetCharged, BudgetReserved, PopulationCreated, PopulationUncovered
 from privacy.events.releases import ReleaseHeld
 from privacy.events.sealing import SchemaDeclared, VersionSealed
+from privacy.release.blind import BlindCertificate
 from privacy.release.certificate import PAYLOAD_TYPE, ChargedMechanism, Predicate
 from privacy.release.disclosure import DisclosureCertificate
 from privacy.release.inference import InferenceCertificate
 from privacy.release.noised import NoisedCertificate
 from privacy.release.statements import Certificate, origin_of, problems_of, read_certificate
+from privgate.verify.blind import blind_problems
 from privgate.verify.disclosures import disclosure_problems
 from privgate.verify.history import Entered, History, HistoryFindings
 from privgate.verify.inferences import inference_problems
@@ -151,6 +153,9 @@ class _Reader:
             others = {release: (one.data, one.certificate) for release, one in self.documents.items()}
             stated_by = certificate.predicate
             yield from inference_problems(stated_by, certificate.artifact, self.history, self.ledgers, others)
+            return
+        if isinstance(certificate, BlindCertificate):
+            yield from blind_problems(certificate.predicate, self.history)
             return
         predicate = certificate.predicate
         yield from self._decision(predicate)

@@ -25,6 +25,7 @@ from policies.events import DecisionMade
 from policies.replay import Replayed
 from policies.replay import replay as replay_decisions
 from policies.vocabulary import Action, Verdict
+from privacy.events.blind import BlindRequested
 from privacy.events.budget import BudgetCharged, BudgetReserved
 from privacy.events.collections import CollectionRequested
 from privacy.events.inferences import InferenceRequested
@@ -168,7 +169,7 @@ def _reserved(history: History, entered: Entered[BudgetReserved]) -> Iterator[st
 
 
 def _requested(
-    history: History, entered: Entered[JobRequested | CollectionRequested | InferenceRequested]
+    history: History, entered: Entered[JobRequested | CollectionRequested | InferenceRequested | BlindRequested]
 ) -> Iterator[str]:
     event = entered.event
     yield from _allowed(
@@ -209,6 +210,7 @@ _CITING: dict[type, Callable[[History, Entered], Iterator[str]]] = {  # type: ig
     JobRequested: _requested,
     CollectionRequested: _requested,
     InferenceRequested: _requested,
+    BlindRequested: _requested,
     ReleaseChecked: _checked,
     ReleaseFetched: _fetched,
     LogRead: _read,

@@ -2,7 +2,8 @@
 
 Rules
 -----
-1. Nothing is held without the charge of its job before it, and nothing is published or fetched without the step before.
+1. Nothing is held without the charge of its job before it, or what stands for one, and nothing is published or
+   fetched without the step before.
 2. The files of a release are judged by the certificate, the certificate by the pinned keys, the receipt by the log's.
    Each file is compared whole: the artefact by its digest, the card by writing it again.
 3. A receipt's checkpoint and the archive's must be of one log: the smaller a prefix of the larger.
@@ -26,6 +27,7 @@ from kernel.errors import PrivgateError
 from kernel.events import Event
 from kernel.ids import JobId, ReleaseId
 from kernel.signing import Envelope
+from privacy.events.blind import BlindConcluded
 from privacy.events.budget import BudgetCharged, PopulationUncovered
 from privacy.events.inferences import QuestionAnswered
 from privacy.events.releases import (
@@ -61,6 +63,8 @@ def check_course(history: History) -> StepResult:
             charged[entered.event.job] = entered.index  # an exact result: each population was marked (RULES 20)
         elif isinstance(entered.event, QuestionAnswered):
             charged[entered.event.job] = entered.index  # an encrypted answer of a model that was paid for
+        elif isinstance(entered.event, BlindConcluded):
+            charged[entered.event.job] = entered.index  # nothing left: the owner of the rows has the model alone
         elif isinstance(entered.event, RELEASE_EVENTS):
             course = courses[entered.event.release]  # type: ignore[attr-defined]  # each of them names its release
             for problem in course.take(entered.event, charged):
@@ -68,7 +72,8 @@ def check_course(history: History) -> StepResult:
     ends = [course.state for course in courses.values()]
     said = ", ".join(f"{ends.count(state)} {state}" for state in sorted(set(ends)))
     return findings.result(
-        f"{len(ends)} releases, each charged, marked or an answer before it was held{': ' + said if said else ''}"
+        f"{len(ends)} releases, each charged, marked, an answer or its owner's own before it was held"
+        f"{': ' + said if said else ''}"
     )
 
 
@@ -106,7 +111,7 @@ class _Course:
         if self.held is not None:
             yield "the release is held a second time"
         if event.job not in charged:
-            yield "the release is held, and its job was neither charged nor marked as a disclosure, nor an answer"
+            yield "the release is held, and its job was neither charged nor marked, nor an answer, nor its owner's own"
         self.held, self.state = event, "held"
 
     def _published(self, event: ReleasePublished) -> Iterator[str]:

@@ -46,6 +46,7 @@ CHAIN: dict[str, frozenset[str]] = {
             "gateway.services.run_job.finish",
             "gateway.services.collections.concluding.conclude",
             "gateway.services.inferences.running.finish",
+            "gateway.services.blind.concluding.conclude_blind",
         }
     ),
     # An exact result of several sites is a disclosure: it marks each population, and its certificate says so.
@@ -79,6 +80,12 @@ CHAIN: dict[str, frozenset[str]] = {
     ),
     "privacy.release.inference.InferenceCertificate": frozenset({"privacy.release.inference.InferenceCertificate.of"}),
     "gateway.services.inferences.certifying.certify_answer": frozenset({"gateway.services.inferences.running.finish"}),
+    # What its owner has alone is settled by his word, and certified as that.
+    "privacy.release.settlement.OwnerOnly.of": frozenset({"gateway.services.blind.concluding.conclude_blind"}),
+    "privacy.release.settlement.OwnerOnly": frozenset({"privacy.release.settlement.OwnerOnly.of"}),
+    "privacy.release.blind.BlindCertificate.of": frozenset({"gateway.services.blind.concluding.certify_blind"}),
+    "privacy.release.blind.BlindCertificate": frozenset({"privacy.release.blind.BlindCertificate.of"}),
+    "gateway.services.blind.concluding.certify_blind": frozenset({"gateway.services.blind.concluding.conclude_blind"}),
     # Reading a statement makes a certificate of its class again.
     "privacy.release.in_toto.Statement": frozenset({"privacy.release.in_toto.Statement.parse"}),
     # A reader builds the entry that he expects, to compare it with the one that the receipt proves.

@@ -63,9 +63,15 @@ def accept(papers: Papers, place: Place, data: bytes) -> Accepted:
         ConflictError: It is not its turn: what it follows is not here, or what follows it is.
         InvalidError, CorruptError: It is not a document of this place.
     """
-    if place.kind is not DocumentKind.FINAL and holds_secret_key(data):
-        raise InvalidError("this holds a secret key: it was destroyed; a new key is needed", field="content")
+    if place.kind is not DocumentKind.FINAL:
+        refuse_secret_keys(data)
     return _ACCEPT[place.kind](papers, place, data)
+
+
+def refuse_secret_keys(data: bytes) -> None:
+    """Return if no secret key lies in what came; raise `InvalidError` otherwise."""
+    if holds_secret_key(data):
+        raise InvalidError("this holds a secret key: it was destroyed; a new key is needed", field="content")
 
 
 def _key(papers: Papers, _: Place, data: bytes) -> Accepted:
@@ -133,7 +139,8 @@ def _final(papers: Papers, _: Place, data: bytes) -> Accepted:
     return Accepted(made.digest, event, attachment=parcel.attached(made.artefact))
 
 
-def _refusal(papers: Papers, place: Place, data: bytes) -> Accepted:
+def refusal(papers: Papers, place: Place, data: bytes) -> Accepted:
+    """A party does not go on."""
     party = papers.reading.parties.get(id=place.party)
     made = Refusal.opened(data, [party.who.identity])
     _require((made.job, made.party) == (papers.job.id, party.id))  # an order that was not believed is not named
@@ -159,5 +166,5 @@ _ACCEPT: Final[Mapping[DocumentKind, _Accept]] = {
     DocumentKind.UPLOAD: _upload,
     DocumentKind.RESULT: _result,
     DocumentKind.FINAL: _final,
-    DocumentKind.REFUSAL: _refusal,
+    DocumentKind.REFUSAL: refusal,
 }

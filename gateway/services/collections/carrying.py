@@ -18,6 +18,9 @@ from sqlalchemy import select
 
 from gateway.collection_records import DocumentRecord, PartyRecord
 from gateway.records import JobState
+from gateway.services.blind.accepting import OF_BLIND, OF_SITE, accept_blind
+from gateway.services.blind.concluding import conclude_blind, may_conclude
+from gateway.services.blind.epochs import go_on_blindly, is_blind_job
 from gateway.services.collaborators import Collaborators
 from gateway.services.collections.accepting import Accepted, accept
 from gateway.services.collections.concluding import Concluded, conclude, prepared
@@ -90,7 +93,7 @@ def put_document(on: Collaborators, party: PartyRecord, place: Place, data: byte
         if (found := _same(papers, place, data)) is not None:
             return found
         with judged():
-            accepted = accept(papers, place, data)
+            accepted = _accepted(papers, place, data)
         questions = () if accepted.attachment is None else questions_of(papers)
     ending = None if accepted.attachment is None else prepared(on, party.tenant, accepted.attachment, questions)
     blob = keep_bytes(on, place, data)
@@ -124,15 +127,15 @@ def _stored(
         if _same(papers, place, data) is not None:
             raise ConflictError("this document came twice at once; it is here", field="content")
         with judged():
-            accepted = accept(papers, place, data)  # anew, on what this work holds
-        if place.kind in _DECIDED_ANEW and not may_go_on(on, work, papers):
+            accepted = _accepted(papers, place, data)  # anew, on what this work holds
+        if place.kind in _DECIDED_ANEW and not _still_may(on, work, papers):
             end_collection(on, work, papers.job, JobState.FAILED, JobEnd.FAILED)
             work.commit("collection-withdrawn")
             raise ConflictError("what this job rests on was taken back: it has ended", field="job")
         record = store_document(work, papers, place, data, blob, accepted)
         _go_on(work, papers, place, accepted)
         if ending is not None:
-            conclude(on, work, papers, accepted, ending)
+            (conclude_blind if is_blind_job(papers.job.kind) else conclude)(on, work, papers, accepted, ending)
         elif place.kind is DocumentKind.REFUSAL:
             end_collection(on, work, papers.job, JobState.FAILED, JobEnd.FAILED)
         else:
@@ -143,6 +146,9 @@ def _stored(
 
 def _go_on(work: Work, papers: Papers, place: Place, accepted: Accepted) -> None:
     """Give whoever is next as long as the order says, and show how far the job is."""
+    if is_blind_job(papers.job.kind):
+        go_on_blindly(work, papers, place, accepted)
+        return
     order, seconds = papers.order, papers.order.round_seconds
     if place.kind is DocumentKind.UPLOAD:
         come = len(papers.uploads(place.number))
@@ -159,6 +165,14 @@ def _go_on(work: Work, papers: Papers, place: Place, accepted: Accepted) -> None
         work.progress.add(place.job, JobState.COLLECTING, percent, work.now)
 
 
+def _accepted(papers: Papers, place: Place, data: bytes) -> Accepted:
+    return (accept_blind if is_blind_job(papers.job.kind) else accept)(papers, place, data)
+
+
+def _still_may(on: Collaborators, work: Work, papers: Papers) -> bool:
+    return (may_conclude if is_blind_job(papers.job.kind) else may_go_on)(on, work, papers)
+
+
 def _papers(on: Collaborators, reading: Reading, party: PartyRecord, place: Place) -> Papers:
     papers = Papers.of(on, reading, place.job)
     if papers.job.tenant != party.tenant or not papers.has_part(party.id):
@@ -168,6 +182,8 @@ def _papers(on: Collaborators, reading: Reading, party: PartyRecord, place: Plac
 
 def _readers(papers: Papers, place: Place) -> frozenset[PartyId | None]:
     """Who may read what lies in a place: of uploads, headers and sums who decrypts those that the order gives him."""
+    if is_blind_job(papers.job.kind):
+        return frozenset({papers.collection.key_holder}) if place.kind in OF_BLIND else frozenset()
     adds = papers.order.aggregation if place.kind in _DECRYPTED else Aggregation.KEY_HOLDER
     holder: frozenset[PartyId | None] = frozenset({papers.collection.key_holder})
     match place.kind:
@@ -181,6 +197,8 @@ def _readers(papers: Papers, place: Place) -> frozenset[PartyId | None]:
 
 def _writers(papers: Papers, place: Place) -> frozenset[PartyId | None]:
     """Whose place it is."""
+    if is_blind_job(papers.job.kind):
+        return frozenset({papers.collection.key_holder}) if place.kind in OF_SITE else frozenset()
     if place.kind in _OF_KEY_HOLDER:
         return frozenset({papers.collection.key_holder})
     sites = frozenset(site.party for site in papers.sites)

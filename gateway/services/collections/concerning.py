@@ -12,10 +12,13 @@ from gateway.records import JobRecord
 from gateway.unit_of_work import Reading
 from kernel.ids import DatasetId, JobId, PrincipalId
 from policies.snapshot import PolicySnapshot
+from privacy.homomorphic.blind.spec import is_blind
 from privacy.homomorphic.requests.spec import CollectionSpec, is_collection
 
 EXACT = "exact"
 """In place of a job's or release's epsilon: it has none, because nothing in it is noisy."""
+KEPT = "kept"
+"""Likewise: it has none, because its owner has the result alone."""
 
 
 def priced_as(spec: CollectionSpec) -> dict[str, Any]:
@@ -30,7 +33,7 @@ def datasets_of(reading: Reading, job: JobRecord) -> tuple[DatasetId, ...]:
 
 def of_sites(kind: str) -> bool:
     """Whether jobs of this kind are on data of sites."""
-    return is_collection({"kind": kind})
+    return is_collection({"kind": kind}) or is_blind({"kind": kind})
 
 
 def concerned(snapshot: PolicySnapshot, datasets: tuple[DatasetId, ...], principal: PrincipalId) -> DatasetId:

@@ -28,7 +28,7 @@ def end_collection(
 ) -> None:
     """End a job in the work that is open; the caller has locked its populations and its row."""
     rounds = work.collections.get(job=job.id).round if is_noised(job) else 0
-    used = gaussians_after(job.kind, rounds)
+    used = gaussians_after(job.kind, rounds) if is_noised(job) else 0
     paid = charge_everywhere(work, job, None if end is JobEnd.FAILED else rounds) if is_noised(job) else []
     work.jobs.change({"id": job.id}, state=state, ended_at=work.now, release=release)
     if paid and end is JobEnd.FAILED:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.records import JobRecord, JobState
 from gateway.services.collaborators import Collaborators
-from gateway.services.collections.concerning import EXACT
+from gateway.services.collections.concerning import EXACT, KEPT
 from gateway.unit_of_work import Work
 from kernel.amounts import Share
 from kernel.ids import PopulationId
@@ -31,5 +31,9 @@ def count_failure(on: Collaborators, work: Work, job: JobRecord) -> None:
 
 
 def _failures(work: Work, job: JobRecord, population: PopulationId) -> int:
-    failed = {one.id for one in work.jobs.all(principal=job.principal, state=JobState.FAILED) if one.epsilon != EXACT}
+    failed = {
+        one.id
+        for one in work.jobs.all(principal=job.principal, state=JobState.FAILED)
+        if one.epsilon not in (EXACT, KEPT)
+    }
     return sum(site.job in failed for site in work.job_sites.all(population=population))

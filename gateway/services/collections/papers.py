@@ -62,6 +62,11 @@ class Papers:
         stored = self._required(DocumentKind.ORDER)
         return Order.opened(self.content(stored), [self.on.certificate_signer.public_key])
 
+    @property
+    def round_seconds(self) -> int:
+        """How long each document is waited for: as the request says, and the order repeats."""
+        return int(self.job.spec["round_seconds"])
+
     @cached_property
     def key(self) -> JobKey:
         """The job's key, without the public key's bytes."""

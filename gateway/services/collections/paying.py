@@ -21,7 +21,7 @@ from datetime import timedelta
 from gateway.collection_records import JobSiteRecord
 from gateway.records import JobRecord
 from gateway.services.collaborators import Collaborators
-from gateway.services.collections.concerning import EXACT
+from gateway.services.collections.concerning import EXACT, KEPT
 from gateway.services.collections.papers import Papers
 from gateway.services.collections.planning import PlannedCollection, SitePart, attested_version
 from gateway.services.deciding import Answer
@@ -59,7 +59,7 @@ class Question:
 
 def is_noised(job: JobRecord) -> bool:
     """Whether a job on data of sites has a price."""
-    return job.epsilon != EXACT
+    return job.epsilon not in (EXACT, KEPT)
 
 
 def lock_in_order(work: Work, populations: Sequence[PopulationId], job: JobId) -> None:

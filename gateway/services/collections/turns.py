@@ -22,6 +22,7 @@ from datetime import timedelta
 from typing import Final
 
 from gateway.records import JobState, TaskKind, TaskRecord, TaskState
+from gateway.services.blind.epochs import gradient_due, is_blind_job
 from gateway.services.collaborators import Collaborators
 from gateway.services.collections.accepting import Accepted
 from gateway.services.collections.disclosing import is_settled
@@ -100,7 +101,7 @@ def store_made(on: Collaborators, task: TaskRecord, place: Place, made: Made) ->
             if due(papers) != place:
                 raise ConflictError("this step is not due any more", field="job")
             store_document(work, papers, place, made.data, blob, made.accepted)
-            deadline = work.now + timedelta(seconds=papers.order.round_seconds)
+            deadline = work.now + timedelta(seconds=papers.round_seconds)
             work.collections.change({"job": place.job}, **made.accepted.changes, deadline=deadline)
             _end_task(on, work, task)
             work.commit(f"collection-{place.kind}")
@@ -146,6 +147,8 @@ def _end_task(on: Collaborators, work: Work, task: TaskRecord) -> None:
 
 def _sum(papers: Papers) -> Place | None:
     """Where the gateway adds: the round that is open has all its uploads, and a sum may be decrypted."""
+    if is_blind_job(papers.job.kind):
+        return None
     number = papers.collection.round
     if not number or papers.order.aggregation is not Aggregation.GATEWAY or not is_settled(papers):
         return None
@@ -156,5 +159,8 @@ def _sum(papers: Papers) -> Place | None:
     return None if missing and not papers.is_over(number) else Place(papers.job.id, DocumentKind.SUM, number)
 
 
-DUE: Final[Mapping[DocumentKind, Callable[[Papers], Place | None]]] = {DocumentKind.SUM: _sum}
+DUE: Final[Mapping[DocumentKind, Callable[[Papers], Place | None]]] = {
+    DocumentKind.SUM: _sum,
+    DocumentKind.GRADIENT: gradient_due,
+}
 """For each kind of document that the gateway makes: where the next one lies, once it is due."""

@@ -18,6 +18,7 @@ from typing import Any, Final, TypeAlias
 
 from kernel.canonical import Digest
 from kernel.ids import JobId, PartyId, VersionId
+from privacy.events.blind import BlindBegun, BlindConcluded, BlindOrdered, GradientMade, WeightsReceived
 from privacy.events.collections import (
     CollectionConcluded,
     KeyAnnounced,
@@ -122,4 +123,9 @@ CITING: Final[Mapping[type, Callable[[Any], Cited]]] = {
     RoundDecrypted: lambda e: _of_job(DocumentKind.RESULT, e.job, e.result, e.number),
     CollectionConcluded: lambda e: _of_job(DocumentKind.FINAL, e.job, e.final),
     PartyDeclined: lambda e: _of_job(DocumentKind.REFUSAL, e.job, None, party=e.party),
+    BlindOrdered: lambda e: _of_job(DocumentKind.ORDER, e.job, e.order),
+    BlindBegun: lambda e: _of_job(DocumentKind.DATA, e.job, e.data),
+    WeightsReceived: lambda e: _of_job(DocumentKind.WEIGHTS, e.job, e.weights, e.number),
+    GradientMade: lambda e: _of_job(DocumentKind.GRADIENT, e.job, e.gradient, e.number),
+    BlindConcluded: lambda e: _of_job(DocumentKind.FINAL, e.job, e.final),
 }

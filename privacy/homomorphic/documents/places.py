@@ -21,8 +21,10 @@ from privacy.homomorphic.documents.signed import DocumentKind
 ROOT = "/parties/v1"
 WORK = f"{ROOT}/work"
 DATASETS = f"{ROOT}/datasets"
-_OF_A_JOB = frozenset({DocumentKind.ORDER, DocumentKind.KEY, DocumentKind.FINAL})
-_OF_A_ROUND = frozenset({DocumentKind.ROUND, DocumentKind.SUM, DocumentKind.RESULT})
+_OF_A_JOB = frozenset({DocumentKind.ORDER, DocumentKind.KEY, DocumentKind.DATA, DocumentKind.FINAL})
+_OF_A_ROUND = frozenset(
+    {DocumentKind.ROUND, DocumentKind.SUM, DocumentKind.RESULT, DocumentKind.WEIGHTS, DocumentKind.GRADIENT}
+)
 _OF_A_SITE = {DocumentKind.UPLOAD: "uploads", DocumentKind.HEADER: "headers"}
 
 
@@ -33,7 +35,7 @@ class Place:
     Attributes:
         job: In which job.
         kind: What kind of document.
-        number: Of the round, for a round, its uploads, their headers and sum, and its result; otherwise 0.
+        number: Of the round, for what belongs to one (an epoch of blind training is one); otherwise 0.
         party: Whose, for an upload, a header and a refusal.
     """
 

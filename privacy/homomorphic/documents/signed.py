@@ -47,9 +47,17 @@ class DocumentKind(StrEnum):
     REFUSAL = "refusal"
     ATTESTATION = "attestation"
     QUESTION = "question"
+    DATA = "data"
+    WEIGHTS = "weights"
+    GRADIENT = "gradient"
 
 
-PARCELS = frozenset({DocumentKind.KEY, DocumentKind.ROUND, DocumentKind.UPLOAD, DocumentKind.SUM, DocumentKind.FINAL})
+PARCELS = frozenset(
+    {
+        DocumentKind.KEY, DocumentKind.ROUND, DocumentKind.UPLOAD, DocumentKind.SUM, DocumentKind.FINAL,
+        DocumentKind.DATA, DocumentKind.WEIGHTS, DocumentKind.GRADIENT,
+    }
+)  # fmt: skip
 """Kinds that have bytes beside the document."""
 
 

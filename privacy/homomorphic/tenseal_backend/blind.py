@@ -17,6 +17,7 @@ import tenseal.sealapi as seal
 from kernel.errors import ConflictError
 from privacy.homomorphic.blind.recipe import PROFILE, BlindRecipe, Floats, K, Scales, require_range
 from privacy.homomorphic.tenseal_backend.approximate import (
+    OwnKeys,
     encrypt_vectors,
     load_evaluation_keys,
     load_vectors,
@@ -25,6 +26,7 @@ from privacy.homomorphic.tenseal_backend.approximate import (
     save_results,
 )
 from privacy.homomorphic.tenseal_backend.contexts import context
+from privacy.sealing.secret import SecretBytes
 
 
 class BlindOwner:
@@ -32,16 +34,33 @@ class BlindOwner:
 
     Args:
         recipe: What is trained; try `dry_run` first.
-        rows: Shape [rows, features], in [-1, 1].
+        rows: Shape [rows, features], in [-1, 1]; at most as many as the recipe announces.
         labels: 0 or 1.
+        keys: His keys, if he made them before; the evaluation keys are then not needed again.
+        weights: Where he stands.
+        epochs: How many epochs were made.
     """
 
-    def __init__(self, recipe: BlindRecipe, rows: Floats, labels: Floats) -> None:
+    def __init__(
+        self,
+        recipe: BlindRecipe,
+        rows: Floats,
+        labels: Floats,
+        *,
+        keys: OwnKeys | None = None,
+        weights: Floats | None = None,
+        epochs: int = 0,
+    ) -> None:
         self._recipe, self._rows, self._labels = recipe, rows, labels
-        self._keys = make_own_keys(PROFILE, recipe.rotations, products=True)
+        self._keys = keys or make_own_keys(PROFILE, recipe.rotations, products=True)
         self._scales = Scales.of(PROFILE)
-        self.weights: Floats = np.zeros(recipe.features)
-        self.epochs = 0
+        self.weights: Floats = np.zeros(recipe.features) if weights is None else weights
+        self.epochs = epochs
+
+    @property
+    def secret(self) -> SecretBytes:
+        """His alone."""
+        return self._keys.secret
 
     @property
     def evaluation_keys(self) -> bytes:
@@ -78,8 +97,11 @@ class BlindOwner:
             level=self._scales.level,
             scale=self._scales.gradient,
         )
-        weights = self._recipe.stepped(self.weights, self._recipe.gradient_of(found[0]))
-        require_range(float(np.abs(self._rows @ weights).max()))
+        gradient = self._recipe.gradient_of(found[0], len(self._rows))
+        with np.errstate(all="ignore"):
+            weights = self._recipe.stepped(self.weights, gradient)
+            largest = float(np.abs(self._rows @ weights).max())
+        require_range(largest)
         self.weights = weights
         self.epochs += 1
 

@@ -22,6 +22,7 @@ from kernel.canonical import Digest
 from kernel.clock import Clock
 from kernel.errors import CorruptError, PrivgateError
 from kernel.signing import PublicKey
+from privacy.homomorphic.blind.documents import BlindOrder
 from privacy.homomorphic.documents.endings import Final
 from privacy.homomorphic.documents.key import JobKey
 from privacy.homomorphic.documents.order import Order
@@ -31,7 +32,8 @@ from privacy.homomorphic.documents.signed import DocumentKind, Parcel
 from privacy.homomorphic.envelope import Expected, Upload, make_upload, read_upload
 from privacy.homomorphic.sharing import encrypting_key
 from privacy.homomorphic.validator import require_public_key
-from privgate.agents.agent import Agent, Told
+from privgate.agents.agent import Agent, Ordered, Told
+from privgate.agents.blind_orders import accepted_blind, is_blind_order
 from privgate.agents.channel import Channel
 from privgate.agents.course import Course
 from privgate.agents.courses import course_of, follows
@@ -42,6 +44,8 @@ from privgate.agents.orders import own_place, profile_for
 from privgate.agents.papers import Papers
 from privgate.agents.refusing import RefusalError, Why
 from privgate.agents.site.attesting import commitment
+from privgate.agents.site.blind import BlindTraining
+from privgate.agents.site.blind_steps import BlindSteps
 from privgate.agents.site.computing import Computing
 from privgate.agents.site.datasets import SiteDatasets
 from privgate.agents.spending import cost_of, require_fitting
@@ -69,6 +73,7 @@ class Site(Agent):
         home, channel, clock, tell: As of every agent.
         datasets: What it has.
         computing: Where sums are made and encrypted.
+        steps: Where the steps of blind training are made.
     """
 
     def __init__(
@@ -79,9 +84,31 @@ class Site(Agent):
         tell: Told,
         datasets: SiteDatasets,
         computing: Computing | None = None,
+        steps: BlindSteps | None = None,
     ) -> None:
         super().__init__(home, channel, clock, tell)
         self._datasets, self._computing = datasets, computing or Computing()
+        self._blind = BlindTraining(home, channel, self._posting, datasets, steps or BlindSteps())
+
+    def _accepted(self, data: bytes) -> Ordered:
+        return accepted_blind(self._home, data) if is_blind_order(data) else super()._accepted(data)
+
+    def _kept_order(self, data: bytes) -> Ordered:
+        if is_blind_order(data):
+            return BlindOrder.opened(data, self._home.gateway.certificate_keys)
+        return super()._kept_order(data)
+
+    def _go(self, order: Ordered, papers: Papers) -> None:
+        if isinstance(order, BlindOrder):
+            self._blind.advance(order, papers)
+        else:
+            self._advance(order, papers)
+
+    def _leave(self, order: Ordered, papers: Papers) -> None:
+        if isinstance(order, BlindOrder):
+            self._blind.close(order, papers)
+        else:
+            self._close(order, papers)
 
     def _close(self, order: Order, papers: Papers) -> None:
         """Read the last result and the final: all that may come of what was answered."""
@@ -122,7 +149,8 @@ class Site(Agent):
         self._final(order, papers, results)
 
     def _ended(self, papers: Papers) -> None:
-        """A site has nothing to clean up: it keeps what it answered."""
+        """What was answered is kept; a key of blind training is destroyed."""
+        self._blind.ended(papers)
 
     def _key(self, order: Order, papers: Papers) -> Parcel | None:
         """The job's key: taken once."""

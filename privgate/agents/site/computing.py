@@ -112,12 +112,13 @@ def _judged(header: Mapping[str, Any], body: bytes, layout: Layout) -> bytes:
         case Answer.CROWDED:
             raise RefusalError(Why.DATA, "somebody has more rows than `rows_per_unit` declares")
         case Answer.REFUSED:
-            raise RefusalError(Why.DATA, "; ".join(_sentences(body)))
+            raise RefusalError(Why.DATA, "; ".join(sentences(body)))
         case _:
             raise RefusalError(Why.DATA, "the computation gave an unknown answer")
 
 
-def _sentences(body: bytes) -> list[str]:
+def sentences(body: bytes) -> list[str]:
+    """What is wrong with a file, for the site's own people."""
     found = canonical.decode(body, limit=_ANSWER_LIMIT)["problems"][:MOST_PROBLEMS]
     problems = [Problem.from_json(problem) for problem in found]
     return [

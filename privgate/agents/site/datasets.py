@@ -23,6 +23,7 @@ from kernel.canonical import Digest
 from kernel.checks import whole
 from kernel.errors import InvalidError, NotFoundError, PrivgateError
 from kernel.ids import DatasetId, PopulationId
+from privacy.homomorphic.blind.documents import BlindOrder
 from privacy.homomorphic.documents.order import Order, Outcome
 from privacy.homomorphic.documents.parties import LEAST_PERSONS, MOST_PERSONS, SiteMember
 from privacy.ingest.formats import UploadFormat
@@ -127,18 +128,30 @@ class SiteDatasets:
         Raises:
             RefusalError: There is none, it is of another population, or the order's columns are declared otherwise.
         """
+        found = self._declared(own.dataset, order.plan)
+        if found.population != own.population:
+            raise RefusalError(Why.DATA, "`population`")
+        if order.outcome is Outcome.EXACT and not _keeps_rows(order.plan, found.unit.rows_per_unit):
+            raise RefusalError(Why.DATA, "`rows_per_unit`: fewer than are declared here")
+        return found
+
+    def for_blind(self, order: BlindOrder) -> SiteDataset:
+        """The dataset that an order for blind training names; raise `RefusalError` as `for_order` does."""
+        found = self._declared(order.dataset, order.plan)
+        if found.population != order.population:
+            raise RefusalError(Why.DATA, "`population`")
+        return found
+
+    def _declared(self, dataset: DatasetId, plan: Mapping[str, Any]) -> SiteDataset:
+        """A dataset in which the columns of a plan are declared as there."""
         try:
-            found = self.get(own.dataset)
-            columns = TableSchema.from_json(order.plan["schema"]).columns
+            found = self.get(dataset)
+            columns = TableSchema.from_json(plan["schema"]).columns
             differs = [column.name for column in columns if found.schema.column(column.name) != column]
         except (PrivgateError, KeyError, TypeError):
             raise RefusalError(Why.DATA, "the dataset, or a column of the plan, is not declared here") from None
-        if found.population != own.population:
-            raise RefusalError(Why.DATA, "`population`")
         if differs:
             raise RefusalError(Why.DATA, f"column `{differs[0]}` is declared otherwise here")
-        if order.outcome is Outcome.EXACT and not _keeps_rows(order.plan, found.unit.rows_per_unit):
-            raise RefusalError(Why.DATA, "`rows_per_unit`: fewer than are declared here")
         return found
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from audit.findings import StepResult
 from kernel.errors import PrivgateError
 from kernel.ids import PartyId
+from privacy.events.blind import BlindRequested
 from privacy.events.collections import CollectionRequested, PartyEnrolled, SiteAttested
 from privacy.events.sealing import SchemaDeclared
 from privacy.homomorphic.documents.attestation import Attestation
@@ -94,4 +95,5 @@ def _against_pins(
 
 def _taking_part(history: History) -> list[PartyId]:
     asked = [entered.event for entered in history.of(CollectionRequested)]
-    return sorted({party for event in asked for party in (event.party, event.key_holder)})
+    blind = {entered.event.party for entered in history.of(BlindRequested)}
+    return sorted({party for event in asked for party in (event.party, event.key_holder)} | blind)

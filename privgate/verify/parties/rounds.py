@@ -41,6 +41,7 @@ from privacy.homomorphic.documents.sums import GatewaySum
 from privacy.homomorphic.envelope import Expected, Upload
 from privacy.release.noised import NoisedPredicate
 from privgate.verify.history import History, HistoryFindings
+from privgate.verify.parties.blind import blind_jobs
 from privgate.verify.parties.case import Case
 from privgate.verify.parties.endings import certified_problems, ending_problems
 from privgate.verify.parties.files import PartyFiles
@@ -69,10 +70,11 @@ def check_rounds(
         certified: What certificates of noised results state, by job.
     """
     findings, heads, judged = HistoryFindings("Rounds", history), _Heads(), 0
+    elsewhere = blind_jobs(history)
     for entered, found in files.cited:
         event = entered.event
         judge = JUDGES.get(type(event))
-        if isinstance(event, _ELSEWHERE):
+        if isinstance(event, _ELSEWHERE) or getattr(event, "job", None) in elsewhere:
             continue
         data = files.read(entered, found, findings)
         case = cases.get(event.job)  # type: ignore[union-attr]  # every event that has a judge is a job's

@@ -1,4 +1,4 @@
-"""The three steps over the parties' documents, where the log cites any."""
+"""The steps over the parties' documents, where the log cites any: three, and one where there are blind trainings."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from privgate.verify import releases
 from privgate.verify.anchor import Anchor
 from privgate.verify.certificates import FOLDER, Document
 from privgate.verify.evidence import Evidence
+from privgate.verify.parties.blind import blind_jobs, check_blind_documents
 from privgate.verify.parties.files import PartyFiles, files_in
 from privgate.verify.parties.identities import check_parties
 from privgate.verify.parties.orders import check_orders
@@ -27,7 +28,10 @@ def check_documents(evidence: Evidence, log: LogAtHand | None, anchor: Anchor) -
         return []
     parties, known = check_parties(log.history, files, anchor.pins)
     orders, cases = check_orders(log.history, files, known, anchor.trust, log.checkpoint.origin)
-    return [parties, orders, check_rounds(log.history, files, cases, _artifacts(evidence), _certified(evidence))]
+    steps = [parties, orders, check_rounds(log.history, files, cases, _artifacts(evidence), _certified(evidence))]
+    if blind_jobs(log.history):
+        steps.append(check_blind_documents(log.history, files, known, anchor.trust, log.checkpoint.origin))
+    return steps
 
 
 def _without_log() -> StepResult:

@@ -491,12 +491,9 @@ def test_the_shipped_roles_are_a_closed_table() -> None:
     assert set(child_main.ROLES) == {
         "ingest", "train", "evaluate", "statistics", "tune", "glm", "synthesis",
         "he-keys", "he-encrypt", "he-aggregate", "he-decrypt", "he-decrypt-sum", "he-ask", "he-infer", "he-read",
-        "he-site",
+        "he-site", "he-blind", "he-blind-site",
     }  # fmt: skip
-    assert {
-        "he-keys", "he-encrypt", "he-aggregate", "he-decrypt", "he-decrypt-sum", "he-ask", "he-infer", "he-read",
-        "he-site",
-    } == child_main._SCRATCH_ROLES  # fmt: skip
+    assert {role for role in child_main.ROLES if role.startswith("he-")} == child_main._SCRATCH_ROLES
     for role in ("os", "privacy.child", "echo", "../train", ""):
         with pytest.raises(KeyError):
             child_main._runner(role)
