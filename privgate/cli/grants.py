@@ -21,8 +21,8 @@ def create(
     kind: Annotated[
         list[str] | None,
         typer.Option(
-            help="A kind of job: training, tuning, evaluation, statistics, synthesis, glm, he.statistics, he.glm or "
-            "he.aggregate; may be repeated. By default training and evaluation."
+            help="A kind of job: training, tuning, evaluation, statistics, synthesis, glm, he.statistics, he.glm, "
+            "he.aggregate, he.infer or he.blind-logistic; may be repeated. By default training and evaluation."
         ),
     ] = None,
     share: Annotated[str, typer.Option(help="The part of the budget that may be held and spent.")] = "1",
