@@ -7,6 +7,8 @@ EXTRAS := server,postgres,s3,train,onnx,he,demo,dev
 PACKAGES := audit compliance gateway kernel policies privacy privgate
 export OMP_NUM_THREADS ?= 1
 export PRIVGATE_TEST_DATA ?= ../shared/data
+# Where it is set, each of the many processes that a test starts would compile the program anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-he test test-slow soak check fix serve bench bench-dp bench-accuracy bench-he tutorials lock clean
@@ -31,16 +33,21 @@ postgres-binaries:
 	    (apt-get -qq update && apt-get -qq install -y --no-install-recommends postgresql >/dev/null); } || \
 	  echo "PostgreSQL server binaries not found: its tests will be skipped"
 
+# A confined child writes nothing, so what is not compiled before it starts is compiled at every start.
+.PHONY: bytecode
+bytecode: $(READY)
+	@$(BIN)/python -m compileall -q $(PACKAGES)
+
 demo: $(READY) ## Run the whole cycle on real data (DATA=breast-cancer or DATA=adult); results in demo-out/
 	@$(BIN)/python -m privgate.demo --data $(or $(DATA),breast-cancer) --out demo-out
 
 demo-he: $(READY) ## Four hospitals fit one model, encrypted, as processes over TLS; results in demo-he-out/
 	@$(BIN)/python -m privgate.demo.consortium --out demo-he-out
 
-test: $(READY) postgres-binaries ## Run the tests
+test: $(READY) bytecode postgres-binaries ## Run the tests
 	$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow"
 
-test-slow: $(READY) postgres-binaries ## Run the long suites (both databases, full tamper counts)
+test-slow: $(READY) bytecode postgres-binaries ## Run the long suites (both databases, full tamper counts)
 	$(BIN)/pytest -q -n 2 --dist loadfile -m slow
 
 soak: $(READY) ## Run what is too long for CI; results in benchmarks/results/soak.jsonl

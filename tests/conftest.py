@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,17 @@ import pytest
 
 if TYPE_CHECKING:
     from tests.support.cycles import Cycle
+
+
+def pytest_sessionstart() -> None:
+    """Ten thousand tests are named without a look for garbage among what all of them keep."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """What is there now stays to the end: from here on the search for garbage leaves it out."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
