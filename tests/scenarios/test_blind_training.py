@@ -39,7 +39,7 @@ from privgate.agents.site.datasets import SiteDatasets
 from privgate.verify import verify_bundle
 from privgate.verify.verdict import Outcome
 from tests.support.api import House, Person, done, grant_body, house, refused, worker_of
-from tests.support.blind import InlineSteps, plain_weights
+from tests.support.blind import InlineSteps, columns_of, plain_weights
 from tests.support.hospitals import PURPOSE, Hospitals, Wire, events
 
 REQUEST: dict[str, Any] = {
@@ -166,7 +166,7 @@ def test_an_owner_has_a_model_trained_that_stays_with_him(made: House, outsource
     with outsourcer.site.home() as home:
         model = model_of(home, JobId(story.job))
     weights = np.array([float.fromhex(one) for one in json.loads(model)["weights"]])
-    plain = plain_weights(BlindPlan.from_json(json.loads(model)["plan"]), outsourcer.rows[0])
+    plain = plain_weights(BlindPlan.from_json(json.loads(model)["plan"]), columns_of(outsourcer.rows[0]))
     assert np.abs(weights - plain).max() < 1e-3
     told = [entry["type"] for entry in made.log() if entry.get("correlation") == story.job]
     first = ["blind:requested", "blind:ordered", "blind:begun", *["weights:received", "gradient:made"] * 2]

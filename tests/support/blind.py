@@ -35,6 +35,7 @@ from privacy.homomorphic.documents.signed import DocumentKind, Parcel
 from privacy.homomorphic.tenseal_backend.blind import BlindWorker
 from privacy.ingest.formats import UploadFormat
 from privacy.sandbox.frames import Channel as Pipe
+from privacy.schema import TableSchema
 from privacy.sealing.durable import Point, no_point
 from privacy.sealing.keyring_file import KeyFile
 from privacy.sealing.secret import SecretBytes
@@ -123,19 +124,33 @@ class BlindCarrier(Carrier):
 
 
 class Outsourcing:
-    """A site with made-up patients, a pinned gateway, and rules that allow blind training."""
+    """A site with made-up patients, a pinned gateway, and rules that allow blind training.
 
-    def __init__(self, folder: Path, count: int = 80) -> None:
+    Args:
+        folder: Where home and file lie.
+        count: How many patients.
+        table: Columns by name and their schema, in place of age, dose and illness.
+        steps: Where the site's steps are made.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        count: int = 80,
+        table: tuple[Mapping[str, Sequence[Any]], TableSchema] | None = None,
+        steps: BlindSteps | None = None,
+    ) -> None:
+        self.columns, self.schema = table or (columns_of(rows_of(5, count)), SCHEMA)
+        self.steps = steps or InlineSteps()
         self.clock, self.signer, self.job = ManualClock(START), Ed25519Signer(os.urandom(32)), JobId.new(os.urandom)
         path, key = folder / "hospital", KeyFile(SecretBytes(os.urandom(32)))
         who = Home.create(path, PartyKind.SITE, Slug("hospital"), key, os.urandom)
         self.site = Party(
             path, key, who, PartyId.new(os.urandom), PopulationId.new(os.urandom), DatasetId.new(os.urandom)
         )
-        self.rows = rows_of(5, count)
         self.file = folder / "hospital.csv"
-        lines = [f"{age},{dose},{str(ill).lower()}" for age, dose, ill in self.rows]
-        self.file.write_text("\n".join(["age,dose,ill", *lines]) + "\n", encoding="utf-8")
+        lines = [",".join(str(value).lower() for value in row) for row in zip(*self.columns.values(), strict=True)]
+        self.file.write_text("\n".join([",".join(self.columns), *lines]) + "\n", encoding="utf-8")
         assert self.site.dataset is not None
         assert self.site.population is not None
         known = SiteDatasets(path)
@@ -145,7 +160,7 @@ class Outsourcing:
                 population=self.site.population,
                 file=self.file,
                 format=UploadFormat.of("csv"),
-                schema=SCHEMA,
+                schema=self.schema,
                 unit=UNIT,
             )
         )
@@ -161,7 +176,7 @@ class Outsourcing:
 
     def order(self, request: Mapping[str, Any] = REQUEST, **changed: Any) -> BlindOrder:
         """An honest order, with some members changed."""
-        spec = complete_blind({**request, "dataset": str(self.site.dataset)}, SCHEMA)
+        spec = complete_blind({**request, "dataset": str(self.site.dataset)}, self.schema)
         assert self.site.dataset is not None
         assert self.site.population is not None
         order = BlindOrder(
@@ -169,7 +184,7 @@ class Outsourcing:
             gateway=ORIGIN,
             spec=spec.to_json(),
             spec_digest=digest_of("job-request/v1", spec.to_json()),
-            plan=spec.plan(SCHEMA).to_json(),
+            plan=spec.plan(self.schema).to_json(),
             profile=PROFILE.name,
             profile_digest=PROFILE.digest,
             site=Member(party=self.site.party, who=self.site.who),
@@ -186,7 +201,7 @@ class Outsourcing:
         with self.site.home(self.clock, point) as home:
             channel, told = carrier.channel(self.site.party), self.site.told.append
             known = SiteDatasets(self.site.path)
-            Site(home, channel, self.clock, told, known, steps=InlineSteps()).poll()
+            Site(home, channel, self.clock, told, known, steps=self.steps).poll()
 
     def why(self) -> str | None:
         """Why the site refused, by its own log."""
@@ -197,13 +212,16 @@ class Outsourcing:
     def plain(self, order: BlindOrder) -> Floats:
         """The weights of training in the clear."""
         plan = BlindPlan.from_json(order.plan)
-        return plain_weights(plan, self.rows)
+        return plain_weights(plan, self.columns)
 
 
-def plain_weights(plan: BlindPlan, rows: Sequence[tuple[int, float, bool]]) -> Floats:
+def columns_of(rows: Sequence[tuple[int, float, bool]]) -> dict[str, list[Any]]:
+    """Made-up patients by column."""
+    return {name: [row[place] for row in rows] for place, name in enumerate(("age", "dose", "ill"))}
+
+
+def plain_weights(plan: BlindPlan, columns: Mapping[str, Sequence[Any]]) -> Floats:
     """What training in the clear gives for such rows."""
-    names = ("age", "dose", "ill")
-    columns = {name: [row[place] for row in rows] for place, name in enumerate(names)}
     encoded = encode_columns(RowEncoder(plan.features, plan.schema), columns)
     cases = Cases.of(plan.design, UnitTable.of_records(encoded), per_row=True)
     shape = plan.shape

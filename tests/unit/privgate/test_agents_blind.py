@@ -21,9 +21,11 @@ from privacy.homomorphic.blind.recipe import Floats
 from privacy.homomorphic.documents.places import Place
 from privacy.homomorphic.documents.signed import DocumentKind, Parcel
 from privacy.homomorphic.validator import holds_secret_key
+from privacy.schema import TableSchema
 from privgate.agents.log import verified
 from privgate.agents.rules import Requests, Rules
 from privgate.agents.site.blind import model_of
+from privgate.agents.site.blind_steps import BlindSteps
 from privgate.agents.site.datasets import SiteDatasets
 from privgate.agents.verifying import verify_home
 from tests.support.blind import REQUEST, BlindCarrier, Outsourcing
@@ -212,6 +214,26 @@ def test_a_site_trains_blindly_only_if_its_people_said_so(made: Outsourcing) -> 
     assert DocumentKind.FINAL in kinds(carrier)
     assert Slug("he.blind-logistic") not in Rules().kinds
     assert SiteDatasets(made.site.path).get(order.dataset).population == order.population
+
+
+@pytest.mark.slow
+def test_thirty_columns_in_confined_children(tmp_path: Path) -> None:
+    """As large as the table that the tutorials train on, each step of the site in a process of its own."""
+    source, names = np.random.default_rng(3), [f"x{number}" for number in range(1, 31)]
+    common = source.normal(size=(455, 1))
+    values = np.clip(0.6 * common + 0.8 * source.normal(size=(455, 30)), -3, 3)
+    ill = source.random(455) < 1 / (1 + np.exp(-2 * common[:, 0]))
+    columns: dict[str, Any] = {name: values[:, place].round(4).tolist() for place, name in enumerate(names)}
+    columns["ill"] = ill.tolist()
+    numeric = [{"kind": "numeric", "name": name, "low": "-3", "high": "3"} for name in names]
+    schema = TableSchema.from_json({"columns": [*numeric, {"kind": "boolean", "name": "ill"}]})
+    made = Outsourcing(tmp_path, table=(columns, schema), steps=BlindSteps())
+    order = made.order(dict(REQUEST) | {"rows": 500, "predictors": names, "epochs": 6, "rate": "2"})
+    made.turn(BlindCarrier(order, made.signer, made.site))
+    with made.site.home(made.clock) as home:
+        found = weights_of(model_of(home, made.job))
+    assert np.abs(made.plain(order)).max() > 0.2
+    assert np.abs(found - made.plain(order)).max() < 1e-3
 
 
 class Killed(BaseException):
