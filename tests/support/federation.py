@@ -153,6 +153,19 @@ class Federation:
             assert time.monotonic() < until, (found, [member.agent.told() for member in self.everybody])
             time.sleep(LOOK_SECONDS)
 
+    def settled(self, seconds: float = PATIENCE_SECONDS) -> None:
+        """Let everybody read how jobs ended, until nobody's log grows any more; then stop all agents."""
+        until, before = time.monotonic() + seconds, None
+        while time.monotonic() < until:
+            sizes = [len(member.log()) for member in self.everybody]
+            if sizes == before:
+                break
+            before = sizes
+            time.sleep(2)
+        for member in self.everybody:
+            member.agent.check()
+            member.agent.stop()
+
     def _enrol(self, roles: Mapping[str, str]) -> None:
         local = self.local
         with connect(url=local.url, token=local.admin_token, authority=local.authority) as admin:
@@ -258,10 +271,10 @@ def csv_rows(seed: int, count: int) -> list[str]:
 
 
 @contextmanager
-def federation(folder: Path, **changed: Any) -> Iterator[Federation]:
+def federation(folder: Path, kind: type[LocalGateway] = LocalGateway, **changed: Any) -> Iterator[Federation]:
     """A gateway with its consortium; everything is stopped when the block ends."""
     with ExitStack() as held:
-        local = held.enter_context(LocalGateway(folder / "gateway", folder / "output", SETTINGS))
+        local = held.enter_context(kind(folder / "gateway", folder / "output", SETTINGS))
         made = Federation(local, folder, **changed)
         held.callback(made.close)
         yield made
