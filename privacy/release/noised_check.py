@@ -65,6 +65,9 @@ def _part_problems(predicate: NoisedPredicate) -> Iterator[str]:
         yield "a site would have taken part with too few persons"
     if predicate.noise.sites != len(sites):
         yield "its noise is that of another number of sites"
+    missing = len(sites) - predicate.noise.present
+    if missing < 0 or (missing and missing >= predicate.noise.tolerated):
+        yield "more sites were missing than its noise tolerates beside one that knows its own"
     updates = _kind_of(predicate) is CollectionKind.HE_AGGREGATE
     if predicate.noise.present != len(sites) and not updates:
         yield "a site was missing, and nothing may come of such a job without it"

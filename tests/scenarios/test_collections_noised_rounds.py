@@ -16,6 +16,7 @@ from audit.archive import Archive
 from audit.trust import TrustFile
 from audit.verify import verify_log
 from kernel import canonical
+from kernel.amounts import Delta
 from kernel.clock import ManualClock, SystemClock
 from kernel.ids import JobId
 from kernel.signing import Envelope, sign_envelope
@@ -23,8 +24,8 @@ from privacy.homomorphic.documents.order import Order
 from privacy.homomorphic.documents.places import Place
 from privacy.homomorphic.documents.signed import DocumentKind
 from privacy.homomorphic.glm.noised import read_noised_glm
-from privacy.homomorphic.noise import Protected
-from privacy.release.noised import NoisedCertificate
+from privacy.homomorphic.noise import Protected, SiteNoise, observers
+from privacy.release.noised import NoisedCertificate, ObservedFacts
 from privgate.sdk.collections import SitesQuote
 from privgate.verify import verify_bundle
 from privgate.verify.history import History
@@ -160,6 +161,16 @@ def test_an_average_that_went_on_without_a_site_is_charged_whole_and_says_so(mad
     assert "the noise of 3" in (average.bundle / "release" / "MODEL_CARD.md").read_text()
 
 
+def without_enough_noise(stated: dict[str, Any]) -> None:
+    """Tolerate nobody but the site that was missing, and state epsilon accordingly."""
+    noise = SiteNoise.from_json(
+        {name: stated["noise"][name] for name in ("noise_multiplier", "sites")} | {"tolerated": 1}
+    )
+    stated["noise"]["tolerated"] = 1
+    found = observers(noise, Delta.parse(stated["sites"][0]["guarantee"]["delta"]), 3, 2)
+    stated["epsilons"] = [ObservedFacts.of(one).to_fields() for one in found]
+
+
 @pytest.mark.parametrize(
     ("name", "change", "step"),
     [
@@ -167,6 +178,7 @@ def test_an_average_that_went_on_without_a_site_is_charged_whole_and_says_so(mad
         ("average", lambda stated: [one["mechanisms"][0]["mechanism"].update(count=1) for one in stated["sites"]],
          "Certified figures"),
         ("average", lambda stated: stated["course"].update(rounds=1), "Certificates and log"),
+        ("average", without_enough_noise, "Certified figures"),
         ("average", lambda stated: stated.update(protects=Protected.UPDATE.value), "Rounds"),
         ("model", lambda stated: stated["noise"].update(present=3), "Certified figures"),
         ("model", lambda stated: stated.update(protects=Protected.UPDATE.value), "Certified figures"),
