@@ -14,6 +14,7 @@ from privgate.cli import (
     evaluations,
     glm,
     grants,
+    infer,
     jobs,
     keyholder,
     login,
@@ -72,7 +73,7 @@ def root(
     """Private training under one budget, with evidence anybody can recompute."""
 
 
-for module in (login, quotes, rehearse, verify):
+for module in (login, quotes, rehearse, infer, verify):
     module.attach(app)
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(populations.app, name="populations")

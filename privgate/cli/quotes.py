@@ -119,11 +119,14 @@ def from_flags(command: Callable[..., None]) -> Callable[..., None]:
 @from_flags
 def quote(request: dict[str, Any], profile: Profile = DEFAULT, machine: Machine = False) -> None:
     """What a job would cost, whether it fits, and the largest of its shape that would. Nothing is held."""
-    from privgate.sdk.collections import of_sites
+    from privgate.sdk.collections import of_a_model, of_sites
 
     with gateway(profile) as connected:
         if of_sites(request):
             show(connected.quote_sites(request), machine=machine)
+        elif of_a_model(request):
+            asked = {name: request[name] for name in ("purpose", "batches") if name in request}
+            show(connected.quote_inference(request.get("release", ""), **asked), machine=machine)
         else:
             show_quote(connected, request, machine=machine)
 

@@ -80,9 +80,9 @@ def cap_of(connected: Gateway, request: Mapping[str, Any]) -> str | None:
 
 def _say_what_to_expect(connected: Gateway, request: Mapping[str, Any], job: Job) -> None:
     from privgate.client.errors import GatewayError
-    from privgate.sdk.collections import of_sites
+    from privgate.sdk.collections import of_a_model, of_sites
 
-    if job.ended or of_sites(request):
+    if job.ended or of_sites(request) or of_a_model(request):
         return
     try:
         quoted = connected.quote_request(request)

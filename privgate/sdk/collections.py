@@ -16,7 +16,12 @@ PREFIX = "he."
 
 def of_sites(request: Mapping[str, Any]) -> bool:
     """Whether a request is for a job on data of sites."""
-    return str(request.get("kind", "")).startswith(PREFIX)
+    return str(request.get("kind", "")).startswith(PREFIX) and not of_a_model(request)
+
+
+def of_a_model(request: Mapping[str, Any]) -> bool:
+    """Whether a request is for an encrypted question to a released model."""
+    return request.get("kind") == "he.infer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

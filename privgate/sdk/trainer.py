@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from privgate.sdk.amounts import Number
 from privgate.sdk.collections import SitesQuote
@@ -23,6 +24,10 @@ from privgate.sdk.requests import (
 from privgate.sdk.session import Session, identifier
 from privgate.sdk.trying import rehearse
 from privgate.sdk.tuning import MEMBERS, tuning_request
+
+if TYPE_CHECKING:
+    from privgate.sdk.inferring import QuestionQuote
+    from privgate.sdk.scores import Scores
 
 
 class TrainerVerbs(Session):
@@ -63,6 +68,58 @@ class TrainerVerbs(Session):
     def quote_sites(self, request: Mapping[str, Any]) -> SitesQuote:
         """What a job on data of sites (a kind that begins with `he.`) would take, and who would learn what."""
         return SitesQuote.read(self.connection.post("/v1/quotes", {"spec": dict(request)}))
+
+    def quote_inference(self, release: Release | str, *, purpose: str, batches: int = 1) -> QuestionQuote:
+        """What asking a released model under encryption (`infer`) would take, and who would learn what."""
+        from privgate.sdk.inferring import QuestionQuote, request_for
+
+        request = request_for(identifier(release, "release"), purpose=purpose, batches=batches)
+        return QuestionQuote.read(self.connection.post("/v1/quotes", {"spec": request}))
+
+    def infer(
+        self,
+        release: Release | str,
+        rows: Any,
+        *,
+        purpose: str,
+        keep: str | Path | None = None,
+        key_file: str | Path | None = None,
+        on_waiting: Callable[[Job], object] | None = None,
+        on_progress: Callable[[Any], object] | None = None,
+        then: Callable[[Scores], object] | None = None,
+    ) -> Scores:
+        """Ask a released model about rows of your own: encrypted here, evaluated there, read by you alone.
+
+        Args:
+            release: A released model that a grant for `he.infer` lets you ask; you need not be able to fetch it.
+            rows: A list or a data frame.
+            purpose: Why; the grant must cover it.
+            keep: A folder that keeps the question, sealed, until its answer is read: the same call again goes on where
+                it was left. Without one all of it is lost with the process.
+            key_file: What opens that folder; by default a file in it.
+            on_waiting: Called with a job that waits for its owner; by default that is waited for.
+            on_progress: Called with each line of the job's progress.
+            then: Called with the scores before what was kept is destroyed.
+
+        Raises:
+            DeniedError: No grant lets you ask this model.
+            ConflictError: The answer's door-keeper has not let it go yet; with `keep`, ask again later.
+            CorruptError: What came back is not the certified answer to this question.
+            ExtraMissingError: The extra `he` is not installed.
+        """
+        from privgate.sdk.inferring import infer
+        from privgate.sdk.questions import InFolder, InMemory
+
+        return infer(
+            self._whole,
+            identifier(release, "release"),
+            rows,
+            purpose=purpose,
+            keeping=InMemory() if keep is None else InFolder(Path(keep), None if key_file is None else Path(key_file)),
+            on_waiting=on_waiting,
+            on_progress=on_progress,
+            then=then,
+        )
 
     def rehearse(
         self,

@@ -10,18 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from audit.findings import Verdict
 from audit.trust import TrustFile
+from gateway.services.inferences.ending import fail_unasked
 from kernel import canonical
 from kernel.canonical import Digest
 from kernel.signing import Envelope, sign_envelope
+from privacy.homomorphic.inferences.spec import InferenceSpec
 from privacy.release.inference import InferenceCertificate
 from privgate.verify import verify_bundle
 from privgate.verify.verdict import BundleVerdict, Outcome
-from tests.support.api import House, done, grant_body, house, refused
+from tests.support.api import House, done, house, neighbour, refused, worker_of
 from tests.support.inference import (
-    ANSWER,
     PEOPLE,
     Client,
     admitted,
@@ -29,21 +31,18 @@ from tests.support.inference import (
     bundle_of,
     certificate_in,
     furnish,
-    in_the_clear,
     request_of,
+    require_scores,
     send,
-    square_network,
 )
 from tests.support.walks import verified
-
-MODELS = ("linear", "square")
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """A house with two released models: a logistic regression, and a network with the square as its activation."""
+    """A house with a released model, a logistic regression."""
     with house(tmp_path_factory.mktemp("inference") / "home") as of:
-        furnish(of, linear={}, square={"model": {"graph": square_network()}})
+        furnish(of, linear={})
         yield of
 
 
@@ -79,15 +78,6 @@ def story(made: House, tmp_path_factory: pytest.TempPathFactory) -> Story:
     files = answered(made, job)
     bundle = tmp_path_factory.mktemp("evidence") / "bundle"
     return Story(job, client, files, before, bundle, bundle_of(made, files, bundle))
-
-
-def require_scores(of: House, model: str, client: Client, files: dict[str, bytes]) -> None:
-    """What the client reads is what the model says in the clear, to a few times the profile's expected error."""
-    certificate = certificate_in(files)
-    precision = certificate.predicate.precision
-    error = 10 * 2.0**precision.halvings * float(precision.expected_error.number)
-    found = client.read(files[ANSWER], certificate)[: len(PEOPLE)]
-    assert [row[0] for row in found] == pytest.approx(in_the_clear(of, model), abs=error)
 
 
 def test_a_client_reads_the_scores_of_a_model_that_he_may_not_fetch(made: House, story: Story) -> None:
@@ -175,26 +165,96 @@ def test_a_certificate_that_tells_another_story_is_found_out(
     assert verify_bundle(copy, story.trust).step(step).locations
 
 
-def test_a_network_with_squares_is_asked_in_several_batches(made: House) -> None:
-    """Two batches of one question; its owner says yes first, to whoever's grant needs that."""
-    trainer, owner = made["trainer"], made["owner"]
-    grant = grant_body(
-        made["peer"].principal, made.ids["dataset"], job_kinds=["he.infer"], obligations={"approval_required": True}
-    )
-    done(owner.post("/v1/grants", grant), 201)
-    parked = done(made["peer"].post("/v1/jobs", request_of(made, "square", batches=2)), 202)
-    assert parked["state"] == "awaiting-approval"
-    refused(send(made, parked["job"], b"anything"), 422)
-    yes = {"verdict": "approved", "request_digest": parked["request_digest"]}
-    refused(trainer.post(f"/v1/jobs/{parked['job']}/approval", yes), 403)
-    assert done(owner.post(f"/v1/jobs/{parked['job']}/approval", yes))["state"] == "collecting"
-    client = Client.of(made, parked["job"], [{"age": 50, "sex": "male"}] * 5, PEOPLE)
-    done(send(made, parked["job"], client.asked.parcel), 202)
-    files = answered(made, parked["job"])
-    certificate = certificate_in(files)
-    assert len(certificate.predicate.approvals) == 1
-    found = client.read(files[ANSWER], certificate)
-    slots = client.spec.profile.slots
-    error = 10 * 2.0**certificate.predicate.precision.halvings * 1e-4
-    assert [row[0] for row in found[slots : slots + 3]] == pytest.approx(in_the_clear(made, "square"), abs=error)
-    assert len({round(row[0], 3) for row in found[:5]}) == 1
+def test_only_a_grant_lets_somebody_ask(made: House) -> None:
+    """A trainer without the kind, the data's owner, an auditor: refused with a reason; a stranger finds nothing."""
+    request = request_of(made, "linear")
+    assert refused(made["trainer"].post("/v1/jobs", request), 403)["reason"] == "job-kind-not-granted"
+    for route in ("/v1/jobs", "/v1/quotes"):
+        for who in ("owner", "other-owner", "auditor", "checker"):
+            refused(made[who].post(route, request), 403)
+        refused(neighbour(made).post(route, request), 404)
+    logged = {entry["fields"].get("reason") for entry in made.log() if entry["type"] == "decision:made"}
+    assert "job-kind-not-granted" in logged
+
+
+def test_a_quote_says_what_it_takes_and_who_learns_what(made: House) -> None:
+    """Bytes, one round, no charge; nothing is held and no job is there."""
+    quote = done(made["peer"].post("/v1/quotes", request_of(made, "linear", batches=3)))
+    spec = InferenceSpec.from_json(quote["spec"])
+    told = quote["quote"]
+    assert (told["charge"], told["rounds"], told["rows_at_most"]) == ("0", 1, 3 * 2048)
+    assert told["bytes_of_the_question"] == spec.question_bytes == spec.shape.key_bytes + 3 * spec.shape.request_bytes
+    assert [one["observer"] for one in told["observers"] if one["secret_key"]] == ["client"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"batches": 0}, "batches"), ({"rows": 5}, "request"), ({"epsilon": "1"}, "request"), ({"v": 2}, "v"),
+        ({"release": "rel_x"}, "release"), ({"purpose": "No such"}, "purpose"),
+    ],
+)  # fmt: skip
+def test_a_request_that_is_none_is_refused_by_field(made: House, changes: dict[str, Any], field: str) -> None:
+    """Before anything is stored."""
+    answer = refused(made["peer"].post("/v1/jobs", request_of(made, "linear", **changes)), 422)
+    assert answer.get("field") in (field, None)
+
+
+def test_a_question_is_its_requesters_alone_and_comes_once(made: House) -> None:
+    """Who may read the job may not ask in its name; a second question is refused; so is one after the end."""
+    job = admitted(made, "linear")
+    client, second = Client.of(made, job, PEOPLE), Client.of(made, job, PEOPLE)
+    for who, status in (("owner", 404), ("trainer", 403), ("auditor", 404)):
+        refused(send(made, job, client.asked.parcel, who), status)
+    done(send(made, job, client.asked.parcel), 202)
+    refused(send(made, job, second.asked.parcel), 409)
+    assert done(made["peer"].post(f"/v1/jobs/{job}/cancel"))["state"] == "cancelled"
+    assert not worker_of(made).step()
+    refused(send(made, job, second.asked.parcel), 409)
+    assert not any(job in path for path in made.gateway.on.blobs.list())
+
+
+def test_whatever_is_no_question_of_the_job_is_refused_and_not_kept(made: House) -> None:
+    """Another job's, of another shape, cut off, altered, too long, and one in which a secret key lies."""
+    job, other = admitted(made, "linear"), admitted(made, "linear", batches=2)
+    client, foreign = Client.of(made, job, PEOPLE), Client.of(made, admitted(made, "linear"), PEOPLE)
+    good = client.asked.parcel
+    key = client.secret.reveal()
+    at = len(good) - len(good) // 4
+    for data in (foreign.asked.parcel, good[:-1], good[:-9000] + b"\x01" + good[-8999:], b"", good + b"x"):
+        refused(send(made, job, data), 422)
+    told = refused(send(made, job, good[:at] + key[: len(good) - at]), 422)
+    assert "secret key" in told["detail"]
+    refused(send(made, job, good + bytes(2**20)), 413)
+    refused(send(made, other, good), 422)
+    assert not any(job in path or other in path for path in made.gateway.on.blobs.list())
+    assert done(made["peer"].get(f"/v1/jobs/{job}"))["state"] == "collecting"
+
+
+def test_a_question_that_does_not_come_ends_the_job(made: House) -> None:
+    """Its day over, the job fails, once."""
+    job = admitted(made, "linear")
+    assert fail_unasked(made.gateway.on) == 0
+    with made.gateway.on.database.writing() as connection:
+        connection.execute(
+            text("UPDATE inference SET deadline = '2020-01-01T00:00:00Z' WHERE job = :job"), {"job": job}
+        )
+    late = Client.of(made, job, PEOPLE)
+    refused(send(made, job, late.asked.parcel), 409)
+    assert (fail_unasked(made.gateway.on), fail_unasked(made.gateway.on)) == (1, 0)
+    assert done(made["peer"].get(f"/v1/jobs/{job}"))["state"] == "failed"
+
+
+def test_what_was_taken_back_is_not_asked(made: House) -> None:
+    """A model recalled, then a grant revoked, while questions wait: the job ends as cancelled; none begins."""
+    job, later = admitted(made, "linear"), admitted(made, "linear")
+    client, other = Client.of(made, job, PEOPLE), Client.of(made, later, PEOPLE)
+    done(send(made, job, client.asked.parcel), 202)
+    done(made["owner"].post(f"/v1/releases/{made.ids['linear-release']}/recall"))
+    assert worker_of(made).step()
+    assert done(made["peer"].get(f"/v1/jobs/{job}"))["state"] == "cancelled"
+    refused(made["peer"].post("/v1/jobs", request_of(made, "linear")), 409)
+    for grant in done(made["owner"].get("/v1/grants")):
+        if grant["principal"] == made["peer"].principal and grant["state"] == "active":
+            done(made["owner"].delete(f"/v1/grants/{grant['grant']}"))
+    refused(send(made, later, other.asked.parcel), 403)

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from audit.trust import TrustFile
 from kernel import canonical
 from kernel.ids import JobId
@@ -153,6 +155,15 @@ def in_the_clear(of: House, model: str) -> list[float]:
     request = done(of["trainer"].get(f"/v1/jobs/{of.ids[f'{model}-job']}"))["request"]
     scorer = Model.open(files["model.safetensors"], request, TableSchema.from_json(SCHEMA))
     return [outputs[0] for outputs in scorer.outputs(PEOPLE) if outputs is not None]
+
+
+def require_scores(of: House, model: str, client: Client, files: dict[str, bytes]) -> None:
+    """What the client reads is what the model says in the clear, to a few times the profile's expected error."""
+    certificate = certificate_in(files)
+    precision = certificate.predicate.precision
+    error = 10 * 2.0**precision.halvings * float(precision.expected_error.number)
+    found = client.read(files[ANSWER], certificate)[: len(PEOPLE)]
+    assert [row[0] for row in found] == pytest.approx(in_the_clear(of, model), abs=error)
 
 
 def bundle_of(of: House, files: Mapping[str, bytes], target: Path) -> TrustFile:

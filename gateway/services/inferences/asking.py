@@ -49,7 +49,6 @@ def terms_of(on: Collaborators, job: JobRecord) -> dict[str, Any]:
 
     Raises:
         NotFoundError: It is no job of this kind.
-        ConflictError: The model was recalled.
     """
     with on.database.read() as reading:
         found = reading.inferences.get(job=job.id)

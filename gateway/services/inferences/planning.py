@@ -56,15 +56,15 @@ def plan_inference(reading: Reading, tenant: TenantId, body: Mapping[str, Any], 
         ConflictError: It is held, refused or recalled, or it is no model that was charged for.
     """
     model = asked_model(reading, tenant, release)
+    require_released(model.record)
     shape = shape_of(model.graph, model.features)
     spec = complete_inference(body, model.record.dataset, model.record.certificate_digest, shape)
     return PlannedInference(spec, model)
 
 
 def asked_model(reading: Reading, tenant: TenantId, release: ReleaseId) -> AskedModel:
-    """The model behind a release; raise as `plan_inference` does."""
+    """The model behind a release, wherever it stands; raise as `plan_inference` does."""
     record = reading.releases.get(id=release, tenant=tenant)
-    require_released(record)
     certificate = read_certificate(Envelope.from_bytes(record.certificate).payload)
     if not isinstance(certificate, PrivacyCertificate) or certificate.predicate.model.graph is None:
         raise ConflictError("only a model whose people were charged for it can be asked", field="release")

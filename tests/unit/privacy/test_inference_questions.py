@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from kernel.canonical import Digest
-from kernel.errors import InvalidError, PrivgateError, TooLargeError
+from kernel.errors import CorruptError, InvalidError, PrivgateError, TooLargeError
 from kernel.ids import DatasetId, JobId, ReleaseId, Slug
 from kernel.signing import Ed25519Signer
 from privacy.homomorphic.confined import Confined, FailedTaskError
@@ -21,6 +21,9 @@ from privacy.homomorphic.inferences.judging import JudgedQuestion
 from privacy.homomorphic.inferences.question import Asked, Question, ask_of
 from privacy.homomorphic.inferences.spec import InferenceSpec, complete_inference, is_inference
 from privacy.homomorphic.registry import profile_of
+from privacy.homomorphic.tenseal_backend.approximate import OwnKeys
+from privacy.homomorphic.tenseal_backend.inference import answers as read_answers
+from privacy.homomorphic.tenseal_backend.inference import ask, asking, infer
 from privacy.sealing.secret import SecretBytes
 
 JOB, OTHER = JobId("job_" + "a" * 26), JobId("job_" + "b" * 26)
@@ -38,8 +41,9 @@ def spec_of(shape: Shape = SHAPE, batches: int = 1) -> InferenceSpec:
 
 def asked(spec: InferenceSpec, rows: list[list[list[float]]]) -> tuple[SecretBytes, Asked]:
     """A client's secret key, and what he sends."""
-    secret, keys, ciphertexts = Confined().question(spec.shape, rows)
-    return secret, ask_of(JOB, spec, keys, ciphertexts, os.urandom)
+    keys = asking(spec.shape)
+    ciphertexts = b"".join(ask(spec.shape, keys, batch) for batch in rows)
+    return keys.secret, ask_of(JOB, spec, keys.evaluation, ciphertexts, os.urandom)
 
 
 def judged(data: bytes, spec: InferenceSpec, job: JobId = JOB) -> Question:
@@ -91,14 +95,14 @@ def test_a_client_reads_what_he_asked_and_nobody_else(sent: tuple[SecretBytes, A
     judged(question.parcel, spec)
     ciphertexts = Parcel.from_bytes(question.parcel).attachment
     pieces = [ciphertexts[: SHAPE.request_bytes], ciphertexts[SHAPE.request_bytes :]]
-    answers = [Confined().infer(model, b"", piece) for piece in pieces]
+    answers = [infer(model, b"", piece) for piece in pieces]
     found = Confined().scores(SHAPE, secret, answers)
     for at, rows in ((0, batches[0]), (2048, batches[1])):
         assert max(abs(found[at + place][0] - model.of(row)[0]) for place, row in enumerate(rows)) < 1e-4
-    noise = Confined().scores(SHAPE, sent[0], answers[:1])
+    noise = read_answers(SHAPE, OwnKeys(sent[0], b""), answers[0], 3)
     assert max(abs(noise[place][0] - model.of(row)[0]) for place, row in enumerate(batches[0][:3])) > 1
-    with pytest.raises(FailedTaskError):
-        Confined().scores(SHAPE, secret, [answers[0][:-1]])
+    with pytest.raises(CorruptError):
+        read_answers(SHAPE, OwnKeys(secret, b""), answers[0][:-1], 3)
 
 
 def test_a_good_question_is_read_to_its_end(sent: tuple[SecretBytes, Asked]) -> None:
@@ -213,7 +217,8 @@ def test_a_model_is_halved_until_its_scores_have_room() -> None:
 def test_products_have_keys_and_others_none() -> None:
     """As long as the shape says; a model of one layer is asked without any."""
     spec = spec_of(SQUARE)
-    secret, question = asked(spec, [[[0.5, -0.5]]])
+    secret, evaluation, ciphertexts = Confined().question(SQUARE, [[[0.5, -0.5]]])
+    question = ask_of(JOB, spec, evaluation, ciphertexts, os.urandom)
     assert profile_of(spec.profile.name).name == "ckks-8192-square"
     judged(question.parcel, spec)
     attached = Parcel.from_bytes(question.parcel).attachment
@@ -224,6 +229,6 @@ def test_products_have_keys_and_others_none() -> None:
     model = Scored((Layer(((0.5, 0.25), (1.0, -1.0)), (0.1, 0.2)), Layer(((1.0, 0.5), (-0.5, 0.25)), (0.0, 0.3))))
     with pytest.raises(FailedTaskError):
         Confined().infer(model, hostile[: SQUARE.key_bytes], hostile[SQUARE.key_bytes :])
-    answer = Confined().infer(model, attached[: SQUARE.key_bytes], attached[SQUARE.key_bytes :])
-    found = Confined().scores(SQUARE, secret, [answer])[0]
+    answer = infer(model, attached[: SQUARE.key_bytes], attached[SQUARE.key_bytes :])
+    (found,) = read_answers(SQUARE, OwnKeys(secret, b""), answer, 1)
     assert max(abs(a - b) for a, b in zip(found, model.of([0.5, -0.5]), strict=True)) < 1e-3

@@ -1,0 +1,91 @@
+"""What a client reads of an answer: for each of his rows what the model says, in the target's own terms."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from privacy.jobs.features import FeatureSpec
+from privacy.jobs.labels import Encoding, Target
+from privacy.release.inference import InferenceCertificate
+from privacy.schema import TableSchema
+from privgate.encoding import bounds_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """A model's scores of one's own rows; nobody else has seen either.
+
+    Attributes:
+        job, release: The job, and the release that its answer is.
+        certificate: Of the answer, verified: who held the key, what the gateway saw, whose guarantee the model has.
+        outputs: The model's numbers for each row, as `Model.outputs` gives them; `None` for a row without.
+    """
+
+    job: str
+    release: str
+    certificate: InferenceCertificate = field(repr=False)
+    outputs: tuple[tuple[float, ...] | None, ...] = field(repr=False)
+    features: FeatureSpec = field(repr=False)
+    schema: TableSchema = field(repr=False)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, of a model that tells several apart."""
+        label = self.features.label
+        return self.schema.column(label.column).categories if label.target is Target.CLASSES else ()
+
+    @property
+    def error(self) -> float:
+        """What a score of size 1 may be off by, about."""
+        precision = self.certificate.predicate.precision
+        return float(precision.expected_error.number) * 2.0**precision.halvings
+
+    def predict(self, *, threshold: float = 0.5) -> list[Any]:
+        """The prediction for each row, as `Model.predict` gives it."""
+        return [None if numbers is None else self._said(numbers, threshold) for numbers in self.outputs]
+
+    def table(self) -> tuple[list[str], list[list[Any]]]:
+        """Header and rows: scores, of two classes the probability of the positive one, and the prediction."""
+        binary = not self.classes and self.features.label.encoding is not Encoding.SCALED
+        header = [*(self.classes or ("score",)), *(("probability",) if binary else ()), "prediction"]
+        rows: list[list[Any]] = []
+        for numbers, said in zip(self.outputs, self.predict(), strict=True):
+            if numbers is None:
+                rows.append([None] * len(header))
+                continue
+            rows.append([*numbers, *((_chance(numbers[0]),) if binary else ()), said])
+        return header, rows
+
+    def write(self, path: str | Path) -> Path:
+        """Write the table as CSV, a line for each row; a file that is there is never overwritten."""
+        header, rows = self.table()
+        place = Path(path)
+        with place.open("x", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(header)
+            writer.writerows([_text(value) for value in row] for row in rows)
+        return place
+
+    def _said(self, numbers: Sequence[float], threshold: float) -> Any:
+        if self.classes:
+            return self.classes[numbers.index(max(numbers))]
+        label = self.features.label
+        if label.encoding is Encoding.SCALED:
+            low, high = bounds_of(label, self.schema.column(label.column))
+            return low + (numbers[0] + 1) / 2 * (high - low)
+        return _chance(numbers[0]) >= threshold
+
+
+def _chance(score: float) -> float:
+    return 1 / (1 + math.exp(-min(max(score, -700.0), 700.0)))
+
+
+def _text(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return "" if value is None else str(value).lower()
+    return str(value)

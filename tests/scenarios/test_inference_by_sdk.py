@@ -1,0 +1,177 @@
+"""A client asks by SDK and by command, over TLS and real processes: killed in between, it goes on; it alone reads."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+import privgate
+from audit.trust import TrustFile
+from kernel.errors import ConflictError, InvalidError
+from privgate.cli.app import app
+from privgate.client import profiles
+from privgate.client.errors import DeniedError
+from privgate.client.profiles import Profile
+from privgate.sdk import inferring
+from privgate.sdk.gateway import Gateway
+from tests.support.inference import FEATURES, PEOPLE, RECIPE, SCHEMA, rows_of_patients
+from tests.support.processes import Home
+
+pytestmark = pytest.mark.slow
+PURPOSE = "research"
+ROWS = [*PEOPLE, {"age": "", "sex": "male"}, {"age": 44, "sex": "female"}]
+"""One of them cannot be scored."""
+
+
+@dataclass(frozen=True)
+class People:
+    """Who is signed in, and what they work on."""
+
+    owner: Gateway
+    trainer: Gateway
+    client: Gateway
+    release: str
+    dataset: str
+    sign_in: Profile
+    trust: Path
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Iterator[People]:
+    """A running gateway with a released model, which the client may ask and may not fetch; answers leave by policy."""
+    home = Home(tmp_path_factory.mktemp("asked"), {"PRIVGATE_TICK_SECONDS": "1"})
+    home.init()
+    with ExitStack() as stack:
+        stack.enter_context(home.api())
+        stack.enter_context(home.worker())
+        yield _prepared(home, stack)
+
+
+def _prepared(home: Home, stack: ExitStack) -> People:
+    port = home.port_file.read_text().strip()
+    authority, url = str(home.path / "tls" / "ca.pem"), f"https://localhost:{port}"
+
+    def connect(token: str, trust: Any = None) -> Gateway:
+        made = privgate.connect(url=url, token=token, authority=authority, trust=trust)
+        stack.callback(made.close)
+        return made
+
+    admin = connect(home.token)
+    admin.define_purpose(PURPOSE)
+    admin.set_policy({"ceilings": [{"sensitivity": "confidential", "epsilon": "4"}]})
+    trust = home.folder / "trust.json"
+    trust.write_bytes(admin.trust().to_bytes())
+    tokens, signed_in = {}, {}
+    for name, role in (("owner", "owner"), ("trainer", "trainer"), ("client", "trainer")):
+        enrolled = admin.enrol(name)
+        admin.assign_role(enrolled.principal, role)
+        tokens[name], signed_in[name] = enrolled.token, connect(enrolled.token, trust)
+    owner, trainer, client = signed_in["owner"], signed_in["trainer"], signed_in["client"]
+    population = owner.create_population(
+        unit_kind="record", unit_noun="patient", unit_domain="patients", public_size=2000, epsilon="20",
+        delta="0.000001",
+    )  # fmt: skip
+    dataset = owner.register_dataset(
+        title="Patients", population=population, schema=SCHEMA, unit={"kind": "record", "noun": "patient"},
+        sensitivity="confidential", purposes=[PURPOSE], legal_basis="gdpr-6-1-e-public-task",
+        retention_until="2099-01-01",
+    )  # fmt: skip
+    rows = home.folder / "patients.csv"
+    rows.write_bytes(rows_of_patients())
+    owner.upload(dataset, rows)
+    common = {"dataset": dataset, "purpose": PURPOSE, "until": "2099-01-01"}
+    owner.grant(principal=trainer.whoami().principal, auto_release_epsilon="4", **common)
+    owner.grant(principal=client.whoami().principal, job_kinds=["he.infer"], auto_release_epsilon="0", **common)
+    job = trainer.train(dataset, purpose=PURPOSE, epsilon="4", features=FEATURES, recipe=RECIPE).wait()
+    pem = Path(authority).read_text()
+    sign_in = Profile(url=url, token=tokens["client"], authority=pem)
+    return People(owner, trainer, client, str(job.release), dataset.dataset, sign_in, trust)
+
+
+def in_the_clear(people: People) -> list[float | None]:
+    """What the trainer, who may fetch the model, gets for the same rows."""
+    return people.trainer.releases[people.release].fetch().scorer().scores(ROWS)
+
+
+def test_the_client_reads_what_the_trainer_would(people: People) -> None:
+    """Each row in its place, none for one that cannot be scored; the model's files stay closed to him."""
+    quoted = people.client.quote_inference(people.release, purpose=PURPOSE)
+    assert (quoted.charge, quoted.rows_at_most) == ("0", 2048)
+    before = people.owner.populations[people.owner.datasets[people.dataset].population]
+    found = people.client.infer(people.release, ROWS, purpose=PURPOSE)
+    expected = in_the_clear(people)
+    assert [numbers is None for numbers in found.outputs] == [score is None for score in expected]
+    for numbers, score in zip(found.outputs, expected, strict=True):
+        assert numbers is None or numbers[0] == pytest.approx(score, abs=10 * found.error)
+    assert found.predict() == people.trainer.releases[people.release].fetch().predict(ROWS)
+    assert people.owner.populations[people.owner.datasets[people.dataset].population] == before
+    with pytest.raises(DeniedError):
+        people.client.releases[people.release].fetch()
+    with pytest.raises(InvalidError):
+        people.client.infer(people.release, [], purpose=PURPOSE)
+
+
+class Killed(BaseException):
+    """The client dies here."""
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_client_that_was_killed_goes_on_with_the_same_job(
+    people: People, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: bool
+) -> None:
+    """Killed before or after its question left: the same call finishes the same job; then nothing is kept."""
+    keep, sent = tmp_path / "kept", inferring._Terms.send
+
+    def dying(*given: Any) -> None:
+        if not before:
+            sent(*given)
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(inferring._Terms, "send", dying)
+        with pytest.raises(Killed):
+            people.client.infer(people.release, ROWS, purpose=PURPOSE, keep=keep)
+    jobs = {job.job for job in people.client.jobs if job.state != "finished"} if before else None
+    assert b"secret" not in b"".join(path.read_bytes() for path in keep.iterdir())
+    with pytest.raises(ConflictError):
+        people.client.infer(people.release, ROWS[:2], purpose=PURPOSE, keep=keep)
+    found = people.client.infer(people.release, ROWS, purpose=PURPOSE, keep=keep)
+    assert jobs is None or found.job in jobs
+    assert found.outputs[0] is not None
+    assert found.outputs[0][0] == pytest.approx(in_the_clear(people)[0], abs=10 * found.error)
+    assert not keep.exists()
+
+
+def test_the_command_writes_scores_and_overwrites_nothing(
+    people: People, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`privgate infer`: a line for each row; a quote by `--quote`; the same file a second time is refused."""
+    monkeypatch.setenv("PRIVGATE_CONFIG", str(tmp_path / "config"))
+    profiles.save("default", people.sign_in)
+    profiles.save_trust("default", TrustFile.from_bytes(people.trust.read_bytes()))
+    rows, out = tmp_path / "rows.csv", tmp_path / "scores.csv"
+    with rows.open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["age", "sex"])
+        writer.writeheader()
+        writer.writerows(ROWS)
+    always = ["infer", people.release, "--purpose", PURPOSE]
+    runner = CliRunner()
+    quoted = runner.invoke(app, [*always, "--quote"])
+    assert quoted.exit_code == 0, quoted.output
+    assert "holds the secret key" in quoted.output
+    done = runner.invoke(app, [*always, "--rows", str(rows), "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    lines = list(csv.DictReader(out.open()))
+    assert [line["prediction"] for line in lines] == [
+        "" if said is None else str(said).lower()
+        for said in people.trainer.releases[people.release].fetch().predict(ROWS)
+    ]
+    assert not (tmp_path / "scores.csv.question").exists()
+    assert runner.invoke(app, [*always, "--rows", str(rows), "--out", str(out)]).exit_code == 2
