@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from privgate.sdk.jobs import Job
     from privgate.sdk.scores import Scores
 
-Release = Annotated[str, typer.Argument(help="rel_..., a released model that a grant of yours lets you ask.")]
+Release = Annotated[
+    str, typer.Argument(help="rel_..., a released model that a grant of yours lets you ask.", metavar="RELEASE")
+]
 Purpose = Annotated[str, typer.Option(help="Why; a grant must cover it.")]
 Rows = Annotated[Path | None, typer.Option("--rows", help="Own rows, .csv, .jsonl or .parquet.", show_default=False)]
 Out = Annotated[Path, typer.Option("--out", "-o", help="A fresh file for the scores, a line for each row.")]
