@@ -8,7 +8,7 @@ import shutil
 import tarfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +21,16 @@ from compliance.checks.catalogue import CATALOGUE
 from compliance.controls import Evidence
 from compliance.history import History, read_history
 from kernel import canonical
+from kernel.canonical import Digest
 from kernel.clock import SystemClock
 from kernel.ids import JobId, Slug
 from kernel.signing import Envelope, sign_envelope
-from privacy.homomorphic.blind.documents import BlindFinal
+from privacy.homomorphic.blind.documents import BlindData, BlindFinal, BlindOrder, BlindWeights
 from privacy.homomorphic.blind.model import commitment
 from privacy.homomorphic.blind.shape import PROFILE
 from privacy.homomorphic.blind.spec import ARTIFACT, BlindPlan
 from privacy.homomorphic.documents.places import Place
-from privacy.homomorphic.documents.signed import DocumentKind
+from privacy.homomorphic.documents.signed import DocumentKind, Parcel
 from privacy.homomorphic.wire import secret_key_form
 from privacy.release.blind import BlindCertificate
 from privgate.agents.rules import Rules
@@ -313,6 +314,29 @@ def test_what_a_site_sends_is_judged_before_it_is_kept(made: House, outsourcer: 
     assert wire.put(Place(job, DocumentKind.FINAL).path, content=weights).status_code == 409
     assert done(outsourcer.owner.get(f"/v1/jobs/{job}"))["state"] == "collecting"
     assert outsourcer.trained(job)["state"] == "finished"
+
+
+def test_rows_that_are_none_end_the_job_and_nothing_else(outsourcer: Outsourcer) -> None:
+    """A site that signs ciphertexts which SEAL does not take: its worker's child ends, its job fails."""
+    job = JobId(done(outsourcer.owner.post("/v1/jobs", outsourcer.blind()), 202)["job"])
+    held, site = Holding(outsourcer.site.wire), outsourcer.site
+    outsourcer.site_turn(held)
+    cut = Parcel.from_bytes(held.kept[Place(job, DocumentKind.DATA)])
+    said = BlindData.read(cut.document)
+    order = BlindOrder.read(site.wire.fetch(Place(job, DocumentKind.ORDER)) or b"")
+    keys = BlindPlan.from_json(order.plan).shape.key_bytes
+    rows = bytearray(cut.attachment[keys:])
+    rows[4096:8192] = b"\xff" * 4096
+    with site.home() as home:
+        forged = replace(said, data=Digest.of(bytes(rows)))
+        data = Parcel(forged.signed(home.signer), cut.attachment[:keys] + bytes(rows)).to_bytes()
+        beside = Parcel.from_bytes(held.kept[Place(job, DocumentKind.WEIGHTS, 1)])
+        follows = replace(BlindWeights.read(beside.document), previous=forged.digest)
+        weights = Parcel(follows.signed(home.signer), beside.attachment).to_bytes()
+    site.wire.post(Place(job, DocumentKind.DATA), data)
+    site.wire.post(Place(job, DocumentKind.WEIGHTS, 1), weights)
+    worker_of(outsourcer.made).step()
+    assert done(outsourcer.owner.get(f"/v1/jobs/{job}"))["state"] == "failed"
 
 
 def test_a_grant_that_is_taken_back_ends_it_without_a_certificate(made: House, outsourcer: Outsourcer) -> None:
