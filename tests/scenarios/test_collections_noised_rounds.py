@@ -15,6 +15,7 @@ import pytest
 from audit.archive import Archive
 from audit.trust import TrustFile
 from audit.verify import verify_log
+from gateway.services.collections.turns import ring_all
 from kernel import canonical
 from kernel.amounts import Delta
 from kernel.clock import ManualClock, SystemClock
@@ -33,7 +34,7 @@ from privgate.verify.parties.case import Case
 from privgate.verify.parties.endings import ending_problems
 from privgate.verify.verdict import Outcome
 from tests.support.api import House, done, house, refused
-from tests.support.hospitals import Hospitals, exported
+from tests.support.hospitals import Hospitals, exported, worker_of
 
 MODEL: dict[str, Any] = {"result": "noised", "epsilon": "1", "round_seconds": 60}
 AVERAGE: dict[str, Any] = {
@@ -231,6 +232,26 @@ def test_a_job_cancelled_in_the_middle_pays_for_what_was_opened(
         entry["fields"] for entry in made.log() if entry.get("correlation") == job and entry["type"] == "job:ended"
     ]
     assert [one["steps_started"] for one in ended] == [paid]
+
+
+@pytest.mark.slow
+def test_the_gateway_adds_what_came_in_time_where_owners_trust_it_to(
+    made: House, hospitals: Hospitals, clock: ManualClock
+) -> None:
+    """Its sum is of the hospitals that answered while the round lasted; the job pays as it would without."""
+    asked = {**AVERAGE, "dropouts": 1, "aggregation": "semi-honest-gateway"}
+    job = str(hospitals.requested(**asked)["job"])
+    for party in (hospitals.holder, *hospitals.sites[:3]):
+        hospitals.turn(party)
+    clock.advance(61)
+    assert ring_all(made.gateway.on) == 1  # as a worker does of itself, every half minute
+    while worker_of(made).step():
+        pass
+    ended = hospitals.play(job)
+    assert ended["state"] == "finished", [party.told for party in hospitals.everybody]
+    assert charged(made, job) == [[2, 2]] * 4
+    summed = [entry["fields"] for entry in made.log() if entry["type"] == "sum:made"]
+    assert [one["sites"] for one in summed] == [3, 4]
 
 
 def test_updates_are_bounded_where_that_is_asked_for_and_weigh_what_the_request_says(

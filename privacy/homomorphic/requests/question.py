@@ -51,9 +51,9 @@ class Question(ABC):
     NOT_HERE: ClassVar[Mapping[str, str]] = {}
 
     @property
-    def gaussians(self) -> int | None:
-        """How many Gaussians a result with noise composes; nothing if this question is exact alone."""
-        return None
+    def gaussians(self) -> int:
+        """How many Gaussians a result with noise composes: one over all that is decrypted, unless a kind has more."""
+        return 1
 
     @property
     def protects(self) -> Protected:

@@ -125,11 +125,6 @@ class NoisedGlmQuestion(Question):
     features: FeatureSpec
     counted: Counted = Counted.UNIT
 
-    @property
-    def gaussians(self) -> int:
-        """One, over all rounds."""
-        return 1
-
     def columns(self) -> frozenset[str]:
         """Predictors and outcome."""
         return frozenset({self.features.label.column, *(feature.column for feature in self.features.columns)})
@@ -190,11 +185,6 @@ class StatisticsQuestion(Question):
 
     queries: tuple[Query, ...] = ()
     covariances: tuple[tuple[str, ...], ...] = ()
-
-    @property
-    def gaussians(self) -> int:
-        """One: all vectors together cost what it costs."""
-        return 1
 
     def columns(self) -> None:
         """All of them: which a query reads is the query's own to say."""

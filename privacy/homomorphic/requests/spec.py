@@ -303,13 +303,7 @@ def _privacy(members: Mapping[str, Any], delta: Delta, question: Question) -> Pr
 
 
 def _noise(question: Question, privacy: Privacy | None, sites: int) -> SiteNoise | None:
-    if privacy is None:
-        return None
-    if question.gaussians is None:
-        raise InvalidError(
-            f"`{question.KIND.value}` is offered with an exact result alone: `result` must be `exact`", field="result"
-        )
-    return privacy.noise(sites, question.gaussians)
+    return None if privacy is None else privacy.noise(sites, question.gaussians)
 
 
 def common_schema(question: Question, schemas: Sequence[TableSchema]) -> TableSchema:
