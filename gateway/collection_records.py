@@ -24,6 +24,9 @@ class PartyRecord:
         identity: Its public keys and name, as others pin them.
         fingerprint: The identity's.
         certificate: SHA-256 of its TLS certificate: how a connection is known to be its own.
+        certificate_until: Until when that is good, as far as it is known here.
+        next_certificate, next_key, next_until, next_pem: The certificate that takes its place at its first use, the
+            digest of its key, until when it is good, and itself.
         disabled: It may do nothing any more, for good.
     """
 
@@ -34,6 +37,11 @@ class PartyRecord:
     identity: Mapping[str, Any]
     fingerprint: Digest
     certificate: Digest
+    certificate_until: datetime | None = None
+    next_certificate: Digest | None = None
+    next_key: Digest | None = None
+    next_until: datetime | None = None
+    next_pem: str | None = None
     disabled: bool = False
     created_at: datetime
 

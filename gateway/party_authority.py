@@ -14,8 +14,9 @@ from __future__ import annotations
 import os
 import ssl
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TypeAlias
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -29,6 +30,7 @@ from kernel.clock import Clock
 from kernel.errors import InvalidError
 from kernel.ids import PartyId
 
+_Key: TypeAlias = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 CA_DAYS = 3650
 PARTY_DAYS = 366
 _NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Privgate party authority")])
@@ -36,10 +38,19 @@ _NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Privgate party autho
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A certificate and the digest by which the gateway knows its connections."""
+    """A certificate.
+
+    Attributes:
+        pem: Itself.
+        digest: By which the gateway knows its connections.
+        key: The digest of its public key.
+        until: Until when it is good.
+    """
 
     pem: str
     digest: Digest
+    key: Digest
+    until: datetime
 
 
 class PartyAuthority:
@@ -64,9 +75,10 @@ class PartyAuthority:
 
     def issue(self, request: str, party: PartyId) -> Issued:
         """Sign a certificate request (PEM) for a party; raise `InvalidError` if it proves no key."""
-        key = _proven_key(request)
+        _, key = _proven(request)
         ca_key, ca = self._load()
         now = self._clock.now()
+        until = (now + timedelta(days=PARTY_DAYS)).replace(microsecond=0)
         builder = (
             x509.CertificateBuilder()
             .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, party)]))
@@ -74,7 +86,7 @@ class PartyAuthority:
             .public_key(key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - timedelta(minutes=5))
-            .not_valid_after(now + timedelta(days=PARTY_DAYS))
+            .not_valid_after(until)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=True)
             .add_extension(key_usage(signs_certificates=False), critical=True)
@@ -83,7 +95,8 @@ class PartyAuthority:
         )
         certificate = builder.sign(ca_key, hashes.SHA256())
         der = certificate.public_bytes(serialization.Encoding.DER)
-        return Issued(certificate.public_bytes(serialization.Encoding.PEM).decode("ascii"), Digest.of(der))
+        pem = certificate.public_bytes(serialization.Encoding.PEM).decode("ascii")
+        return Issued(pem, Digest.of(der), _digest_of(key), until)
 
     def _load(self) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -119,7 +132,25 @@ class PartyAuthority:
         fresh.replace(file)
 
 
-def _proven_key(request: str) -> ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey:
+def requested(request: str) -> tuple[str, Digest]:
+    """In whose name a certificate request is, and the digest of the key that it proves.
+
+    Raises:
+        InvalidError: It proves no key, or has another name than one.
+    """
+    subject, key = _proven(request)
+    names = [attribute.value for attribute in subject]
+    if len(names) != 1 or not isinstance(names[0], str):
+        raise InvalidError("a request is in the party's name alone", field="request")
+    return names[0], _digest_of(key)
+
+
+def _digest_of(key: _Key) -> Digest:
+    der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return Digest.of(der)
+
+
+def _proven(request: str) -> tuple[x509.Name, _Key]:
     try:
         read = x509.load_pem_x509_csr(request.encode("ascii"))
         key = read.public_key()
@@ -132,4 +163,4 @@ def _proven_key(request: str) -> ec.EllipticCurvePublicKey | ed25519.Ed25519Publ
     if not proven or not fits:
         raise InvalidError("`request` must prove a key on P-256 or Ed25519", field="request")
     assert isinstance(key, ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey)
-    return key
+    return read.subject, key

@@ -14,7 +14,7 @@ from policies.replay import Difference, Replayed, replay
 from policies.requests import AccessRequest
 from policies.vocabulary import Action, DatasetState, Reason, Role, Verdict
 from privacy.events.budget import BudgetCapped, BudgetChanged, PopulationCreated
-from privacy.events.collections import PartyDisabled, PartyEnrolled
+from privacy.events.collections import PartyCertified, PartyDisabled, PartyEnrolled
 from privacy.events.releases import ReleaseRecalled
 from privacy.events.sealing import VersionErased
 
@@ -123,6 +123,7 @@ _ENACTED: Mapping[type[Event], tuple[Action, _Matches]] = {
     BudgetChanged: (Action.BUDGET_CHANGE, lambda e, r: e.population == r.population),
     BudgetCapped: (Action.BUDGET_CHANGE, lambda e, r: e.population == r.population),
     PartyEnrolled: (Action.PARTY_ENROL, _anything),
+    PartyCertified: (Action.PARTY_ENROL, _anything),
     PartyDisabled: (Action.PARTY_DISABLE, _anything),
     VersionErased: (Action.DATASET_ERASE, lambda e, r: e.dataset == r.dataset),
     ReleaseRecalled: (Action.RELEASE_RECALL, lambda e, r: e.release == r.release),

@@ -165,6 +165,12 @@ class EnrolParty(Body):
     request: Annotated[str, Field(max_length=4096)]
 
 
+class RenewParty(Body):
+    """An agent's renewal of its certificate (docs/formats/he-documents.md), as its identity signed it."""
+
+    renewal: Annotated[str, Field(max_length=16384)]
+
+
 class GrantObligations(Body):
     """What the grant binds its holder to."""
 

@@ -6,13 +6,14 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from gateway.api.answers import PROBLEM_RESPONSES, granted, once, shown
-from gateway.api.bodies import EnrolParty, PartyRef
+from gateway.api.bodies import EnrolParty, PartyRef, RenewParty
 from gateway.api.deps import CurrentCaller, CurrentReader, Key, State
 from gateway.api.json_route import JsonRoute
-from gateway.api.views import PartyView
+from gateway.api.views import CertificateView, PartyView
 from gateway.collection_records import PartyRecord
-from gateway.services.collections import parties
+from gateway.services.collections import parties, renewing
 from gateway.services.collections.parties import EnrolledParty
+from kernel.clock import format_time
 from kernel.ids import PartyId
 from policies.vocabulary import Action
 
@@ -39,6 +40,18 @@ async def list_parties(reader: CurrentReader, state: State) -> JSONResponse:
     return JSONResponse([party_view(record).model_dump(mode="json") for record in found])
 
 
+@router.post("/{party}/certificate", operation_id="renewParty", status_code=201, response_model=CertificateView)
+async def renew_party(body: RenewParty, party: PartyRef, caller: CurrentCaller, state: State, key: Key) -> JSONResponse:
+    """Renew an agent's certificate, also one that has ended. Its identity stays, and so does all that others pinned."""
+    request = {"route": "renewParty", "party": party, "body": body.model_dump(mode="json")}
+
+    def view(pem: str) -> CertificateView:
+        return CertificateView(certificate=pem)
+
+    renew, data = renewing.renew_party, body.renewal.encode()
+    return await once(state, caller, key, request, 201, view, renew, state.on, caller, PartyId(party), data)
+
+
 @router.delete("/{party}", operation_id="disableParty", response_model=PartyView)
 async def delete_party(party: PartyRef, caller: CurrentCaller, state: State) -> JSONResponse:
     """End an agent's access, for good. Jobs that wait for it fail at their deadline."""
@@ -56,4 +69,6 @@ def party_view(record: PartyRecord) -> PartyView:
         fingerprint=record.fingerprint,
         identity=dict(record.identity),
         disabled=record.disabled,
+        connection=record.certificate,
+        connection_until=None if record.certificate_until is None else format_time(record.certificate_until),
     )

@@ -169,8 +169,17 @@ class PartyView(View):
     fingerprint: str
     identity: dict[str, Any]
     disabled: bool
+    connection: str
+    """The SHA-256 of the certificate of its connections."""
+    connection_until: str | None
     certificate: str | None = None
     """On enrolment alone: the certificate of the party's connections, in PEM."""
+
+
+class CertificateView(View):
+    """A certificate of a party's connections, in PEM."""
+
+    certificate: str
 
 
 class QuoteView(View):

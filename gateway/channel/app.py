@@ -13,9 +13,9 @@ from fastapi import FastAPI
 from gateway.api import problems
 from gateway.api.edge import Edge
 from gateway.api.state import ApiState
-from gateway.channel import datasets, documents
+from gateway.channel import certificates, datasets, documents
 
-ROUTERS = (documents, datasets)
+ROUTERS = (documents, datasets, certificates)
 
 
 def create_channel(state: ApiState) -> FastAPI:

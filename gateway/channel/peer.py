@@ -5,7 +5,8 @@ The server does not hand a connection's certificate to the app. This protocol do
 Rules
 -----
 1. The certificate is what TLS verified; no header says who somebody is.
-2. A party is looked up anew for each request: one that was disabled gets no further.
+2. A party is looked up anew for each request: one that was disabled gets no further. A certificate that waited to
+   take another's place takes it with its first request.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from gateway.api.deps import state_of
 from gateway.collection_records import PartyRecord
 from gateway.services.collections.parties import prove_party
+from gateway.services.collections.renewing import take_up
 from kernel.canonical import Digest
 from kernel.errors import UnauthenticatedError
 
@@ -50,8 +52,11 @@ async def get_party(request: Request) -> PartyRecord:
     written = request.scope.get(PEER)
     if not isinstance(written, str):
         raise UnauthenticatedError("this connection has no client certificate")
-    state = state_of(request)
-    return await state.reads(prove_party, state.on, Digest(written))
+    state, certificate = state_of(request), Digest(written)
+    party = await state.reads(prove_party, state.on, certificate)
+    if party.certificate != certificate:
+        await state.writes(take_up, state.on, party, certificate)
+    return party
 
 
 CurrentParty = Annotated[PartyRecord, Depends(get_party)]

@@ -31,6 +31,13 @@ party = Table(
     Column("identity", Text, nullable=False),
     Column("fingerprint", DigestText, nullable=False),
     Column("certificate", DigestText, nullable=False, unique=True),
+    # Until when the certificate is good; of parties that were enrolled before this was kept, TLS alone says so.
+    Column("certificate_until", When),
+    # The certificate that is to take its place, until it is used.
+    Column("next_certificate", DigestText, unique=True),
+    Column("next_key", DigestText),
+    Column("next_until", When),
+    Column("next_pem", Text),
     Column("disabled", Boolean, nullable=False, default=False),
     Column("created_at", When, nullable=False),
     UniqueConstraint("tenant", "name"),

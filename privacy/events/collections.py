@@ -6,6 +6,7 @@ Digests and counts alone: no sum, no ciphertext and no word of a party's own has
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import ClassVar
 
 from kernel.canonical import Digest
@@ -38,6 +39,32 @@ class PartyDisabled(Event):
 
     TYPE: ClassVar[str] = "party:disabled"
     party: PartyId
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartyCertified(Event):
+    """An agent was given another certificate for its connections; until it uses it, the one before is good as well.
+
+    Attributes:
+        certificate: SHA-256 of the TLS certificate.
+        replaces: That of the one that it is to take the place of.
+        until: Until when it is good.
+    """
+
+    TYPE: ClassVar[str] = "party:certified"
+    party: PartyId
+    certificate: Digest
+    replaces: Digest
+    until: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartyRenewed(Event):
+    """An agent used its other certificate for the first time: the one before is nobody's from here on."""
+
+    TYPE: ClassVar[str] = "party:renewed"
+    party: PartyId
+    certificate: Digest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,6 +221,8 @@ class CollectionConcluded(Event):
 COLLECTION_EVENTS: tuple[type[Event], ...] = (
     PartyEnrolled,
     PartyDisabled,
+    PartyCertified,
+    PartyRenewed,
     SiteAttested,
     CollectionRequested,
     OrderIssued,

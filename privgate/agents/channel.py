@@ -29,7 +29,7 @@ import httpx2
 from kernel import canonical
 from kernel.errors import ConflictError, InvalidError, PrivgateError, TooLargeError, UnavailableError
 from kernel.ids import DatasetId, JobId
-from privacy.homomorphic.documents.places import DATASETS, WORK, Place
+from privacy.homomorphic.documents.places import CERTIFICATE, DATASETS, WORK, Place
 from privacy.homomorphic.documents.signed import PARCEL_LIMIT
 from privacy.sealing.secret import SecretBytes
 
@@ -147,6 +147,15 @@ class HttpsChannel:
         """Say which rows a dataset has."""
         self._put(f"{DATASETS}/{dataset}/attestation", data)
 
+    def renew(self, data: bytes) -> str:
+        """Ask for another certificate; PEM, which is nobody's word but the gateway's."""
+        status, answer = self._exchange("POST", CERTIFICATE, _WORK_LIMIT, data)
+        _require(status)
+        try:
+            return str(canonical.decode(answer, limit=_WORK_LIMIT)["certificate"])
+        except (PrivgateError, KeyError, TypeError):
+            raise UnavailableError("the gateway's answer has no certificate") from None
+
     def _put(self, path: str, data: bytes) -> None:
         status, _ = self._exchange("PUT", path, 0, data)
         if status == HTTPStatus.CONFLICT:
@@ -226,15 +235,20 @@ class HttpsChannel:
             self._socket = told["return_value"].get_extra_info("socket")
 
 
+class UnknownPartyError(UnavailableError):
+    """The gateway knows this certificate as nobody's."""
+
+
 def _require(status: int) -> None:
     """Return if the gateway did what it was asked for.
 
     Raises:
         RejectedError: It will not do so later either.
+        UnknownPartyError: It takes the certificate for nobody's.
         UnavailableError: It may.
     """
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        raise UnavailableError("the gateway does not know this agent's certificate, or no longer: see its enrolment")
+        raise UnknownPartyError("the gateway does not know this agent's certificate, or no longer: see its enrolment")
     if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _MENDABLE:
         raise RejectedError(
             f"the gateway does not take this and will not take it later: status {status}, and its own log says why"

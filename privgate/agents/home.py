@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from typing import Any, Final, Self
 from audit.trust import TrustFile
 from kernel import canonical
 from kernel.canonical import Digest
-from kernel.checks import text, whole
+from kernel.checks import matching, text, whole
 from kernel.clock import Clock
 from kernel.errors import ConflictError, CorruptError, InvalidError, NotFoundError
 from kernel.ids import Entropy, JobId, PartyId, Slug
@@ -43,7 +44,10 @@ from privgate.agents.rules import Rules
 
 _LIMIT: Final = 256 * 1024
 _GATEWAY, _IDENTITY, _PARTY, _RULES = "gateway.trust", "identity.json", "party.json", "rules.json"
-_SECRETS: Final = ("identity", "sealing", "commitment", "tls")
+_NEXT: Final = "party-next.json"
+FIRST_KEY: Final = "tls"
+_KEY: Final = re.compile(r"tls(-[1-9][0-9]{0,5})?")
+_SECRETS: Final = ("identity", "sealing", "commitment", FIRST_KEY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,39 +58,42 @@ class Enrolment:
         party: Its number for this agent.
         url: Where it listens for parties.
         authority, certificate: PEM of the listener's authority, and of the agent's own certificate.
+        key: The name of the sealed key that the certificate is for.
     """
 
     party: PartyId
     url: str
     authority: str
     certificate: str
+    key: str = FIRST_KEY
 
     def __post_init__(self) -> None:
         text(2048, url=self.url)
+        matching(_KEY, "is no name of a sealed key", key=self.key)
 
     def to_bytes(self) -> bytes:
         """Write the file."""
-        return canonical.encode(
-            {
-                "authority": self.authority,
-                "certificate": self.certificate,
-                "party": self.party,
-                "url": self.url,
-                "v": 1,
-            }
-        )
+        body: dict[str, Any] = {
+            "authority": self.authority,
+            "certificate": self.certificate,
+            "party": self.party,
+            "url": self.url,
+            "v": 1,
+        }
+        return canonical.encode(body if self.key == FIRST_KEY else body | {"key": self.key})
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Enrolment:
         """Read the file; raise `InvalidError` otherwise."""
         needed = ("authority", "certificate", "party", "url", "v")
-        members: Mapping[str, Any] = members_of(canonical.decode(data, limit=_LIMIT), "enrolment", needed)
+        members: Mapping[str, Any] = members_of(canonical.decode(data, limit=_LIMIT), "enrolment", needed, ("key",))
         whole(1, 1, v=members["v"])
         return cls(
             party=PartyId(members["party"]),
             url=text_of(members["url"], "url"),
             authority=text_of(members["authority"], "authority"),
             certificate=text_of(members["certificate"], "certificate"),
+            key=text_of(members.get("key", FIRST_KEY), "key"),
         )
 
 
@@ -222,13 +229,45 @@ class Home:
 
     @property
     def tls_key(self) -> SecretBytes:
-        """PEM of the key that the agent's certificate is for."""
-        return self._secret("tls")
+        """PEM of the key that the agent's certificate is for, or is to be for."""
+        given = self._papers.get(_PARTY)
+        return self._secret(FIRST_KEY if given is None else Enrolment.from_bytes(given).key)
 
-    def access(self) -> Access:
-        """How to reach the gateway."""
-        given = self.enrolment
-        return Access(url=given.url, authority=given.authority, certificate=given.certificate, key=self.tls_key)
+    def access(self, given: Enrolment | None = None) -> Access:
+        """How to reach the gateway, as it is or by an enrolment that is to take its place."""
+        given = given or self.enrolment
+        key = self._secret(given.key)
+        return Access(url=given.url, authority=given.authority, certificate=given.certificate, key=key)
+
+    @property
+    def waiting(self) -> Enrolment | None:
+        """What is to take the enrolment's place, once the gateway was reached with it."""
+        data = self._papers.get(_NEXT)
+        return None if data is None else Enrolment.from_bytes(data)
+
+    def next_key(self) -> tuple[str, SecretBytes]:
+        """The name and PEM of the key for the next certificate: drawn once, and kept until that is there."""
+        name = _beside(self.enrolment.key, 1)
+        if self._papers.get(f"{name}.sealed") is None:
+            self._papers.keep(f"{name}.sealed", self.vault.seal(new_tls_key().reveal(), kind=name))
+        return name, self._secret(name)
+
+    def expect(self, given: Enrolment) -> None:
+        """Keep what is to take the enrolment's place, before it is used."""
+        self._papers.put(_NEXT, given.to_bytes())
+
+    def take_up(self) -> None:
+        """Put what waits in the enrolment's place, and destroy the key of the one before."""
+        waiting = self.waiting
+        if waiting is None:
+            return
+        self._papers.put(_PARTY, waiting.to_bytes())
+        self._papers.drop(f"{_beside(waiting.key, -1)}.sealed")
+        self._papers.remove(_NEXT)
+
+    def give_up(self) -> None:
+        """Let go of what waits: the gateway does not know it."""
+        self._papers.remove(_NEXT)
 
     def papers_of(self, job: JobId) -> Papers:
         """What is kept of a job."""
@@ -244,6 +283,12 @@ class Home:
             fix = {_GATEWAY: "pin the gateway's trust file with `trust`", _PARTY: "enrol this agent"}
             raise NotFoundError(f"`{name}` is not there: {fix.get(name, 'restore it from a backup')}", field=name)
         return data
+
+
+def _beside(key: str, step: int) -> str:
+    """The name of the key after that one, or before it."""
+    number = int(key.partition("-")[2] or 1) + step
+    return FIRST_KEY if number == 1 else f"{FIRST_KEY}-{number}"
 
 
 def _yes(digest: Digest, turn: int) -> str:

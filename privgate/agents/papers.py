@@ -99,6 +99,13 @@ class Papers:
             os.unlink(name, dir_fd=folder)
             flush_directory(folder, "papers-drop", self._point)
 
+    def remove(self, name: str) -> None:
+        """Take a paper away that holds nothing secret: it is there whole, or it is not there."""
+        with _directory(self.path) as folder:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(_named(name), dir_fd=folder)
+            flush_directory(folder, "papers-remove", self._point)
+
     def _write(self, folder: int, data: bytes) -> None:
         if len(data) > PARCEL_LIMIT:
             raise TooLargeError(f"a paper has at most {PARCEL_LIMIT} bytes")

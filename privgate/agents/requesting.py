@@ -9,11 +9,15 @@ Rules
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
+
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from kernel.canonical import Digest
 from kernel.errors import CorruptError
 from kernel.ids import Slug
 from privacy.sealing.secret import SecretBytes
@@ -25,6 +29,44 @@ def new_tls_key() -> SecretBytes:
     return SecretBytes(
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
+
+
+def is_for(certificate: str, key: SecretBytes) -> bool:
+    """Whether a certificate in PEM is for that key."""
+    private = serialization.load_pem_private_key(key.reveal(), None)
+    try:
+        found = x509.load_pem_x509_certificate(certificate.encode("ascii")).public_key()
+    except (ValueError, UnicodeEncodeError):
+        return False
+    form = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    return found.public_bytes(*form) == private.public_key().public_bytes(*form)
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """From when until when a certificate is good, and its digest, by which the gateway knows it."""
+
+    begins: datetime
+    ends: datetime
+    digest: Digest
+
+    @classmethod
+    def of(cls, certificate: str) -> Term:
+        """Read it from a certificate in PEM; raise `CorruptError` if it is none."""
+        try:
+            read = x509.load_pem_x509_certificate(certificate.encode("ascii"))
+        except (ValueError, UnicodeEncodeError):
+            raise CorruptError("the enrolment's certificate is damaged: its owner renews it") from None
+        der = read.public_bytes(serialization.Encoding.DER)
+        return cls(read.not_valid_before_utc, read.not_valid_after_utc, Digest.of(der))
+
+    def has_ended(self, now: datetime) -> bool:
+        """Whether it is good no more."""
+        return now >= self.ends
+
+    def is_due(self, now: datetime) -> bool:
+        """Whether less than a third of its life is left."""
+        return self.ends - now < (self.ends - self.begins) / 3
 
 
 def certificate_request(key: SecretBytes, name: Slug) -> str:

@@ -14,7 +14,7 @@ from privgate.cli.screen import card, dump, note, say
 if TYPE_CHECKING:
     from privacy.sealing.keyring_file import Unlock
     from privgate.agents.agent import Agent
-    from privgate.agents.channel import HttpsChannel
+    from privgate.agents.channel import Channel
     from privgate.agents.home import Home
 
 Place = Annotated[Path, typer.Option("--home", envvar="PRIVGATE_HOME", help="The agent's own directory.")]
@@ -25,7 +25,7 @@ KeyFile = Annotated[
 PassphraseFile = Annotated[
     Path | None, typer.Option(help="File with the passphrase that opens the vault, in place of a key file.")
 ]
-Make = Callable[["Home", "HttpsChannel", Callable[[str], None]], "Agent"]
+Make = Callable[["Home", "Channel", Callable[[str], None]], "Agent"]
 
 
 def attach(app: typer.Typer, kind: str, make: Make) -> None:
@@ -37,7 +37,7 @@ def attach(app: typer.Typer, kind: str, make: Make) -> None:
         make: How an agent of that kind is made.
     """
     _attach_init(app, kind)
-    for command in (identity, trust, enrol, rules, allow):
+    for command in (identity, trust, enrol, renew, rules, allow):
         app.command()(command)
     _attach_run(app, make)
     app.command()(log)
@@ -79,9 +79,13 @@ def _attach_run(app: typer.Typer, make: Make) -> None:
         passphrase_file: PassphraseFile = None,
     ) -> None:
         """Take part in jobs until told to stop."""
-        from privgate.agents.channel import HttpsChannel
+        from kernel.clock import SystemClock
+        from privgate.agents.renewing import RenewingChannel
 
-        with opened(home, key_file, passphrase_file) as agent, HttpsChannel(agent.access()) as channel:
+        with (
+            opened(home, key_file, passphrase_file) as agent,
+            RenewingChannel(agent, SystemClock(), note) as channel,
+        ):
             _work(make(agent, channel, note), once=once, every=every)
 
 
@@ -146,6 +150,21 @@ def enrol(
 
     with opened(home, key_file, passphrase_file) as agent:
         say(ask(agent, url, profile))
+
+
+def renew(
+    home: Place,
+    key_file: KeyFile = None,
+    passphrase_file: PassphraseFile = None,
+    profile: Profile = DEFAULT,
+) -> None:
+    """Renew the agent's certificate as its owner, who is signed in. `run` does it by itself while it has not ended."""
+    from privgate.agents.renewing import renew_as_owner
+    from privgate.agents.requesting import Term
+
+    with opened(home, key_file, passphrase_file) as agent:
+        after = renew_as_owner(agent, profile)
+    note(f"Good until {Term.of(after.certificate).ends.date()}; the next `run` takes it up. Nobody has to pin anew.")
 
 
 def rules(

@@ -10,13 +10,13 @@ from privgate.cli.options import commands
 
 if TYPE_CHECKING:
     from privgate.agents.agent import Agent
-    from privgate.agents.channel import HttpsChannel
+    from privgate.agents.channel import Channel
     from privgate.agents.home import Home
 
 app = commands("Hold the keys of jobs on encrypted sums: one key for a job, one decryption for a round.")
 
 
-def _make(home: Home, channel: HttpsChannel, tell: Callable[[str], None]) -> Agent:
+def _make(home: Home, channel: Channel, tell: Callable[[str], None]) -> Agent:
     from kernel.clock import SystemClock
     from privacy.homomorphic.documents.parties import PartyKind
     from privgate.agents.home import require_kind

@@ -15,7 +15,7 @@ from privgate.cli.screen import card, note, say
 
 if TYPE_CHECKING:
     from privgate.agents.agent import Agent
-    from privgate.agents.channel import HttpsChannel
+    from privgate.agents.channel import Channel
     from privgate.agents.home import Home
 
 app = commands("Take part in jobs on encrypted sums with data that stays here.")
@@ -63,12 +63,14 @@ def dataset(
 @app.command()
 def attest(dataset: Dataset, home: Place, key_file: KeyFile = None, passphrase_file: PassphraseFile = None) -> None:
     """Tell the gateway that the rows are there: a commitment under a key that stays here, signed; no row."""
+    from kernel.clock import SystemClock
     from kernel.ids import DatasetId
-    from privgate.agents.channel import HttpsChannel
+    from privgate.agents.renewing import RenewingChannel
     from privgate.agents.site.attesting import attestation, commitment
     from privgate.agents.site.datasets import SiteDatasets
 
-    with opened(home, key_file, passphrase_file) as agent, HttpsChannel(agent.access()) as channel:
+    with opened(home, key_file, passphrase_file) as agent, RenewingChannel(agent, SystemClock(), note) as channel:
+        channel.look()
         known = SiteDatasets(agent.path)
         found = known.get(DatasetId(dataset))
         rows = commitment(found, agent.commitment_key)
@@ -101,7 +103,7 @@ def model(
     note(f"Wrote {out}. It is exact: whoever has it may learn from it about the people in the rows.")
 
 
-def _make(home: Home, channel: HttpsChannel, tell: Callable[[str], None]) -> Agent:
+def _make(home: Home, channel: Channel, tell: Callable[[str], None]) -> Agent:
     from kernel.clock import SystemClock
     from privacy.homomorphic.documents.parties import PartyKind
     from privgate.agents.home import require_kind

@@ -29,12 +29,13 @@ class Party(View):
     """The agent of a site or a key holder. Compare its fingerprint over a second channel: this one the gateway says."""
 
     NOUN: ClassVar[str] = "party"
-    COLUMNS: ClassVar[tuple[str, ...]] = ("party", "kind", "name", "fingerprint", "disabled")
+    COLUMNS: ClassVar[tuple[str, ...]] = ("party", "kind", "name", "fingerprint", "connection_until", "disabled")
     party: str
     kind: str
     name: str
     owner: str
     fingerprint: str
+    connection_until: str | None
     disabled: bool
 
 

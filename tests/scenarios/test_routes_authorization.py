@@ -30,6 +30,8 @@ OF_RELEASES = {"readRelease", "checkRelease", "recallRelease", "fetchRelease"}
 NEEDS_PUBLISHED = {"recallRelease", "fetchRelease"}
 OWN_POPULATIONS = "listPopulations"
 """Lists what the caller owns, so its row is that of the owner for everybody who owns anything."""
+OWN_PARTY = "renewParty"
+"""Is about the party of `owner`: another owner may enrol parties, and does not find this one among his."""
 
 
 class Cell(NamedTuple):
@@ -71,6 +73,8 @@ def expected(principal: str, operation: str, state: str, purpose: str) -> Cell:
         verdict, reason = rows_for(somebody_else or asked_as, action, state, purpose)
         if verdict == "deny":
             return Cell(principal, operation, purpose, 403, reason)
+    if operation == OWN_PARTY and principal != "owner":
+        return Cell(principal, operation, purpose, 404, None)
     return Cell(principal, operation, purpose, int(route["success"]), None)
 
 

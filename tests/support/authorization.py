@@ -122,7 +122,8 @@ def _govern(made: House) -> None:
     population = done(owner.post("/v1/populations", population_body(epsilon="20")), 201)["population"]
     made.ids = {"population": population, "version": NO_VERSION, "former": NO_VERSION, "report": "rpt_" + "a" * 26}
     made.ids["dataset"] = done(owner.post("/v1/datasets", dataset_body(population)), 201)["dataset"]
-    made.ids["party"] = str(enrolled(made, "owner", "site", PartyKind.SITE).party)
+    agent = enrolled(made, "owner", "site", PartyKind.SITE)
+    made.ids |= {"party": str(agent.party), "renewal": agent.renewal().decode("ascii")}
     for member in CAST:
         if member["grant"] != "none":
             until = {"until": "2020-01-01T00:00:00Z"} if member["grant"] == "expired" else {}
@@ -269,6 +270,9 @@ _REQUESTS: Mapping[str, _Make] = {
     "enrolParty": lambda made, _, __: Request("POST", "/v1/parties", Agent.made("a-new-site", PartyKind.SITE).body),
     "listParties": _plain("GET", "/v1/parties"),
     "disableParty": _plain("DELETE", "/v1/parties/{party}"),
+    "renewParty": lambda made, _, __: Request(
+        "POST", f"/v1/parties/{made.ids['party']}/certificate", {"renewal": made.ids["renewal"]}
+    ),
     "listReleases": _plain("GET", "/v1/releases"),
     "readRelease": _plain("GET", "/v1/releases/{release}"),
     "checkRelease": _plain("POST", "/v1/releases/{release}/check", {"verdict": "release"}),

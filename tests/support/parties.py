@@ -23,6 +23,8 @@ from kernel.ids import PartyId, Slug
 from kernel.signing import Ed25519Signer
 from privacy.homomorphic.documents.attestation import Attestation
 from privacy.homomorphic.documents.parties import Identity, Member, PartyKind, SealingKey
+from privacy.homomorphic.documents.renewal import Renewal
+from privgate.agents.requesting import certificate_request, new_tls_key
 from tests.support.api import House, done
 
 
@@ -73,6 +75,12 @@ class Agent:
         """How the gateway knows its connections."""
         read = x509.load_pem_x509_certificate(self.certificate.encode("ascii"))
         return Digest.of(read.public_bytes(serialization.Encoding.DER))
+
+    def renewal(self) -> bytes:
+        """Its signed renewal, for a new key of its connections."""
+        assert self.party is not None
+        request = certificate_request(new_tls_key(), Slug(self.name))
+        return Renewal(party=self.party, request=request, replaces=self.digest).signed(self.signer)
 
     def key_pem(self) -> bytes:
         """The key of its connections."""

@@ -4,6 +4,7 @@ Rules
 -----
 1. An agent's identity is its own; the gateway keeps the public part and certifies the key of its connections.
 2. Each identity and each name is enrolled once in a tenant. Disabling is final: another agent is enrolled anew.
+3. A certificate that is to take another's place (`renewing`) is known beside it, each until its own end.
 """
 
 from __future__ import annotations
@@ -61,7 +62,9 @@ def enrol_party(
         if work.parties.all(tenant=caller.tenant, name=who.name):
             raise ConflictError("a party of this name is enrolled already", field="name")
         if work.parties.all(tenant=caller.tenant, fingerprint=who.fingerprint):
-            raise ConflictError("a party with this identity is enrolled already", field="identity")
+            raise ConflictError(
+                "a party with this identity is enrolled already: `renew` gives it another certificate", field="identity"
+            )
         record = PartyRecord(
             id=party,
             tenant=caller.tenant,
@@ -70,6 +73,7 @@ def enrol_party(
             identity=who.to_json(),
             fingerprint=who.fingerprint,
             certificate=issued.digest,
+            certificate_until=issued.until,
             created_at=work.now,
         )
         work.parties.insert(record)
@@ -106,9 +110,12 @@ def parties_of(on: Collaborators, tenant: TenantId) -> list[PartyRecord]:
 def prove_party(on: Collaborators, certificate: Digest) -> PartyRecord:
     """The party whose connection this is; raise `UnauthenticatedError` if it is nobody's any more."""
     with on.database.read() as reading:
-        record = reading.parties.find(certificate=certificate)
+        record = reading.parties.find(certificate=certificate) or reading.parties.find(next_certificate=certificate)
     if record is None or not acts(on, record):
         raise UnauthenticatedError("this certificate is of no party that may act here")
+    until = record.certificate_until if record.certificate == certificate else record.next_until
+    if until is not None and until <= on.clock.now():
+        raise UnauthenticatedError("this certificate has ended: the party's owner renews it")
     return record
 
 

@@ -21,6 +21,8 @@ from privacy.homomorphic.documents.signed import DocumentKind
 ROOT = "/parties/v1"
 WORK = f"{ROOT}/work"
 DATASETS = f"{ROOT}/datasets"
+CERTIFICATE = f"{ROOT}/certificate"
+_OF_NO_JOB = frozenset({DocumentKind.ATTESTATION, DocumentKind.RENEWAL})
 _OF_A_JOB = frozenset({DocumentKind.ORDER, DocumentKind.KEY, DocumentKind.DATA, DocumentKind.FINAL})
 _OF_A_ROUND = frozenset(
     {DocumentKind.ROUND, DocumentKind.SUM, DocumentKind.RESULT, DocumentKind.WEIGHTS, DocumentKind.GRADIENT}
@@ -48,8 +50,8 @@ class Place:
         whole(0, MOST_ROUNDS, number=self.number)
         numbered = self.kind in _OF_A_ROUND or self.kind in _OF_A_SITE
         owned = self.kind in _OF_A_SITE or self.kind is DocumentKind.REFUSAL
-        if self.kind is DocumentKind.ATTESTATION:
-            raise InvalidError("an attestation lies in no job", field="place")
+        if self.kind in _OF_NO_JOB:
+            raise InvalidError("an attestation and a renewal lie in no job", field="place")
         if numbered != (self.number > 0) or owned != (self.party is not None):
             raise InvalidError("a document of a round has a number, an upload and a refusal a party", field="place")
 

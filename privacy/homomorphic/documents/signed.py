@@ -46,6 +46,7 @@ class DocumentKind(StrEnum):
     FINAL = "final"
     REFUSAL = "refusal"
     ATTESTATION = "attestation"
+    RENEWAL = "renewal"
     QUESTION = "question"
     DATA = "data"
     WEIGHTS = "weights"

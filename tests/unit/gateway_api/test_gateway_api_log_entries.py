@@ -36,6 +36,7 @@ ENTRIES: dict[str, tuple[str, list[str]]] = {
     "enrolParty": ("owner", ["party:enrolled"]),
     "listParties": ("trainer", []),
     "disableParty": ("owner", ["party:disabled"]),
+    "renewParty": ("owner", ["party:certified"]),
     "registerDataset": ("owner", ["dataset:registered", "schema:declared"]),
     "listDatasets": ("trainer", []),
     "readDataset": ("trainer", []),
