@@ -33,7 +33,7 @@ from privacy.homomorphic.documents.renewal import Renewal
 from privacy.sealing.durable import Point, no_point
 from privacy.sealing.keyring_file import KeyFile
 from privacy.sealing.secret import SecretBytes
-from privgate.agents.channel import Access, HttpsChannel, UnknownPartyError
+from privgate.agents.channel import Access, HttpsChannel, RejectedError, UnknownPartyError
 from privgate.agents.home import Enrolment, Home
 from privgate.agents.renewing import RenewingChannel, certified, renewal_of
 from privgate.agents.requesting import Term, certificate_request, new_tls_key
@@ -94,6 +94,7 @@ class Wired(HttpsChannel):
         peer = str(Digest.of(read.public_bytes(serialization.Encoding.DER)))
         app = create_channel(site.made.client.app.state.privgate)  # type: ignore[attr-defined]  # a FastAPI app
         client = TestClient(_Connected(app, peer), base_url="https://gateway.test", raise_server_exceptions=False)
+        self._patience, self._socket = 60.0, None
         self._client, self._after = client, site.after  # type: ignore[assignment]  # with the same methods
 
     def work(self) -> Any:
@@ -196,7 +197,7 @@ def test_a_renewal_that_was_sent_before_does_nothing(site: Site) -> None:
         waiting = certified(home, name, site.connect(home.access()).renew(replayed))
         site.connect(home.access(waiting)).work()
         home.take_up()
-        with pytest.raises(UnavailableError):
+        with pytest.raises(RejectedError):
             site.connect(home.access()).renew(replayed)
         present = Term.of(home.enrolment.certificate).digest
         signer = home.signer
