@@ -8,6 +8,7 @@ import ssl
 import stat
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,11 +21,23 @@ HEAVY = ("torch", "opacus", "numpy", "scipy", "arrow", "dp_accounting", "safeten
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """One initialised home."""
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """One initialised home, to be copied: nothing ever ran in it."""
     made = Home(tmp_path_factory.mktemp("gateway"))
     made.init()
     return made
+
+
+@pytest.fixture(scope="module")
+def home(fresh: Home, tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """The home that the processes of this module run in."""
+    return fresh.copy(tmp_path_factory.mktemp("running"))
+
+
+@pytest.fixture
+def own(fresh: Home, tmp_path: Path) -> Home:
+    """An initialised home of the test's own."""
+    return fresh.copy(tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -90,19 +103,17 @@ def test_the_log_grows_by_what_was_asked(home: Home, running: tuple[int, int]) -
     assert "privgate.local/log" in checkpoint_of(home)
 
 
-def test_both_processes_stop_cleanly_on_sigterm(tmp_path: Path) -> None:
+def test_both_processes_stop_cleanly_on_sigterm(own: Home) -> None:
     """SIGTERM ends each with 0, takes the port file away, and leaves a home that starts again."""
-    home = Home(tmp_path)
-    home.init()
     for _ in range(2):
-        with home.api() as api, home.worker() as worker:
-            with home.client(token=home.token) as client:
+        with own.api() as api, own.worker() as worker:
+            with own.client(token=own.token) as client:
                 assert client.get("/v1/self").status_code == 200
-                assert (stop(api), home.port_file.exists()) == (0, False)
+                assert (stop(api), own.port_file.exists()) == (0, False)
             assert stop(worker) == 0
-    lines = [json.loads(line) for name in ("serve", "worker") for line in home.log(name).splitlines()]
+    lines = [json.loads(line) for name in ("serve", "worker") for line in own.log(name).splitlines()]
     assert [line["event"] for line in lines].count("stopped") == 4
-    assert home.token not in home.log("serve")
+    assert own.token not in own.log("serve")
 
 
 def test_init_writes_secrets_for_its_own_user_alone_and_prints_none(tmp_path: Path) -> None:
@@ -120,16 +131,14 @@ def test_init_writes_secrets_for_its_own_user_alone_and_prints_none(tmp_path: Pa
     assert shown.token in said.stdout
 
 
-def test_a_second_init_refuses_and_changes_nothing(tmp_path: Path) -> None:
+def test_a_second_init_refuses_and_changes_nothing(own: Home) -> None:
     """Exit 2, one sentence, every file byte for byte what it was."""
-    home = Home(tmp_path)
-    home.init()
     kept = ("keyring/keyring.json", "keyring.key", "admin.token", "tls/ca.pem")
-    before = {name: (home.path / name).read_bytes() for name in kept}
-    again = home.run("init", "--organisation", "Other", "--admin", "Other")
+    before = {name: (own.path / name).read_bytes() for name in kept}
+    again = own.run("init", "--organisation", "Other", "--admin", "Other")
     assert again.returncode == 2
     assert again.stderr == "privgate-gateway: this gateway was initialised before; nothing was changed\n"
-    assert {name: (home.path / name).read_bytes() for name in kept} == before
+    assert {name: (own.path / name).read_bytes() for name in kept} == before
 
 
 def test_an_init_that_was_cut_off_is_run_again(tmp_path: Path) -> None:
@@ -158,15 +167,13 @@ def test_a_lost_token_is_replaced_at_the_machine(home: Home, running: tuple[int,
 
 
 @pytest.mark.parametrize("command", ["serve", "worker"])
-def test_nothing_starts_on_a_structure_that_is_not_current(tmp_path: Path, command: str) -> None:
-    """A database of another version is refused with the command that mends it, and mended by it."""
-    home = Home(tmp_path)
-    home.init()
-    engine = build_engine(f"sqlite:///{home.path / 'privgate.sqlite'}")
+def test_nothing_starts_on_a_structure_that_is_not_current(own: Home, command: str) -> None:
+    """A database of another version is refused with the command that mends it."""
+    engine = build_engine(f"sqlite:///{own.path / 'privgate.sqlite'}")
     with engine.connect() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '0000'"))
     engine.dispose()
-    refused = home.run(command)
+    refused = own.run(command)
     assert refused.returncode == 2
     assert "privgate-gateway migrate" in refused.stderr
     assert refused.stderr.count("\n") == 1
@@ -199,33 +206,29 @@ def test_a_log_keeps_its_name(tmp_path: Path) -> None:
     home.init()
     with home.api():
         checkpoint_of(home)
-    for settings in ({"PRIVGATE_ORIGIN": "other.example.org/log"}, {}):
-        for command in ("check", "serve", "worker"):
-            refused = Home(tmp_path, settings).run(command)
-            assert (refused.returncode, "gateway.example.org/log" in refused.stderr) == (2, True), command
+    other = {"PRIVGATE_ORIGIN": "other.example.org/log"}
+    for settings, command in ((other, "check"), (other, "serve"), ({}, "worker")):
+        refused = Home(tmp_path, settings).run(command)
+        assert (refused.returncode, "gateway.example.org/log" in refused.stderr) == (2, True), command
     assert home.run("check").returncode == 0
 
 
-def test_a_misspelt_setting_is_told_by_check(tmp_path: Path) -> None:
+def test_a_misspelt_setting_is_told_by_check(own: Home) -> None:
     """Its name, not its value; what the client reads is no mistake."""
-    home = Home(tmp_path, {"PRIVGATE_TOKEN_DAY": "value-8461", "PRIVGATE_CONFIG": "x"})
-    home.init()
-    said = home.run("check").stdout
+    said = replace(own, settings={"PRIVGATE_TOKEN_DAY": "value-8461", "PRIVGATE_CONFIG": "x"}).run("check").stdout
     assert "PRIVGATE_TOKEN_DAY: there is no such setting" in said
     assert "value-8461" not in said
     assert "PRIVGATE_CONFIG" not in said
 
 
-def test_loose_permissions_are_refused_with_the_command_that_mends_them(tmp_path: Path) -> None:
+def test_loose_permissions_are_refused_with_the_command_that_mends_them(own: Home) -> None:
     """A home that others may enter starts nothing."""
-    home = Home(tmp_path)
-    home.init()
-    home.path.chmod(0o755)
-    refused = home.run("serve")
+    own.path.chmod(0o755)
+    refused = own.run("serve")
     assert (refused.returncode, "chmod 700" in refused.stderr) == (2, True)
-    home.path.chmod(0o700)
-    (home.path / "keyring.key").chmod(0o644)
-    refused = home.run("worker")
+    own.path.chmod(0o700)
+    (own.path / "keyring.key").chmod(0o644)
+    refused = own.run("worker")
     assert (refused.returncode, "chmod 600" in refused.stderr) == (2, True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import ssl
 import subprocess
@@ -10,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import httpx2
@@ -58,6 +59,11 @@ class Home:
         """Initialise, and insist."""
         done = self.run("init", "--organisation", "Test hospital", "--admin", "Ada Admin")
         assert done.returncode == 0, done.stderr
+
+    def copy(self, folder: Path) -> Home:
+        """The same home, in which no process runs, in another folder that is there."""
+        shutil.copytree(self.path, folder / self.path.name)
+        return replace(self, folder=folder)
 
     @contextmanager
     def process(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
