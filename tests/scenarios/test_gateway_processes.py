@@ -135,7 +135,7 @@ def test_a_second_init_refuses_and_changes_nothing(own: Home) -> None:
     """Exit 2, one sentence, every file byte for byte what it was."""
     kept = ("keyring/keyring.json", "keyring.key", "admin.token", "tls/ca.pem")
     before = {name: (own.path / name).read_bytes() for name in kept}
-    again = own.run("init", "--organisation", "Other", "--admin", "Other")
+    again = own.forked("init", "--organisation", "Other", "--admin", "Other")
     assert again.returncode == 2
     assert again.stderr == "privgate-gateway: this gateway was initialised before; nothing was changed\n"
     assert {name: (own.path / name).read_bytes() for name in kept} == before
@@ -146,7 +146,7 @@ def test_an_init_that_was_cut_off_is_run_again(tmp_path: Path) -> None:
     home = Home(tmp_path)
     home.path.mkdir(mode=0o700)
     (home.path / "admin.token").mkdir()
-    cut = home.run("init", "--organisation", "Test hospital", "--admin", "Ada Admin")
+    cut = home.forked("init", "--organisation", "Test hospital", "--admin", "Ada Admin")
     assert (cut.returncode, "admin.token` exists already" in cut.stderr) == (2, True)
     key = (home.path / "keyring.key").read_bytes()
     (home.path / "admin.token").rmdir()
@@ -173,7 +173,7 @@ def test_nothing_starts_on_a_structure_that_is_not_current(own: Home, command: s
     with engine.connect() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '0000'"))
     engine.dispose()
-    refused = own.run(command)
+    refused = own.forked(command)
     assert refused.returncode == 2
     assert "privgate-gateway migrate" in refused.stderr
     assert refused.stderr.count("\n") == 1
@@ -193,7 +193,7 @@ REFUSALS = {
 def test_what_is_missing_or_dangerous_is_one_sentence(tmp_path: Path, command: str, case: str) -> None:
     """Exit code 2, one line that names what to set, no traceback."""
     settings, named = REFUSALS[case]
-    refused = Home(tmp_path, settings).run(command)
+    refused = Home(tmp_path, settings).run(command) if case == "no home" else Home(tmp_path, settings).forked(command)
     assert refused.returncode == 2
     assert named in refused.stderr
     assert refused.stderr.count("\n") == 1
@@ -208,14 +208,14 @@ def test_a_log_keeps_its_name(tmp_path: Path) -> None:
         checkpoint_of(home)
     other = {"PRIVGATE_ORIGIN": "other.example.org/log"}
     for settings, command in ((other, "check"), (other, "serve"), ({}, "worker")):
-        refused = Home(tmp_path, settings).run(command)
+        refused = Home(tmp_path, settings).forked(command)
         assert (refused.returncode, "gateway.example.org/log" in refused.stderr) == (2, True), command
     assert home.run("check").returncode == 0
 
 
 def test_a_misspelt_setting_is_told_by_check(own: Home) -> None:
     """Its name, not its value; what the client reads is no mistake."""
-    said = replace(own, settings={"PRIVGATE_TOKEN_DAY": "value-8461", "PRIVGATE_CONFIG": "x"}).run("check").stdout
+    said = replace(own, settings={"PRIVGATE_TOKEN_DAY": "value-8461", "PRIVGATE_CONFIG": "x"}).forked("check").stdout
     assert "PRIVGATE_TOKEN_DAY: there is no such setting" in said
     assert "value-8461" not in said
     assert "PRIVGATE_CONFIG" not in said
@@ -224,11 +224,11 @@ def test_a_misspelt_setting_is_told_by_check(own: Home) -> None:
 def test_loose_permissions_are_refused_with_the_command_that_mends_them(own: Home) -> None:
     """A home that others may enter starts nothing."""
     own.path.chmod(0o755)
-    refused = own.run("serve")
+    refused = own.forked("serve")
     assert (refused.returncode, "chmod 700" in refused.stderr) == (2, True)
     own.path.chmod(0o700)
     (own.path / "keyring.key").chmod(0o644)
-    refused = own.run("worker")
+    refused = own.forked("worker")
     assert (refused.returncode, "chmod 600" in refused.stderr) == (2, True)
 
 
@@ -242,5 +242,5 @@ def test_a_passphrase_opens_the_keyring_instead_of_a_key_file(tmp_path: Path) ->
     assert not (home.path / "keyring.key").exists()
     assert home.run("check").returncode == 0
     secret.write_text("incorrect horse battery\n")
-    refused = home.run("check")
+    refused = home.forked("check")
     assert (refused.returncode, "does not open this keyring" in refused.stderr) == (2, True)

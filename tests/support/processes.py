@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
 import signal
@@ -9,12 +10,14 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import httpx2
+
+from gateway import command
 
 COMMAND = Path(sys.executable).with_name("privgate-gateway")
 START_SECONDS = 60.0
@@ -55,9 +58,26 @@ class Home:
             [str(COMMAND), *arguments], env=self.environment, capture_output=True, text=True, timeout=120, check=False
         )
 
+    def forked(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end in a process that has the program loaded already: the command's own, but quicker."""
+        from gateway import serve, work  # noqa: F401 - loaded here, once, and not in each process
+
+        paths = [self.folder / f"forked.{name}" for name in ("out", "err")]
+        process = multiprocessing.get_context("fork").Process(
+            target=_command, args=(self.environment, arguments, paths)
+        )
+        process.start()
+        process.join(120)
+        if process.exitcode is None:
+            process.kill()
+            process.join()
+        said = [path.read_text(encoding="utf-8") for path in paths]
+        assert process.exitcode is not None
+        return subprocess.CompletedProcess([str(COMMAND), *arguments], process.exitcode, *said)
+
     def init(self) -> None:
         """Initialise, and insist."""
-        done = self.run("init", "--organisation", "Test hospital", "--admin", "Ada Admin")
+        done = self.forked("init", "--organisation", "Test hospital", "--admin", "Ada Admin")
         assert done.returncode == 0, done.stderr
 
     def copy(self, folder: Path) -> Home:
@@ -118,6 +138,17 @@ class Home:
         port = self.port_file.read_text(encoding="ascii").strip()
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         return httpx2.Client(base_url=f"https://{host}:{port}", verify=context, headers=headers, trust_env=False)
+
+
+def _command(environment: Mapping[str, str], arguments: Sequence[str], said: Sequence[Path]) -> None:
+    """What `privgate-gateway` does, with the files of a process that was started for it."""
+    for number, path in enumerate(said, start=1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
+    sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115 - they last as long as the process
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv = ["privgate-gateway", *arguments]
+    command.main()
 
 
 def stop(process: subprocess.Popen[bytes]) -> int:
