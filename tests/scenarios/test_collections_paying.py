@@ -174,6 +174,18 @@ def test_a_struck_request_or_cancellation_holds_and_charges_whole_or_nothing(
     assert {site.owner: balance(made, site) for site in hospitals.sites} == before
 
 
+def test_a_request_whose_answer_was_lost_is_the_same_job(made: House, hospitals: Hospitals) -> None:
+    """Struck down once it was committed: sent again under its key it holds nothing a second time."""
+    body, key = hospitals.body(**QUOTED), {"Idempotency-Key": "lost-answer"}
+    with struck_at(made, "collection:committed"):
+        survived(lambda: made["trainer"].post("/v1/jobs", body, headers=key))
+    first, second = (done(made["trainer"].post("/v1/jobs", body, headers=key), 202)["job"] for _ in range(2))
+    assert first == second
+    held = [one["job"] for one in events(made, "budget:reserved")]
+    assert (held.count(first), held[-3:]) == (3, [first] * 3)
+    done(made["trainer"].post(f"/v1/jobs/{first}/cancel"))
+
+
 @pytest.mark.slow
 def test_struck_documents_change_nothing_of_what_is_paid(made: House, hospitals: Hospitals) -> None:
     """On either side of every commit on the way: agents send again, and each population is charged once."""
