@@ -111,15 +111,29 @@ def _federated_glm(predicate: DisclosurePredicate, data: bytes) -> Iterator[str]
         yield "it was made over another number of sites, or in other rounds, than was certified"
 
 
-_EXACT: Final[Mapping[str, Callable[[DisclosurePredicate, bytes], Iterator[str]]]] = {"he-glm.json": _federated_glm}
+def _exact_statistics(predicate: DisclosurePredicate, data: bytes) -> Iterator[str]:
+    body = read_statistics(data)
+    if (body["sites"], predicate.course.rounds) != (len(predicate.sites), 1):
+        yield "it was made over another number of sites, or in other rounds, than was certified"
+    if FederatedStatistics.from_json(body["plan"]).noise is not None:
+        yield "it has noise, and was certified as exact"
+
+
+_EXACT: Final[Mapping[str, Callable[[DisclosurePredicate, bytes], Iterator[str]]]] = {
+    "he-glm.json": _federated_glm,
+    "he-statistics.json": _exact_statistics,
+}
 
 
 def _federated_statistics(predicate: NoisedPredicate, data: bytes) -> Iterator[str]:
     body = read_statistics(data)
     if body["sites"] != len(predicate.sites):
         yield "it was made over another number of sites than was certified"
-    if FederatedStatistics.from_json(body["plan"]).noise != predicate.noise.noise:
+    plan = FederatedStatistics.from_json(body["plan"])
+    if plan.noise != predicate.noise.noise:
         yield "its noise is not that of the mechanism that was charged"
+    if plan.rows_per_unit != max(site.population.rows_per_unit for site in predicate.sites):
+        yield "its noise was planned for other rows per unit than was certified"
 
 
 def _noised_glm(predicate: NoisedPredicate, data: bytes) -> Iterator[str]:

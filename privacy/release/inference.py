@@ -31,6 +31,8 @@ from privacy.release.in_toto import Statement
 from privacy.release.observers import ObserverFacts
 from privacy.release.settlement import KeyHolderOnly
 
+ARTIFACT = "answer.he"
+"""The file that is released: ciphertexts."""
 PREDICATE_TYPE = "urn:privgate:inference-certificate:v1"
 
 

@@ -61,8 +61,8 @@ def _part_problems(predicate: NoisedPredicate) -> Iterator[str]:
     )
     if any(len(set(values)) != len(values) for values in columns):
         yield "a party, a dataset or a population has two parts"
-    if any(site.least_persons < LEAST_PERSONS for site in sites):
-        yield "a site would have taken part with too few persons"
+    if any(site.least_persons != LEAST_PERSONS for site in sites):
+        yield "a site was asked whether it has so many persons: with noise its own minimum decides"
     if predicate.noise.sites != len(sites):
         yield "its noise is that of another number of sites"
     missing = len(sites) - predicate.noise.present

@@ -14,6 +14,7 @@ from privacy.events.budget import (
     PopulationCreated,
     PopulationUncovered,
 )
+from privacy.events.sealing import SchemaDeclared
 from privacy.release.certificate import ChargedMechanism
 from privacy.release.noised import NoisedPredicate, NoisedSiteFacts
 from privgate.verify.disclosures import (
@@ -90,6 +91,10 @@ def _population(site: NoisedSiteFacts, history: History) -> Iterator[str]:
     told = (created.unit_noun, created.unit_domain, created.adjacency, created.public_size, created.holdout_share)
     if told != (facts.unit, facts.unit_domain, facts.adjacency, facts.public_size, facts.holdout_share):
         yield "a population was declared otherwise: unit, domain, adjacency, size or holdout"
+    declared = [e.event for e in history.of(SchemaDeclared) if e.event.dataset == site.dataset]
+    bound = (facts.id, facts.rows_per_unit, site.site.party)
+    if [(d.population, d.rows_per_unit, d.site) for d in declared] != [bound]:
+        yield "a dataset was declared with another population, number of rows per unit or site"
     changed = [e.event for e in history.of(BudgetChanged) if e.event.population == facts.id]
     before = [event for event in changed if event.ledger_seq <= guarantee.ledger_seq]
     budget = max(before, key=lambda event: event.ledger_seq) if before else created

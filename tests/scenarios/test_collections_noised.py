@@ -130,6 +130,8 @@ def test_the_certificate_says_what_it_is_worth_against_whom(story: Story) -> Non
         (lambda stated: stated["noise"].update(tolerated=0), "Certified figures"),
         (lambda stated: stated["sites"].pop(), "Certified figures"),
         (lambda stated: stated["sites"][0].update(uncovered_since=1), "Certificates and log"),
+        (lambda stated: stated["sites"][0].update(least_persons=6), "Certified figures"),
+        (lambda stated: stated["sites"][2]["population"].update(rows_per_unit=2), "Certificates and log"),
     ],
 )
 def test_a_certificate_that_tells_another_story_is_found_out(

@@ -22,9 +22,6 @@ from privacy.release.disclosure import EncryptionFacts
 from privacy.release.observers import observers_of_inference
 from privacy.release.settlement import KeyHolderOnly
 
-ARTIFACT = "answer.he"
-"""The file that is released: ciphertexts."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerFacts:
@@ -73,7 +70,7 @@ def certify_answer(on: Collaborators, work: Work, settlement: KeyHolderOnly, fac
         not_covered=tuple(i.NotCovered),
         issued_at=work.now,
     )
-    return i.InferenceCertificate.of(settlement, ARTIFACT, predicate).sign(on.certificate_signer).to_bytes()
+    return i.InferenceCertificate.of(settlement, i.ARTIFACT, predicate).sign(on.certificate_signer).to_bytes()
 
 
 def _model(facts: AnswerFacts) -> i.AskedModelFacts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from kernel import canonical
 from kernel.canonical import Digest
 from kernel.errors import ConflictError, CorruptError, InvalidError
+from kernel.events import Parameter
 from kernel.ids import (
     ApprovalId,
     DatasetId,
@@ -26,15 +28,21 @@ from kernel.ids import (
 )
 from kernel.signing import Ed25519Signer
 from privacy.events.budget import PopulationUncovered
+from privacy.homomorphic.noise import SiteNoise
 from privacy.homomorphic.registry import profile_of
 from privacy.homomorphic.requests.kinds import CollectionKind
+from privacy.homomorphic.statistics.plan import FederatedStatistics
+from privacy.homomorphic.statistics.report import statistics_bytes
+from privacy.jobs.asking import complete_query
 from privacy.release import disclosure as d
+from privacy.release.artifacts import artifact_problems
 from privacy.release.certificate import PrivacyCertificate, SoftwareFacts
 from privacy.release.disclosure_check import check_disclosure
 from privacy.release.model_card import model_card
 from privacy.release.observers import Observer, observers_of
 from privacy.release.settlement import Disclosure
 from privacy.release.statements import open_certificate, problems_of, read_certificate
+from privacy.schema import TableSchema
 
 JOB, PROFILE = JobId.new(os.urandom), profile_of("bfv-2048-wide-public")
 POPULATIONS = tuple(PopulationId.new(os.urandom) for _ in range(3))
@@ -99,6 +107,35 @@ def test_a_disclosure_marks_each_population_of_its_own_job_once() -> None:
     for wrong in ([], marks(JobId.new(os.urandom)), [*marks(), marks()[0]]):
         with pytest.raises(ConflictError):
             Disclosure.of(JOB, ARTIFACT, wrong)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("he.glm", "glm.json"), ("he.aggregate", "he-glm.json"), ("glm", "he-glm.json")]
+)
+def test_an_artefact_is_called_what_those_of_its_kind_are(kind: str, name: str) -> None:
+    """By its name it is known how it is judged: under another one nobody would compute its answers again."""
+    problem = "its artefact is not called what that of its kind is"
+    assert problem not in problems_of(certificate())
+    named = replace(certificate(kind=Slug(kind)), artifact_name=name)
+    assert problem in problems_of(named)
+
+
+def test_exact_statistics_are_computed_again() -> None:
+    """From the sums in the file, which has no noise and is of as many sites."""
+    schema = TableSchema.from_json({"columns": [{"name": "ill", "kind": "boolean"}]})
+    queries = tuple(complete_query({"kind": "histogram", "columns": ["ill"]}, schema))
+    plan = FederatedStatistics(queries=queries, covariances=(), schema=schema)
+    noise = SiteNoise(sites=3, tolerated=1, noise_multiplier=Parameter("2"))
+    course = replace(predicate().course, rounds=1)
+    named = replace(certificate(kind=Slug("he.statistics"), course=course), artifact_name="he-statistics.json")
+    right = statistics_bytes(plan, [20, 30], 3)
+    assert artifact_problems(named, right) == ()
+    for wrong in (
+        right.replace(b'"20"', b'"21"', 1),
+        statistics_bytes(plan, [20, 30], 4),
+        statistics_bytes(replace(plan, noise=noise), [20, 30], 3),
+    ):
+        assert artifact_problems(named, wrong)
 
 
 def test_a_certificate_names_the_marks_that_were_made() -> None:
