@@ -7,6 +7,9 @@ How it is called
             and `owner.refresh(gradient)` comes back.
 - gateway:  `worker = BlindWorker(recipe, keys, data)`; `worker.gradient(weights) -> body`.
 
+As a job (`he.blind-logistic`): `spec` is the request and the plan, `documents` what gateway and site sign, `judging`
+whether a document is the one that is due, `site_runner` the child at the site, `model` what its owner finds.
+
 Rules
 -----
 1. One owner, one key: rows, labels, weights and gradients leave his machine as ciphertexts alone. He decrypts his own
