@@ -24,7 +24,7 @@ from audit.verify import LogVerification, Outcome, verify_log
 from kernel.signing import Ed25519Signer
 
 TENANTS, ENTRIES = 6, 270
-QUICK = 260
+QUICK = 130
 FULL = 2000
 FILES = (
     "checkpoint",
