@@ -72,16 +72,16 @@ class Papers:
         known = self.get(name)
         if known is None:
             with _directory(self.path) as folder:
-                self._write(folder, data)
-                place_new((folder, _FRESH), (folder, name), "papers", self._point)
+                self._write(folder, name, data)
+                place_new((folder, _FRESH), (folder, name), _what(name), self._point)
         elif known != data:
             raise ConflictError(f"`{name}` is kept already, with another content", field=name)
 
     def put(self, name: str, data: bytes) -> None:
         """Write a paper, in the place of what was there."""
         with _directory(self.path) as folder:
-            self._write(folder, data)
-            replace(folder, _FRESH, _named(name), "papers", self._point)
+            self._write(folder, name, data)
+            replace(folder, _FRESH, _named(name), _what(name), self._point)
 
     def drop(self, name: str) -> None:
         """Destroy a paper; nothing happens if it is not there."""
@@ -106,7 +106,7 @@ class Papers:
                 os.unlink(_named(name), dir_fd=folder)
             flush_directory(folder, "papers-remove", self._point)
 
-    def _write(self, folder: int, data: bytes) -> None:
+    def _write(self, folder: int, name: str, data: bytes) -> None:
         if len(data) > PARCEL_LIMIT:
             raise TooLargeError(f"a paper has at most {PARCEL_LIMIT} bytes")
         with contextlib.suppress(FileNotFoundError):
@@ -115,13 +115,18 @@ class Papers:
         file = os.open(_FRESH, NEW_FILE, FILE_MODE, dir_fd=folder)
         try:
             write_all(file, data)
-            flush_file(file, "papers", self._point)
+            flush_file(file, _what(name), self._point)
         finally:
             os.close(file)
 
 
 def _named(name: str) -> str:
     return matching(_NAME, "is no name of a paper", paper=name)
+
+
+def _what(name: str) -> str:
+    """How the crash points of a paper are called: by its kind, whichever round or party it is of."""
+    return f"paper-{name.partition('-')[0]}"
 
 
 @contextlib.contextmanager
