@@ -21,6 +21,7 @@ from kernel.amounts import Delta
 from kernel.clock import ManualClock, SystemClock
 from kernel.ids import JobId
 from kernel.signing import Envelope, sign_envelope
+from privacy.homomorphic.documents.endings import Final
 from privacy.homomorphic.documents.order import Order
 from privacy.homomorphic.documents.places import Place
 from privacy.homomorphic.documents.signed import DocumentKind
@@ -32,6 +33,7 @@ from privgate.verify import verify_bundle
 from privgate.verify.history import History
 from privgate.verify.parties.case import Case
 from privgate.verify.parties.endings import ending_problems
+from privgate.verify.parties.states import state_problems
 from privgate.verify.verdict import Outcome
 from tests.support.api import House, done, house, refused
 from tests.support.hospitals import Hospitals, exported, worker_of
@@ -214,6 +216,24 @@ def test_what_was_held_is_the_price_of_the_ordered_plan(average: Story) -> None:
     for changed in ({"noise": noise}, {"rounds": 3}):
         case = Case(replace(order, plan={**order.plan, **changed}), {})
         assert any("what was held" in problem for problem in ending_problems(case, history))
+
+
+def test_released_weights_are_of_the_ordered_model(average: Story) -> None:
+    """Names, shapes, graph and length, and numbers throughout."""
+    folder = average.bundle / "parties" / average.job
+    case = Case(Order.read((folder / "order.json").read_bytes()), {})
+    case.final = Final.read((folder / "final.json").read_bytes())
+    weights = (average.bundle / "release" / "he-model.safetensors").read_bytes()
+    assert [*state_problems(case, weights)] == []
+    for other in (
+        weights[:-4],
+        weights + bytes(4),
+        weights.replace(b"sha256:", b"sha257:"),
+        weights[:-4] + b"\xff" * 4,
+    ):
+        assert [*state_problems(case, other)] == [
+            "the released file does not hold weights of the model that was ordered"
+        ]
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,15 @@ def weights_bytes(plan: FederatedAverage, weights: Sequence[float]) -> bytes:
     return b"".join([len(written).to_bytes(8, "little"), written, *(parts[name][1] for name in sorted(parts))])
 
 
+def is_file_of(plan: FederatedAverage, data: bytes) -> bool:
+    """Whether a file holds weights of the plan's model, written as `weights_bytes` writes them."""
+    like = weights_bytes(plan, [0.0] * plan.values)
+    begins = len(like) - _BYTES * plan.values
+    weights = _little(array("f", data[begins:])) if len(data) == len(like) else array("f")
+    fine = all(math.isfinite(value) and abs(value) <= LARGEST_WEIGHT for value in weights)
+    return len(data) == len(like) and data[:begins] == like[:begins] and fine
+
+
 def _little(values: array[float]) -> array[float]:
     """In little-endian order, or back from it."""
     if sys.byteorder == "big":

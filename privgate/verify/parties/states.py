@@ -4,7 +4,8 @@ Rules
 -----
 1. The state of a round of statistics is empty. Those of a model without noise are the file's points, those of one with
    noise its sums; those of an average are weights of rounds before the last, and in no file.
-2. The file was made by the order's plan, over the sites and in the rounds that the documents tell.
+2. The file was made by the order's plan, over the sites and in the rounds that the documents tell. Weights have no
+   plan beside them: they are of the model that was ordered.
 3. A file without noise has no sums: that each point follows from the one before, the key holder alone can tell.
 """
 
@@ -15,6 +16,8 @@ from typing import Any, Final, TypeAlias
 
 from kernel import canonical
 from kernel.errors import PrivgateError
+from privacy.homomorphic.averaging.course import is_file_of
+from privacy.homomorphic.averaging.plan import FederatedAverage
 from privacy.homomorphic.documents.rounds import state_digest
 from privacy.homomorphic.glm.noised import FORMAT as NOISED_GLM
 from privacy.homomorphic.glm.noised import NoisedGlm, asked_json
@@ -33,7 +36,10 @@ def state_problems(case: Case, artifact: bytes | None) -> Iterator[str]:
     order = case.order
     if order.kind == "he.statistics" and any(made.state != state_digest({}) for made in case.rounds.values()):
         yield "a round of statistics asked the sites for something"
-    if artifact is None or case.final is None or order.kind in WITHOUT_PLAN:
+    if artifact is None or case.final is None:
+        return
+    if order.kind in WITHOUT_PLAN:
+        yield from _weight_problems(case, artifact)
         return
     try:
         body = canonical.decode(artifact, limit=LIMIT, canonical=True)
@@ -41,6 +47,15 @@ def state_problems(case: Case, artifact: bytes | None) -> Iterator[str]:
         yield from _asked_problems(case, body)
     except (PrivgateError, KeyError, TypeError, ValueError):
         yield "what its rounds asked cannot be worked out again from the released file"
+
+
+def _weight_problems(case: Case, artifact: bytes) -> Iterator[str]:
+    try:
+        plan = case.plan
+    except PrivgateError:
+        return  # its order's step has said so
+    if isinstance(plan, FederatedAverage) and not is_file_of(plan, artifact):
+        yield "the released file does not hold weights of the model that was ordered"
 
 
 def _file_problems(case: Case, body: Mapping[str, Any]) -> Iterator[str]:
