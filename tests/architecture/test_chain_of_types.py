@@ -143,7 +143,7 @@ def test_a_new_maker_would_be_seen() -> None:
         "    Leave(job=1)\n"
         "    c.PrivacyCertificate.of(1, 2, 3)\n"
     )
-    found = set(Source("gateway.services.cheating", "-", text, ast.parse(text)).calls())
+    found = set(Source("gateway.services.cheating", "-", text).calls())
     place = "gateway.services.cheating.cheat"
     assert ("kernel.permit.Permit", place) in found
     assert ("privacy.release.certificate.PrivacyCertificate.of", place) in found
