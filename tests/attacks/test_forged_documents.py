@@ -274,6 +274,18 @@ def test_documents_that_are_missing_or_too_many_are_found(genuine: Evidence, tmp
     assert {verdict.step(title).verdict for title in ("Parties", "Orders", "Rounds")} == {Verdict.CANNOT_TELL}
 
 
+@pytest.mark.parametrize("kind", ["identities", "attestations", "order", "key", "round", "upload", "result", "final"])
+def test_no_byte_of_a_document_can_be_another(genuine: Evidence, tmp_path: Path, kind: str) -> None:
+    """One of each kind: a letter of what is said, and a letter of its signature or key."""
+    bundle = copied(genuine, tmp_path / "bundle")
+    folder = bundle / "parties" / (kind if kind.endswith("s") else genuine.job)
+    file = sorted(folder.glob("*.json" if kind.endswith("s") else f"{kind}*.json"))[0]
+    data = file.read_bytes()
+    for place in (len(data) // 3, len(data) - 30):
+        file.write_bytes(data[:place] + (b"B" if data[place : place + 1] == b"A" else b"A") + data[place + 1 :])
+        assert judged(genuine, bundle).outcome is Outcome.FAILED, place
+
+
 def without_second_round(story: Story) -> None:
     """The log tells nothing of the second round."""
     gone = [entry for entry in story.entries if entry.type in ("round:opened", "upload:received", "round:decrypted")]

@@ -63,7 +63,7 @@ def run(out: Path, screen: Screen) -> None:
             finally:
                 story.close()
         _write(out, figures)
-        figures["verified"] = scenes.verify(screen, out)
+        figures["verified"] = scenes.verify(screen, out, [agent.identity for agent in story.agents])
         _write(out, figures)
     _tell(screen, figures)
     screen.title(f"Done in {time.monotonic() - started:.0f} s; everything is in {out}/", f"Next: privgate verify {out}")

@@ -271,11 +271,15 @@ def export(story: Story, out: Path) -> None:
     exported.rmdir()
 
 
-def verify(screen: Screen, out: Path) -> bool:
-    """The verifier's word, from files alone."""
+def verify(screen: Screen, out: Path, identities: Sequence[Path]) -> bool:
+    """The verifier's word, from files alone: with the identities that the parties gave out, not the gateway's."""
     program = str(Path(sys.executable).with_name("privgate"))
+    pins = [argument for file in identities for argument in ("--pin", str(file))]
     done = subprocess.run(  # noqa: S603 - our own program
-        [program, "verify", str(out), "--trust", str(out / "trust.json")], capture_output=True, text=True, check=False
+        [program, "verify", str(out), "--trust", str(out / "trust.json"), *pins],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     screen.verbatim(done.stdout + done.stderr)
     if done.returncode:
