@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from privgate.cli.options import DEFAULT, Machine, Profile, commands, gateway
 from privgate.cli.screen import card, dump, note, show, show_all
-
-if TYPE_CHECKING:
-    from privgate.sdk.releases import VerifiedRelease
 
 app = commands("What leaves: check it, fetch it, verify it.")
 Release = Annotated[str, typer.Argument(help="rel_...", metavar="RELEASE")]
@@ -41,6 +38,8 @@ def get(
     machine: Machine = False,
 ) -> None:
     """Fetch a release, verify certificate, artefact and receipt with the pinned trust file, then write the files."""
+    from privgate.sdk.promises import epsilon_of, promises
+
     with gateway(profile) as connected:
         found = connected.releases[release]
         if found.state == "held":
@@ -48,14 +47,14 @@ def get(
         fetched = found.download(out)
     if machine:
         files = {name: str(out / name) for name in fetched.files}
-        epsilon = None if fetched.exact else str(fetched.priced.predicate.this_job_alone.epsilon)
+        epsilon = epsilon_of(fetched.certificate)
         dump({"release": release, "files": files, "log_index": fetched.entry.index, "epsilon": epsilon})
         return
     card(
         "verified",
         [
             ("artefact", f"{fetched.certificate.artifact_name} {fetched.certificate.artifact}"),
-            *_promises(fetched),
+            *promises(fetched.certificate),
             ("published as log entry", fetched.entry.index),
             ("files", ", ".join(str(out / name) for name in fetched.files)),
         ],
@@ -171,14 +170,3 @@ def recall(release: Release, profile: Profile = DEFAULT, machine: Machine = Fals
     with gateway(profile) as connected:
         show(connected.recall_release(release), machine=machine)
     note("Whoever fetched it before still has it.")
-
-
-def _promises(fetched: VerifiedRelease) -> list[tuple[str, str]]:
-    """What the certificate promises to one person: two epsilons, or nothing if the result is exact."""
-    if fetched.exact:
-        return [("what one person may lose", "no bound: the result is exact, nothing in it is noisy")]
-    alone, total = fetched.priced.predicate.this_job_alone, fetched.priced.predicate.guarantee
-    return [
-        ("this job alone", f"epsilon {alone.epsilon} at delta {alone.delta}"),
-        ("everything from these people", f"at most epsilon {total.epsilon} at delta {total.delta}"),
-    ]

@@ -10,10 +10,12 @@ Rules
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import io
 import json
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -28,6 +30,8 @@ from privacy.jobs.features import FeatureSpec
 from privacy.release.artifacts import artifact_problems
 from privacy.release.inference import InferenceCertificate
 from privacy.schema import TableSchema
+from privgate.client.errors import UnavailableError
+from privgate.client.http import RETRIES
 from privgate.encoding import Row, RowEncoder, rows_of
 from privgate.sdk.errors import ExtraMissingError, JobEndedError
 from privgate.sdk.questions import Keeping, Kept
@@ -217,7 +221,7 @@ class _Terms:
     def send(self, gateway: Gateway, kept: Kept) -> None:
         """Send it, unless it is there."""
         if self.received is None:
-            gateway.connection.put_stream(f"/v1/jobs/{self.job}/question", io.BytesIO(kept.asked.parcel))
+            _sent(gateway, f"/v1/jobs/{self.job}/question", kept.asked.parcel)
         elif self.received != kept.asked.question.digest:
             raise CorruptError("the gateway has another question for this job than was asked")
 
@@ -246,6 +250,16 @@ class _Terms:
             features=self.features,
             schema=self.schema,
         )
+
+
+def _sent(gateway: Gateway, path: str, parcel: bytes) -> None:
+    """Send it, and again if no answer came: the same question twice is one."""
+    for seconds in range(1, RETRIES):
+        with contextlib.suppress(UnavailableError):
+            gateway.connection.put_stream(path, io.BytesIO(parcel))
+            return
+        time.sleep(seconds)
+    gateway.connection.put_stream(path, io.BytesIO(parcel))
 
 
 def _seen(observer: Mapping[str, Any]) -> str:

@@ -119,7 +119,7 @@ class VerifiedRelease:
             raise InvalidError("this release is exact: it is a table, and nothing in it is private", field="release")
         if not isinstance(self.certificate, PrivacyCertificate):
             raise InvalidError(
-                "this release is of several sites: its certificate has a price for each population", field="release"
+                f"this release has no price of its own: it is `{self.certificate.artifact_name}`", field="release"
             )
         return self.certificate
 
@@ -239,24 +239,21 @@ class VerifiedRelease:
         return GlmTable.read(self.artifact)
 
     def __repr__(self) -> str:
-        said = self._said() + ("" if self.exact else " alone")
-        return f"VerifiedRelease({self.release.release}, {self.certificate.artifact_name}, {said})"
+        return f"VerifiedRelease({self.release.release}, {self.certificate.artifact_name}, {self._said()})"
 
     def _said(self) -> str:
-        if self.exact:
-            return "exact: no noise, no epsilon"
-        alone = self.priced.predicate.this_job_alone
-        return f"epsilon {alone.epsilon} at delta {alone.delta}"
+        from privgate.sdk.promises import promises
+
+        (title, words), *_ = promises(self.certificate)
+        return f"{words} alone" if title == "this job alone" else f"{title}: {words}"
 
     def _repr_html_(self) -> str:
         from privgate.sdk import html
+        from privgate.sdk.promises import promises
 
         lines: list[tuple[str, Any]] = [
             ("release", self.release.release),
             ("artefact", f"{self.certificate.artifact_name}, {self.certificate.artifact}"),
-            ("this job alone", self._said()),
+            *promises(self.certificate),
         ]
-        if not self.exact:
-            total = self.priced.predicate.guarantee
-            lines.append(("everything from these people", f"epsilon {total.epsilon} at delta {total.delta}"))
         return html.card("verified release", [*lines, ("log entry", self.entry.index)])

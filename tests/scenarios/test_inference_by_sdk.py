@@ -116,6 +116,21 @@ def test_the_client_reads_what_the_trainer_would(people: People) -> None:
         people.client.releases[people.release].fetch()
     with pytest.raises(InvalidError):
         people.client.infer(people.release, [], purpose=PURPOSE)
+    shown = people.client.releases[found.release].fetch()
+    assert "charged: nothing" in repr(shown)
+    with pytest.raises(InvalidError):
+        shown.scorer()
+
+
+def test_more_rows_than_a_ciphertext_has_slots_are_asked_in_batches(people: People) -> None:
+    """Each row in its place, across the border of a batch."""
+    many = [{"age": place % 100, "sex": "male" if place % 2 else "female"} for place in range(2100)]
+    found = people.client.infer(people.release, many, purpose=PURPOSE)
+    assert found.certificate.predicate.question.batches == 2
+    expected = people.trainer.releases[people.release].fetch().scorer().scores(many)
+    for numbers, score in zip(found.outputs, expected, strict=True):
+        assert numbers is not None
+        assert numbers[0] == pytest.approx(score, abs=10 * found.error)
 
 
 class Killed(BaseException):

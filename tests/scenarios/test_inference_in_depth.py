@@ -10,9 +10,11 @@ import pytest
 from sqlalchemy import text
 
 from gateway.launchers import inference as launcher
+from gateway.services.sweep_blobs import sweep_blobs
 from kernel.ids import JobId
 from privacy.homomorphic.inferences.question import ask_of
 from privacy.homomorphic.inferences.spec import InferenceSpec
+from tests.scenarios.test_collections_struck import struck_at
 from tests.support.api import House, done, grant_body, house, refused, worker_of
 from tests.support.inference import (
     ANSWER,
@@ -21,6 +23,7 @@ from tests.support.inference import (
     admitted,
     answered,
     certificate_in,
+    fetched_answer,
     furnish,
     in_the_clear,
     request_of,
@@ -30,6 +33,22 @@ from tests.support.inference import (
 )
 
 pytestmark = pytest.mark.slow
+COURSE = (
+    "inference:requested", "question:received", "question:answered", "dek:created", "release:held", "job:ended",
+    "release:checked", "release:published",
+)  # fmt: skip
+
+
+def expire_leases(of: House) -> None:
+    """As if the workers that hold them had been silent for long."""
+    with of.gateway.on.database.writing() as connection:
+        connection.execute(text("UPDATE task SET lease_until = '2020-01-01T00:00:00Z' WHERE state = 'leased'"))
+
+
+def swept(of: House) -> list[str]:
+    """What lies in the store once a worker has begun."""
+    sweep_blobs(of.gateway.on)
+    return [str(path) for path in of.gateway.on.blobs.list()]
 
 
 @pytest.fixture(scope="module")
@@ -90,11 +109,32 @@ def test_a_worker_that_dies_is_followed_by_one_that_makes_the_same_answer(
             worker_of(made).step()
     assert done(made["peer"].get(f"/v1/jobs/{job}"))["state"] == "running"
     assert not worker_of(made).step()  # its lease still runs
-    with made.gateway.on.database.writing() as connection:
-        connection.execute(text("UPDATE task SET lease_until = '2020-01-01T00:00:00Z' WHERE state = 'leased'"))
+    expire_leases(made)
     files = answered(made, job)
     assert files[ANSWER] == made_before[0]
     require_scores(made, "square", client, files)
+
+
+@pytest.mark.parametrize("side", ["before-commit", "committed"])
+@pytest.mark.parametrize("commit", ["question", "inference-begins", "inference-answered"])
+def test_a_question_is_answered_once_whatever_commit_was_struck(made: House, commit: str, side: str) -> None:
+    """Sent again, taken up again: one entry of each kind, one release, the right scores."""
+    job = admitted(made, "square")
+    client = Client.of(made, job, PEOPLE)
+    with struck_at(made, f"{commit}:{side}") as seen:
+        struck = send(made, job, client.asked.parcel).status_code
+        again = send(made, job, client.asked.parcel).status_code
+        assert (struck, again) == ((500, 202) if commit == "question" else (202, 202))
+        if commit != "question":
+            worker_of(made).step()
+            expire_leases(made)
+    assert f"{commit}:{side}" in seen
+    over = (commit, side) == ("inference-answered", "committed")
+    files = fetched_answer(made, job) if over else answered(made, job)
+    require_scores(made, "square", client, files)
+    told = [entry["type"] for entry in made.log() if entry.get("correlation") == job]
+    assert {kind: told.count(kind) for kind in told if kind != "release:fetched"} == dict.fromkeys(COURSE, 1)
+    assert not any(path.startswith("questions/") for path in swept(made))
 
 
 def test_a_question_that_the_library_refuses_is_a_failed_job(made: House) -> None:

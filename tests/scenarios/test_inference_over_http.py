@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import text
@@ -17,14 +17,23 @@ from audit.trust import TrustFile
 from gateway.services.inferences.ending import fail_unasked
 from kernel import canonical
 from kernel.canonical import Digest
+from kernel.errors import CorruptError
+from kernel.ids import JobId
 from kernel.signing import Envelope, sign_envelope
 from privacy.homomorphic.inferences.spec import InferenceSpec
+from privacy.jobs.features import FeatureSpec
 from privacy.release.inference import InferenceCertificate
+from privacy.schema import TableSchema
+from privgate.sdk import inferring
+from privgate.sdk.questions import Kept
 from privgate.verify import verify_bundle
 from privgate.verify.verdict import BundleVerdict, Outcome
 from tests.support.api import House, done, house, neighbour, refused, worker_of
 from tests.support.inference import (
+    ANSWER,
+    FEATURES,
     PEOPLE,
+    SCHEMA,
     Client,
     admitted,
     answered,
@@ -124,6 +133,31 @@ def test_a_report_over_it_finds_nothing_wrong(made: House, story: Story) -> None
     written = made["auditor"].get(f"/v1/reports/{report['report']}/files/report.json").content
     body = canonical.decode(Envelope.from_bytes(written).payload, limit=2**24)
     assert [(one["check"], one["findings"]) for one in body["checks"] if one["verdict"] == "fail"] == []
+
+
+def test_a_client_believes_no_answer_to_another_question(story: Story) -> None:
+    """A certificate, well signed, of another job, request, model or question; an answer that is none of this shape."""
+    job = JobId(story.job)
+    features, schema = FeatureSpec.from_json(FEATURES), TableSchema.from_json(SCHEMA)
+    terms = inferring._Terms(job, story.client.spec, features, schema, None)
+    kept = Kept(job, story.client.asked, story.client.secret, (0, 1, 2))
+    answer, own = story.files[ANSWER], story.certificate
+    assert terms.read(kept, own, answer, 3).outputs[2] is not None
+    stated = own.predicate
+    others = (
+        replace(stated, job=JobId("job_" + "a" * 26)),
+        replace(stated, request=Digest.of(b"other")),
+        replace(stated, model=replace(stated.model, certificate=Digest.of(b"other"))),
+        replace(stated, question=replace(stated.question, ciphertexts=Digest.of(b"other"))),
+    )
+    for predicate in others:
+        with pytest.raises(CorruptError):
+            terms.read(kept, replace(own, predicate=predicate), answer, 3)
+    for wrong in (answer[:-1], answer + answer, bytes(len(answer))):
+        with pytest.raises(CorruptError):
+            terms.read(kept, own, wrong, 3)
+    with pytest.raises(CorruptError):
+        replace(terms, received=str(Digest.of(b"other"))).send(cast(Any, None), kept)
 
 
 def _other(digest: str) -> str:

@@ -132,8 +132,13 @@ def send(of: House, job: str, data: bytes, who: str = "peer") -> Any:
 
 
 def answered(of: House, job: str) -> dict[str, bytes]:
-    """Let the worker answer, the owner let it go, and the client fetch it."""
+    """Let the worker answer, and fetch what it made."""
     assert worker_of(of).step()
+    return fetched_answer(of, job)
+
+
+def fetched_answer(of: House, job: str) -> dict[str, bytes]:
+    """Let the owner let an answer go, and the client fetch it."""
     ended = done(of["peer"].get(f"/v1/jobs/{job}"))
     assert (ended["state"], ended["percent"]) == ("finished", 100), ended
     done(of["owner"].post(f"/v1/releases/{ended['release']}/check", {"verdict": "release"}))
