@@ -17,7 +17,7 @@ from typing import Any
 from kernel.clock import SystemClock
 from kernel.events import Parameter
 from kernel.ids import DatasetId, PartyId, PopulationId, Slug
-from privacy.homomorphic.documents.order import Outcome
+from privacy.homomorphic.documents.order import Aggregation, Outcome
 from privacy.homomorphic.documents.parties import PartyKind
 from privacy.ingest.formats import UploadFormat
 from privacy.sealing.durable import Point, no_point
@@ -197,7 +197,8 @@ class Federation:
             home.enrol(given)
             home.trust_gateway(self.trust)
             both = (Outcome.EXACT, Outcome.NOISED)
-            home.allow(Rules(outcomes=both, most_rho=Parameter("4"), rounds_at_most=200))
+            adds = (Aggregation.KEY_HOLDER, Aggregation.GATEWAY)
+            home.allow(Rules(outcomes=both, aggregation=adds, most_rho=Parameter("4"), rounds_at_most=200))
         member.agent.party = given.party
         return member
 
