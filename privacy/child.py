@@ -38,6 +38,7 @@ ROLES: Mapping[str, str] = {
     "synthesis": "privacy.synthesis.runner",
     "he-keys": "privacy.homomorphic.runner",
     "he-encrypt": "privacy.homomorphic.runner",
+    "he-add": "privacy.homomorphic.runner",
     "he-aggregate": "privacy.homomorphic.runner",
     "he-decrypt-sum": "privacy.homomorphic.runner",
     "he-decrypt": "privacy.homomorphic.runner",

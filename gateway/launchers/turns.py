@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Final, Protocol
 
 import structlog
@@ -32,6 +33,7 @@ from privacy.homomorphic.documents.places import Place
 from privacy.homomorphic.documents.signed import DocumentKind, Parcel
 from privacy.homomorphic.documents.sums import GatewaySum
 from privacy.homomorphic.envelope import Expected, Upload, open_upload
+from privacy.homomorphic.noise import variances
 
 _log = structlog.get_logger(__name__)
 
@@ -97,12 +99,14 @@ class SumStep:
         uploads: The signed documents, in the order of the sites.
         bodies: The ciphertexts of each.
         signer: The gateway's certificate key.
+        noise: What the gateway adds of its own, if the order says so.
     """
 
     expected: Expected
     uploads: tuple[Upload, ...]
     bodies: tuple[bytes, ...]
     signer: Signer
+    noise: tuple[tuple[int, Fraction], ...] = ()
 
     @classmethod
     def of(cls, papers: Papers, place: Place) -> SumStep:
@@ -113,12 +117,19 @@ class SumStep:
             upload, body = open_upload(expected, papers.content(stored[site.party]), site.who.identity)
             uploads.append(upload)
             bodies.append(body)
-        return cls(expected=expected, uploads=tuple(uploads), bodies=tuple(bodies), signer=papers.on.certificate_signer)
+        noise, plan = papers.plan.noise, papers.plan
+        return cls(
+            expected=expected,
+            uploads=tuple(uploads),
+            bodies=tuple(bodies),
+            signer=papers.on.certificate_signer,
+            noise=tuple(variances(plan.additions(place.number), noise)) if noise is not None and noise.by_two else (),
+        )
 
     def made(self, confined: Confined) -> Made:
-        """Add them."""
-        total = confined.aggregate(self.expected.layout, self.bodies)
-        data = made_sum(self.expected, self.uploads, total, self.signer, noised=False)
+        """Add them, with noise if there is to be any, and flood the sum."""
+        total = confined.add(self.expected.layout, self.bodies, self.noise)
+        data = made_sum(self.expected, self.uploads, total, self.signer, noised=bool(self.noise))
         document = GatewaySum.read(Parcel.from_bytes(data).document)
         event = SumMade(
             job=self.expected.job, number=self.expected.number, sum=document.digest, sites=len(self.uploads)

@@ -1,14 +1,19 @@
-"""Noise that the sites add before they encrypt, and what it is worth against whom. Pure, standard library only.
+"""Noise of a result of several sites: who adds how much. Pure, standard library only.
 
 Rules
 -----
-1. Of K sites up to c may be missing or share what they know. Each site adds discrete Gaussian noise of the variance
-   sigma^2 / (K - c), so that what is left without c of them is sigma^2: the deviation that is priced (RULES 35).
-2. Noise that an observer knows does not count for him: epsilon is stated for each observer and for coalitions.
-3. Numbers are refined until each site's deviation is at least LEAST_DEVIATION steps and the sum's at least
+1. By the sites: of K sites up to c may be missing or share what they know. Each site adds discrete Gaussian noise of
+   the variance sigma^2 / (K - c) before it encrypts, so that what is left without c of them is sigma^2: the deviation
+   that is priced (RULES 35).
+2. By gateway and key holder: each adds sigma^2 by itself, the gateway on ciphertexts, the key holder after it decrypted
+   and before anything leaves it. What either knows does not count for him, and the other's is the priced deviation.
+3. Numbers are refined until each adder's deviation is at least LEAST_DEVIATION steps and the sum's at least
    QUANTA_PER_DEVIATION (RULES 38), so that a sum of discrete Gaussians is worth what one of them is: see below.
 4. A noised number beyond its bound and 12 deviations is moved back to there, which no sum then exceeds. Only the noised
-   number is looked at, so that this costs nothing.
+   number is looked at, so that this costs nothing. The gateway's noise is never moved: it is added modulo the plain
+   modulus, whatever it is.
+5. Where the gateway adds, every deviation is wider by sqrt(1 + HIDING): that pays for the little that a sum's errors
+   tell who decrypts it (`flooding`).
 
 Why the sum is priced as one discrete Gaussian
 ----------------------------------------------
@@ -22,27 +27,29 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from enum import StrEnum
 from fractions import Fraction
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from kernel.amounts import Delta, Epsilon
 from kernel.checks import whole, within
 from kernel.errors import InvalidError
 from kernel.events import Parameter
 from kernel.ids import Entropy
-from privacy.accounting.calibration import NOISE_QUANTUM, calibrate, gaussian
-from privacy.accounting.mechanisms import LEAST_NOISE, MOST_NOISE, Gaussian
-from privacy.accounting.rdp import job_epsilon
+from privacy.accounting.calibration import calibrate, gaussian
+from privacy.accounting.mechanisms import LEAST_NOISE, MOST_NOISE
 from privacy.evaluation.discrete_gaussian import ExactSource
+from privacy.homomorphic.documents.order import Aggregation, aggregation_of
 from privacy.homomorphic.layout import QUANTA_PER_DEVIATION, TAIL_DEVIATIONS
-from privacy.jobs.strict import members_of, text_of
+from privacy.jobs.strict import members_of, one_of, text_of
 
 LEAST_SITES, MOST_SITES = 3, 1000
 LEAST_DEVIATION = 8
+HIDING = Fraction(1, 2**20)
+"""By what part the variance is larger where the gateway adds."""
 _DOWN = Context(prec=34, rounding=ROUND_FLOOR)
 _UP = Context(prec=34, rounding=ROUND_CEILING)
 
@@ -54,33 +61,65 @@ class Protected(StrEnum):
     UPDATE = "one person at one site, or a whole site's update, which is bounded as one"
 
 
+class NoiseBy(StrEnum):
+    """Who adds noise: every site its share, or gateway and key holder each all of it."""
+
+    SITES = "sites"
+    GATEWAY_AND_KEY_HOLDER = "gateway-and-key-holder"
+
+
+SAYS: Final[Mapping[NoiseBy, str]] = {
+    NoiseBy.SITES: "noised: every site added its share of the noise before it encrypted",
+    NoiseBy.GATEWAY_AND_KEY_HOLDER: "noised: gateway and key holder each added all of the noise",
+}
+"""What a released file says of its noise."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteNoise:
-    """Who adds how much.
+    """Who adds how much to what sites give.
 
     Attributes:
-        sites: How many add noise (K).
-        tolerated: How many of them may be missing or share what they know (c), counted together.
+        sites: How many sites there are (K).
+        tolerated: How many of them may be missing or share what they know (c), counted together; 0 where they add none.
         noise_multiplier: The priced deviation over the bound on one unit's Euclidean norm, of all that is measured.
+        by: Who adds it.
+        aggregation: Who adds the uploads.
     """
 
     sites: int
     tolerated: int
     noise_multiplier: Parameter
+    by: NoiseBy = NoiseBy.SITES
+    aggregation: Aggregation = Aggregation.KEY_HOLDER
 
     def __post_init__(self) -> None:
         whole(LEAST_SITES, MOST_SITES, sites=self.sites)
-        whole(0, self.sites - 1, tolerated=self.tolerated)
+        whole(0, 0 if self.by_two else self.sites - 1, tolerated=self.tolerated)
         within(LEAST_NOISE, MOST_NOISE, noise_multiplier=self.noise_multiplier.number)
+        if self.by_two and self.aggregation is not Aggregation.GATEWAY:
+            raise InvalidError("a gateway that adds noise adds the uploads as well", field="by")
+
+    @property
+    def by_two(self) -> bool:
+        """Whether gateway and key holder add it, and the sites none."""
+        return self.by is NoiseBy.GATEWAY_AND_KEY_HOLDER
+
+    @property
+    def adders(self) -> int:
+        """How many add noise."""
+        return 2 if self.by_two else self.sites
 
     def share(self, deviation: Parameter, refined: int = 1) -> Fraction:
-        """The variance of one site's noise on a number whose priced deviation is given.
+        """The variance of one adder's noise on a number whose priced deviation is given.
 
         Args:
             deviation: Of the sum, in whole units.
             refined: How many steps a unit has.
         """
-        return (Fraction(deviation.number) * refined) ** 2 / (self.sites - self.tolerated)
+        wider = 1 + HIDING if self.aggregation is Aggregation.GATEWAY else Fraction(1)
+        left = 1 if self.by_two else self.sites - self.tolerated
+        return wider * (Fraction(deviation.number) * refined) ** 2 / left
 
     def refinement(self, deviation: Parameter) -> int:
         """How many steps a unit needs: the least power of two that keeps rule 3."""
@@ -90,35 +129,56 @@ class SiteNoise:
             steps *= 2
         return steps
 
-    def site_tail(self, deviation: Parameter, refined: int = 1) -> int:
-        """What one site's noise is moved to if it lies beyond."""
+    def adder_tail(self, deviation: Parameter, refined: int = 1) -> int:
+        """What one adder's noise comes to at most; a site's is moved to there if it lies beyond."""
         return TAIL_DEVIATIONS * _root(self.share(deviation, refined))
 
     def tail(self, deviation: Parameter, refined: int = 1) -> int:
-        """What all sites' noise may come to."""
-        return self.sites * self.site_tail(deviation, refined)
+        """What all noise may come to."""
+        return self.adders * self.adder_tail(deviation, refined)
+
+    def excess(self, present: int | None = None) -> Fraction:
+        """How many times the priced variance is really there, when so many sites gave theirs."""
+        if self.by_two:
+            return Fraction(2)
+        return Fraction(self.sites if present is None else present, self.sites - self.tolerated)
 
     def added(self, multiplier: Parameter, present: int | None = None) -> float:
-        """The multiplier of the noise that is really there when so many sites added theirs."""
-        count = self.sites if present is None else present
-        return float(multiplier.number) * math.sqrt(count / (self.sites - self.tolerated))
+        """The multiplier of the noise that is really there when so many sites gave theirs."""
+        return float(multiplier.number) * math.sqrt(self.excess(present))
 
     def to_json(self) -> dict[str, Any]:
-        """Encode as members of a plan."""
-        return {"noise_multiplier": str(self.noise_multiplier), "sites": self.sites, "tolerated": self.tolerated}
+        """Encode as members of a plan; who adds is named where it is not the usual one."""
+        body = {"noise_multiplier": str(self.noise_multiplier), "sites": self.sites, "tolerated": self.tolerated}
+        if self.aggregation is Aggregation.GATEWAY:
+            body |= {"aggregation": self.aggregation.value, "by": self.by.value}
+        return body
 
     @classmethod
     def from_json(cls, body: Any) -> Self:
         """Read what `to_json` writes; raise `InvalidError` otherwise."""
-        members = members_of(body, "noise", ("noise_multiplier", "sites", "tolerated"))
-        return cls(
+        members = members_of(body, "noise", ("noise_multiplier", "sites", "tolerated"), ("aggregation", "by"))
+        made = cls(
             sites=members["sites"],
             tolerated=members["tolerated"],
             noise_multiplier=Parameter.of(text_of(members["noise_multiplier"], "noise_multiplier"), "noise_multiplier"),
+            by=one_of(NoiseBy, members.get("by", NoiseBy.SITES.value), "by"),
+            aggregation=aggregation_of(members),
         )
+        if set(made.to_json()) != set(members):
+            raise InvalidError("who adds noise is written where the gateway adds the uploads", field="by")
+        return made
 
 
-def calibrated(epsilon: Epsilon, deltas: Sequence[Delta], sites: int, tolerated: int, count: int = 1) -> SiteNoise:
+def calibrated(
+    epsilon: Epsilon,
+    deltas: Sequence[Delta],
+    sites: int,
+    tolerated: int,
+    count: int = 1,
+    by: NoiseBy = NoiseBy.SITES,
+    aggregation: Aggregation = Aggregation.KEY_HOLDER,
+) -> SiteNoise:
     """The least noise with which a job alone stays within `epsilon` for the persons of every site.
 
     Args:
@@ -128,79 +188,14 @@ def calibrated(epsilon: Epsilon, deltas: Sequence[Delta], sites: int, tolerated:
         sites: How many add noise.
         tolerated: How many of them may be missing or share what they know, counted together.
         count: How many Gaussians the job composes.
+        by: Who adds noise.
+        aggregation: Who adds the uploads.
 
     Raises:
         InvalidError: No amount of noise reaches `epsilon`.
     """
     multiplier = calibrate(gaussian(count), epsilon, min(deltas, key=lambda delta: delta.value))
-    return SiteNoise(sites=sites, tolerated=tolerated, noise_multiplier=multiplier)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observed:
-    """What one observer can learn about a person of a site that is not his.
-
-    Attributes:
-        observer: Who.
-        known: Of how many sites he knows the noise, or can take it off.
-        noise_multiplier: Of what is left; nothing if no noise is.
-        epsilon: At the given delta, rounded up; nothing if there is no bound.
-    """
-
-    observer: str
-    known: int
-    noise_multiplier: Parameter | None
-    epsilon: Epsilon | None
-
-    def to_json(self) -> dict[str, Any]:
-        """As quotes and certificates have it."""
-        return {
-            "epsilon": None if self.epsilon is None else str(self.epsilon),
-            "known": self.known,
-            "noise_multiplier": None if self.noise_multiplier is None else str(self.noise_multiplier),
-            "observer": self.observer,
-        }
-
-
-def observers(noise: SiteNoise, delta: Delta, present: int | None = None, count: int = 1) -> tuple[Observed, ...]:
-    """The epsilon of one job against everybody who takes part, and against coalitions.
-
-    Args:
-        noise: Who adds how much.
-        delta: The population's.
-        present: How many sites' uploads were added; all, if not given.
-        count: How many Gaussians the job composes: 1, of averaging its rounds.
-    """
-    added = noise.sites if present is None else whole(LEAST_SITES, noise.sites, present=present)
-    seen = [
-        ("whoever reads the result", 0),
-        ("gateway", 0),
-        ("key holder that reads sums alone, as the protocol has it", 0),
-        ("one other site", 1),
-    ]
-    if noise.tolerated > 1:
-        seen.append((f"{noise.tolerated} other sites together", min(noise.tolerated, added - 1)))
-    seen += [
-        # Under a public-key profile it can take all others' ciphertexts off the sum with one of its own.
-        ("one hostile site and gateway together", added - 1),
-        ("all other sites together", added - 1),
-        ("key holder that decrypts single uploads against the protocol", added - 1),
-        ("gateway and key holder together", added - 1),
-    ]
-    return tuple(_observed(noise, delta, name, known, added - known, count) for name, known in seen)
-
-
-def _observed(noise: SiteNoise, delta: Delta, name: str, known: int, unknown: int, count: int) -> Observed:
-    left = Decimal(unknown) / Decimal(noise.sites - noise.tolerated)
-    factor = _DOWN.sqrt(left)
-    multiplier = _DOWN.quantize(_DOWN.multiply(noise.noise_multiplier.number, factor), NOISE_QUANTUM)
-    if multiplier < LEAST_NOISE:
-        return Observed(observer=name, known=known, noise_multiplier=None, epsilon=None)
-    parameter = Parameter(min(multiplier, MOST_NOISE))
-    use = Gaussian(noise_multiplier=parameter, count=count)
-    return Observed(
-        observer=name, known=known, noise_multiplier=parameter, epsilon=job_epsilon(use, delta=delta).epsilon
-    )
+    return SiteNoise(sites=sites, tolerated=tolerated, noise_multiplier=multiplier, by=by, aggregation=aggregation)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,7 +218,7 @@ class Addition:
 def noised(
     numbers: Sequence[int], additions: Sequence[Addition], noise: SiteNoise, entropy: Entropy = os.urandom
 ) -> list[int]:
-    """A site's numbers in steps, each with its share of the noise. At the site only.
+    """A site's numbers in steps, each with its share of the noise, if sites add it. At the site only.
 
     Args:
         numbers: In whole units, within their bounds.
@@ -237,14 +232,40 @@ def noised(
         raise InvalidError("every number has its noise", field="numbers")
     source, found, place = ExactSource(entropy), [], 0
     for one in additions:
-        variance = noise.share(one.deviation, one.refined)
-        most = one.bound * one.refined + noise.site_tail(one.deviation, one.refined)
-        for number, drawn in zip(
-            numbers[place : place + one.count], source.gaussians(one.count, variance), strict=True
-        ):
-            found.append(max(-most, min(most, number * one.refined + drawn)))
+        own, most = numbers[place : place + one.count], one.bound * one.refined
+        added: Iterable[int] = [0] * one.count
+        if not noise.by_two:
+            added = source.gaussians(one.count, noise.share(one.deviation, one.refined))
+            most += noise.adder_tail(one.deviation, one.refined)
+        for number, more in zip(own, added, strict=True):
+            found.append(max(-most, min(most, number * one.refined + more)))
         place += one.count
     return found
+
+
+def variances(additions: Sequence[Addition], noise: SiteNoise) -> list[tuple[int, Fraction]]:
+    """Of how many numbers, side by side, gateway and key holder each draw noise, in steps, and of which variance."""
+    return [(one.count, noise.share(one.deviation, one.refined)) for one in additions]
+
+
+def drawn(parts: Sequence[tuple[int, Fraction]], values: int, entropy: Entropy = os.urandom) -> list[int]:
+    """Full noise for a sum of so many values: independent discrete Gaussians; none where nothing is measured.
+
+    Args:
+        parts: From `variances`, in the order of the numbers.
+        values: How many there are; those beyond the parts are zero at every site.
+        entropy: Where random bytes come from; the operating system, in production.
+    """
+    source = ExactSource(entropy)
+    found = [one for count, variance in parts for one in source.gaussians(count, variance)]
+    if len(found) > values:
+        raise InvalidError("more noise than there are numbers", field="numbers")
+    return found + [0] * (values - len(found))
+
+
+def with_noise(sums: Sequence[int], own: Sequence[int], most: int) -> list[int]:
+    """Decrypted sums with the key holder's noise on top; beyond what any sum can be, moved back to there."""
+    return [max(-most, min(most, one + added)) for one, added in zip(sums, own, strict=True)]
 
 
 def units_of(steps: int, refined: int) -> int:

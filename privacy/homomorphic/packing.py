@@ -51,6 +51,21 @@ def pack(layout: Layout, values: Sequence[int] | NDArray[np.int64]) -> Slots:
     return slots
 
 
+def pack_noise(layout: Layout, values: Sequence[int]) -> Slots:
+    """Lay out what is added to a sum in the clear, modulo the plain moduli whatever its size: nothing is cut off."""
+    profile, per = layout.profile, layout.fields * layout.profile.slots
+    padded = [*values, *[0] * (layout.groups * per - len(values))]
+    found: Slots = []
+    for start in range(0, len(padded), per):
+        group = [padded[first : first + profile.slots] for first in range(start, start + per, profile.slots)]
+        rows = [
+            sum(value << (place * layout.field_bits) for place, value in enumerate(slot))
+            for slot in zip(*group, strict=True)
+        ]
+        found += [[number % prime for number in rows] for prime in profile.plain_primes]
+    return found
+
+
 def unpack(layout: Layout, slots: Slots) -> list[int]:
     """Read the sums back.
 

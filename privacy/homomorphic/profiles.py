@@ -140,11 +140,33 @@ def margin(profile: Profile) -> float:
     ternary u and s on top of each other, v (1 + 4N/3), and where a prime is used for keys alone, that is divided by it
     and rounding remains, (1 + 2N/3) / 12. Rounding a plaintext adds less than 1/4.
     """
+    return _room(profile) / math.sqrt(_variance(profile, profile.most_summands))
+
+
+def flooding(profile: Profile) -> int:
+    """The deviation of the errors that can be added to the largest sum of a BFV profile, a power of two; 0 if none.
+
+    What a ciphertext of a sum has beside its plaintext is known to whoever has the secret key: c0 + c1 s is
+    (q/t) M + E modulo q, M the sum of the plaintexts modulo t and E the sum of all errors. Errors of the flood, of
+    variance f^2, are added to those, and one plaintext more than summands (the gateway's noise) is rounded. The sum
+    decrypts exactly while q / 2t is MARGIN deviations of all errors together, so that f is the largest power of two
+    with MARGIN^2 (variance of the largest sum + f^2) <= (q / 2t)^2. What this hides, `flooding` says.
+    """
+    spare = (_room(profile) / MARGIN) ** 2 - _variance(profile, profile.most_summands + 1)
+    return 0 if spare < 1 else 1 << (math.isqrt(int(spare)).bit_length() - 1)
+
+
+def _variance(profile: Profile, summands: int) -> float:
+    """Of the errors of so many fresh ciphertexts together; `margin` says why."""
     ternary = 2 * profile.degree / 3
     variance = _ERROR_VARIANCE
     if profile.mode is Mode.PUBLIC_KEY:
         variance *= 1 + 2 * ternary
         if len(profile.coefficient_primes) > 1:
             variance = variance / profile.coefficient_primes[-1] ** 2 + (1 + ternary) / 12
-    deviation = math.sqrt(profile.most_summands * (variance + 0.25))
-    return math.prod(profile.data_primes) / (2 * max(profile.plain_primes)) / deviation
+    return summands * (variance + 0.25)
+
+
+def _room(profile: Profile) -> float:
+    """Below which size errors do not matter: q / 2t."""
+    return math.prod(profile.data_primes) / (2 * max(profile.plain_primes))

@@ -57,6 +57,15 @@ _WIDE_PUBLIC = Profile(
     plain_primes=(274877816833, 274877820929),
     most_summands=64,
 )
+_WIDE_8192 = Profile(
+    name=Slug("bfv-8192-wide-public"),
+    scheme=Scheme.BFV,
+    mode=Mode.PUBLIC_KEY,
+    degree=8192,
+    coefficient_primes=(1125899906629633, 1125899906826241, 72057594037616641),
+    plain_primes=(17592185438209, 17592186028033),
+    most_summands=64,
+)
 _WIDE_SEEDED = Profile(
     name=Slug("bfv-2048-wide-seeded"),
     scheme=Scheme.BFV,
@@ -104,7 +113,8 @@ PROFILES: Mapping[Slug, Profile] = MappingProxyType(
     {
         profile.name: profile
         for profile in (
-            _PUBLIC_4096, _SEEDED_2048, _PUBLIC_8192, _WIDE_PUBLIC, _WIDE_SEEDED, _INFER_LINEAR, _INFER_SQUARE, _BLIND,
+            _PUBLIC_4096, _SEEDED_2048, _PUBLIC_8192, _WIDE_PUBLIC, _WIDE_8192, _WIDE_SEEDED,
+            _INFER_LINEAR, _INFER_SQUARE, _BLIND,
         )
     }
 )  # fmt: skip

@@ -4,10 +4,11 @@ Rules
 -----
 1. SEAL runs here and nowhere else in the program: what crashes or stalls it ends this process, and is a failed task.
 2. Keys and numbers come and go in bodies. An error is a bare exit code; none tells what was wrong with whose upload.
-3. None is added twice: encryption is random, so that two equal uploads are one site's, sent again in another's name.
-4. Single uploads are never decrypted: `he-decrypt` adds first, and needs three. `he-decrypt-sum` takes the word of the
+3. A sum that the gateway hands on is flooded (`he-add`): who decrypts it learns the sum and not how it came about.
+4. None is added twice: encryption is random, so that two equal uploads are one site's, sent again in another's name.
+5. Single uploads are never decrypted: `he-decrypt` adds first, and needs three. `he-decrypt-sum` takes the word of the
    gateway that a body is a sum, and is for jobs whose owners trust it with that.
-5. `he-read` decrypts answers for whoever asked, with the key that `he-ask` drew for one question.
+6. `he-read` decrypts answers for whoever asked, with the key that `he-ask` drew for one question.
 
 Form: docs/formats/he-child.md.
 """
@@ -15,19 +16,21 @@ Form: docs/formats/he-child.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 from typing import Any
 
 from kernel.canonical import Digest
 from kernel.checks import whole
-from kernel.errors import CorruptError
+from kernel.errors import CorruptError, InvalidError
 from privacy.graph.spec import ModelGraph
 from privacy.graph.weights import unpack_weights
 from privacy.homomorphic.blind.recipe import BlindRecipe
 from privacy.homomorphic.inference import MODEL_LIMIT, WEIGHTS_LIMIT, Scored, Shape
 from privacy.homomorphic.inferences.spec import MOST_BATCHES
 from privacy.homomorphic.layout import Layout
+from privacy.homomorphic.noise import drawn
 from privacy.homomorphic.numbers import read_doubles, read_numbers, written_doubles, written_numbers
-from privacy.homomorphic.packing import pack, unpack
+from privacy.homomorphic.packing import pack, pack_noise, unpack
 from privacy.homomorphic.registry import profile_of
 from privacy.homomorphic.released import layers_of
 from privacy.homomorphic.tenseal_backend.aggregate import Sum
@@ -35,6 +38,7 @@ from privacy.homomorphic.tenseal_backend.approximate import OwnKeys
 from privacy.homomorphic.tenseal_backend.blind import BlindWorker
 from privacy.homomorphic.tenseal_backend.decrypt import decrypt
 from privacy.homomorphic.tenseal_backend.encrypt import encrypt
+from privacy.homomorphic.tenseal_backend.flood import flooded
 from privacy.homomorphic.tenseal_backend.inference import answers, ask, asking, infer
 from privacy.homomorphic.tenseal_backend.keys import make_keys
 from privacy.sandbox.frames import BODY_LIMIT, Channel, expect
@@ -75,6 +79,22 @@ def _aggregate(channel: Channel, request: Mapping[str, Any]) -> None:
     uploads, written, _ = expect(request, "uploads", "layout", "role")
     layout = Layout.from_json(written)
     channel.send({"m": "sum"}, _sum(channel, layout, uploads).body())
+
+
+def _add(channel: Channel, request: Mapping[str, Any]) -> None:
+    noise, uploads, written, _ = expect(request, "noise", "uploads", "layout", "role")
+    layout = Layout.from_json(written)
+    total = _sum(channel, layout, uploads)
+    if noise:
+        total.add_slots(pack_noise(layout, drawn(_parts(noise), layout.values)))
+    channel.send({"m": "sum"}, flooded(layout, total.body()))
+
+
+def _parts(written: Any) -> list[tuple[int, Fraction]]:
+    try:
+        return [(int(count), Fraction(variance)) for count, variance in written]
+    except (TypeError, ValueError, ZeroDivisionError):
+        raise InvalidError("`noise` lists counts and variances", field="noise") from None
 
 
 def _decrypt(channel: Channel, request: Mapping[str, Any]) -> None:
@@ -163,6 +183,7 @@ _TASKS: Mapping[str, Callable[[Channel, Mapping[str, Any]], None]] = {
     "he-keys": _keys,
     "he-encrypt": _encrypt,
     "he-aggregate": _aggregate,
+    "he-add": _add,
     "he-decrypt": _decrypt,
     "he-decrypt-sum": _decrypt_sum,
     "he-ask": _ask,

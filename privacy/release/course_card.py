@@ -33,6 +33,7 @@ def course_card(template: str, certificate: DisclosureCertificate | NoisedCertif
         rounds=course.rounds,
         learned=course.learned,
         profile=predicate.encryption.profile,
+        adder="" if predicate.encryption.aggregation is None else " by the gateway (semi-honest)",
         observers="\n".join(
             f"| {one.observer} | {'yes' if one.secret_key else 'no'} | {', '.join(one.sees)} |"
             for one in predicate.observers

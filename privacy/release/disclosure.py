@@ -32,6 +32,7 @@ from kernel.ids import (
     TenantId,
     VersionId,
 )
+from privacy.homomorphic.documents.order import Aggregation, Order
 from privacy.release.certificate import SoftwareFacts
 from privacy.release.in_toto import Statement
 from privacy.release.observers import ObserverFacts
@@ -57,6 +58,16 @@ class NotCovered(StrEnum):
         "parties refuse."
     )
     UTILITY = "Whether the result is right, fair or fit for a purpose."
+    SEMI_HONEST = (
+        "Semi-honest gateway: a gateway that lies can have one site's numbers decrypted. It added the uploads, and "
+        "nobody else can see that what it handed on is their sum."
+    )
+
+
+def not_covered(aggregation: Aggregation | None) -> tuple[NotCovered, ...]:
+    """What a certificate says that it does not cover, in this order, by who added the uploads."""
+    without = NotCovered.KEY_HOLDER if aggregation is Aggregation.GATEWAY else NotCovered.SEMI_HONEST
+    return tuple(sentence for sentence in NotCovered if sentence is not without)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,10 +109,17 @@ class SiteFacts(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class EncryptionFacts(Record):
-    """Under which named parameters; the digest covers every one of them."""
+    """Under which named parameters; the digest covers every one of them. And who added, where it was the gateway."""
 
     profile: Slug
     digest: Digest
+    aggregation: Aggregation | None = None
+
+    @classmethod
+    def of(cls, order: Order) -> EncryptionFacts:
+        """State an order's."""
+        adds = None if order.aggregation is Aggregation.KEY_HOLDER else order.aggregation
+        return cls(profile=order.profile, digest=order.profile_digest, aggregation=adds)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +166,8 @@ class DisclosurePredicate(Record):
     issued_at: datetime
 
     def __post_init__(self) -> None:
-        if self.differentially_private or tuple(self.not_covered) != tuple(NotCovered):
+        said = tuple(self.not_covered)
+        if self.differentially_private or said != not_covered(self.encryption.aggregation):
             raise InvalidError("a disclosure must say that it has no privacy, and all that it does not cover")
         if not self.sites:
             raise InvalidError("a disclosure names every site", field="sites")

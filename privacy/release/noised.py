@@ -23,7 +23,9 @@ from kernel.canonical import Digest
 from kernel.errors import InvalidError
 from kernel.events import Parameter, Record
 from kernel.ids import ApprovalId, DatasetId, DecisionId, JobId, ReleaseId, Slug, TenantId, VersionId
-from privacy.homomorphic.noise import Observed, Protected, SiteNoise
+from privacy.homomorphic.documents.order import Aggregation
+from privacy.homomorphic.noise import NoiseBy, Protected, SiteNoise
+from privacy.homomorphic.observing import Observed
 from privacy.release.certificate import (
     AgreementFacts,
     ChargedMechanism,
@@ -55,27 +57,65 @@ class NotCovered(StrEnum):
     DECLINED = "That a site may decline a job because too few persons are in its file: whoever looks learns that."
     OTHER_OWNERS = "The same person's rows at another site or owner: each population is charged for its own people."
     UTILITY = "Whether the result is right, fair or fit for a purpose."
+    SEMI_HONEST = (
+        "Semi-honest gateway: a gateway that lies can have one site's numbers decrypted. It added the uploads, and "
+        "nobody else can see that what it handed on is their sum. What noise is left then stands with the observers."
+    )
+    NOISE_OF_TWO = (
+        "Whether gateway and key holder each added all of the noise: nobody else can see it. One that did not leaves a "
+        "person with the other's alone, and none against that other; the two together know all of it."
+    )
+
+
+def not_covered(noise: NoiseFacts) -> tuple[NotCovered, ...]:
+    """What a certificate says that it does not cover, in this order, by who added uploads and noise."""
+    without = set()
+    if noise.aggregation is not Aggregation.GATEWAY:
+        without |= {NotCovered.SEMI_HONEST}
+    without |= {NotCovered.NOISE if noise.noise.by_two else NotCovered.NOISE_OF_TWO}
+    return tuple(sentence for sentence in NotCovered if sentence not in without)
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoiseFacts(Record):
-    """What the sites added, as priced (`privacy.homomorphic.noise`), and how many did at least, in every round."""
+    """What was added, as priced (`privacy.homomorphic.noise`), and how many sites gave their numbers in every round.
+
+    Attributes:
+        sites, tolerated, noise_multiplier: As in a plan.
+        present: How many sites there were at least.
+        by, aggregation: Who added noise and uploads, where it was the gateway that added uploads.
+    """
 
     sites: int
     tolerated: int
     present: int
     noise_multiplier: Parameter
+    by: NoiseBy | None = None
+    aggregation: Aggregation | None = None
 
     @classmethod
     def of(cls, noise: SiteNoise, present: int) -> NoiseFacts:
-        """State a plan's noise, and of how many sites it was there."""
-        multiplier = noise.noise_multiplier
-        return cls(sites=noise.sites, tolerated=noise.tolerated, present=present, noise_multiplier=multiplier)
+        """State a plan's noise, and how many sites were there."""
+        unusual = noise.aggregation is Aggregation.GATEWAY
+        return cls(
+            sites=noise.sites,
+            tolerated=noise.tolerated,
+            present=present,
+            noise_multiplier=noise.noise_multiplier,
+            by=noise.by if unusual else None,
+            aggregation=noise.aggregation if unusual else None,
+        )
 
     @property
     def noise(self) -> SiteNoise:
         """The plan's noise; raise `InvalidError` if it cannot be."""
-        return SiteNoise(sites=self.sites, tolerated=self.tolerated, noise_multiplier=self.noise_multiplier)
+        return SiteNoise(
+            sites=self.sites,
+            tolerated=self.tolerated,
+            noise_multiplier=self.noise_multiplier,
+            by=self.by or NoiseBy.SITES,
+            aggregation=self.aggregation or Aggregation.KEY_HOLDER,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +197,7 @@ class NoisedPredicate(Record):
     issued_at: datetime
 
     def __post_init__(self) -> None:
-        if not self.differentially_private or tuple(self.not_covered) != tuple(NotCovered):
+        if not self.differentially_private or tuple(self.not_covered) != not_covered(self.noise):
             raise InvalidError("a noised result must say all that its certificate does not cover")
         if not self.sites or not all(site.mechanisms for site in self.sites):
             raise InvalidError("a noised result names every site, and what was charged there", field="sites")

@@ -14,8 +14,7 @@ def noised_card(certificate: NoisedCertificate) -> str:
     return course_card(
         TEMPLATE,
         certificate,
-        noise_multiplier=predicate.noise.noise_multiplier,
-        tolerated=predicate.noise.tolerated,
+        noise=_noise(predicate),
         present=predicate.noise.present,
         protects=predicate.protects.value,
         guarantees="\n".join(_guarantees(predicate)),
@@ -25,6 +24,20 @@ def noised_card(certificate: NoisedCertificate) -> str:
             f"| {one.observer.replace('-', ' ')} | {one.known} | {'no bound' if one.epsilon is None else one.epsilon} |"
             for one in predicate.epsilons
         ),
+    )
+
+
+def _noise(predicate: NoisedPredicate) -> str:
+    """Who added how much."""
+    said = predicate.noise
+    if said.noise.by_two:
+        return (
+            f"Gateway and key holder each added\nall of the noise: multiplier {said.noise_multiplier} of what one unit "
+            "moves. The sites added none."
+        )
+    return (
+        f"Every site added its share of the noise before it\nencrypted: multiplier {said.noise_multiplier} of what one "
+        f"unit moves, of which up to {said.tolerated} sites may be missing or tell theirs."
     )
 
 

@@ -16,7 +16,8 @@ from privacy.accounting.mechanisms import Gaussian
 from privacy.accounting.price import EXACT, divergence
 from privacy.homomorphic.documents.order import LEAST_SITES
 from privacy.homomorphic.documents.parties import LEAST_PERSONS
-from privacy.homomorphic.noise import Protected, observers
+from privacy.homomorphic.noise import NoiseBy, Protected
+from privacy.homomorphic.observing import observers
 from privacy.homomorphic.registry import profile_of
 from privacy.homomorphic.requests.kinds import CollectionKind, gaussians_after
 from privacy.release.check import priced_problems
@@ -66,7 +67,8 @@ def _part_problems(predicate: NoisedPredicate) -> Iterator[str]:
     if predicate.noise.sites != len(sites):
         yield "its noise is that of another number of sites"
     missing = len(sites) - predicate.noise.present
-    if missing < 0 or (missing and missing >= predicate.noise.tolerated):
+    by_sites = predicate.noise.by is not NoiseBy.GATEWAY_AND_KEY_HOLDER
+    if missing < 0 or (by_sites and missing and missing >= predicate.noise.tolerated):
         yield "more sites were missing than its noise tolerates beside one that knows its own"
     updates = _kind_of(predicate) is CollectionKind.HE_AGGREGATE
     if predicate.noise.present != len(sites) and not updates:
@@ -105,8 +107,10 @@ def _observer_problems(predicate: NoisedPredicate) -> Iterator[str]:
     if tuple(predicate.epsilons) != ours:
         yield "an observer's epsilon does not follow from the noise"
     kind, profile = _kind_of(predicate), profile_of(predicate.encryption.profile)
-    if kind is None or tuple(predicate.observers) != observers_of(kind, profile):
+    if kind is None or tuple(predicate.observers) != observers_of(kind, profile, predicate.noise.noise.by):
         yield "who learns what is not what such a job shows"
+    if predicate.encryption.aggregation != predicate.noise.aggregation:
+        yield "its noise is for uploads that somebody else added"
     if profile.digest != predicate.encryption.digest:
         yield "no profile of this name has this digest"
 

@@ -15,6 +15,7 @@ from typing import Final
 
 from kernel.events import Record
 from privacy.homomorphic.inference import Shape
+from privacy.homomorphic.noise import NoiseBy
 from privacy.homomorphic.profiles import Mode, Profile
 from privacy.homomorphic.requests.kinds import CollectionKind
 
@@ -36,6 +37,7 @@ class Seen(StrEnum):
     CIPHERTEXTS = "ciphertexts"
     SUMS = "sums-of-all-sites"
     STATES = "state-of-each-round"
+    OWN_NOISE = "noise-of-its-own"
     RESULT = "result"
     MODEL = "model"
     BATCHES = "number-of-batches"
@@ -57,18 +59,22 @@ _ONE_ROUND: Final = frozenset({CollectionKind.HE_STATISTICS})
 """Kinds whose rounds do not build on each other, so that nothing is asked in between."""
 
 
-def observers_of(kind: CollectionKind, profile: Profile) -> tuple[ObserverFacts, ...]:
-    """Who sees what in a job of this kind under this profile.
+def observers_of(kind: CollectionKind, profile: Profile, by: NoiseBy = NoiseBy.SITES) -> tuple[ObserverFacts, ...]:
+    """Who sees what in a job of this kind under this profile, with noise added by these.
 
     Under a `seeded` profile every site has the secret key; uploads are then sealed to the key holder, so that a site
-    sees no more for it (RULES 36).
+    sees no more for it (RULES 36). Who adds the uploads changes nothing of what an honest run shows: where the gateway
+    does, the key holder is given no upload at all.
     """
+    own = (Seen.OWN_NOISE,) if by is NoiseBy.GATEWAY_AND_KEY_HOLDER else ()
     between = () if kind in _ONE_ROUND else (Seen.STATES,)
     shared = profile.mode is Mode.SEEDED
     return (
         ObserverFacts(observer=Observer.TRAINER, secret_key=False, sees=(*between, Seen.RESULT)),
-        ObserverFacts(observer=Observer.GATEWAY, secret_key=False, sees=(Seen.CIPHERTEXTS, *between, Seen.RESULT)),
-        ObserverFacts(observer=Observer.KEY_HOLDER, secret_key=True, sees=(Seen.SUMS, *between, Seen.RESULT)),
+        ObserverFacts(
+            observer=Observer.GATEWAY, secret_key=False, sees=(Seen.CIPHERTEXTS, *own, *between, Seen.RESULT)
+        ),
+        ObserverFacts(observer=Observer.KEY_HOLDER, secret_key=True, sees=(Seen.SUMS, *own, *between, Seen.RESULT)),
         ObserverFacts(observer=Observer.SITE, secret_key=shared, sees=(Seen.OWN_ROWS, *between)),
     )
 

@@ -11,7 +11,7 @@ from privacy.homomorphic.averaging.course import advance, ask_json, asked_weight
 from privacy.homomorphic.averaging.plan import MOST_ROUNDS, Bounded, FederatedAverage
 from privacy.homomorphic.documents.order import Order
 from privacy.homomorphic.layout import Layout
-from privacy.homomorphic.noise import SiteNoise
+from privacy.homomorphic.noise import Addition, SiteNoise
 from privacy.homomorphic.requests.kinds import CollectionKind, gaussians_by_round
 from privacy.jobs.strict import members_of
 from privgate.agents.course import MEMORY_LIMIT, Ended, Going, require_noise
@@ -42,6 +42,10 @@ class AverageCourse:
     def noise(self) -> SiteNoise | None:
         """What the sites add."""
         return self._plan.noise
+
+    def additions(self, number: int) -> Sequence[Addition]:
+        """As the plan has it."""
+        return self._plan.additions(number)
 
     @property
     def gaussians(self) -> Sequence[int]:

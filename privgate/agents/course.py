@@ -14,9 +14,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from privacy.homomorphic.documents.order import Order, Outcome
+from kernel.errors import InvalidError
+from privacy.homomorphic.documents.order import Aggregation, Order, Outcome
+from privacy.homomorphic.flooding import require_hidden
 from privacy.homomorphic.layout import Layout
-from privacy.homomorphic.noise import SiteNoise
+from privacy.homomorphic.noise import Addition, NoiseBy, SiteNoise
+from privacy.jobs.strict import one_of
 from privgate.agents.refusing import RefusalError, Why
 
 MEMORY_LIMIT = 16 * 2**20
@@ -36,6 +39,12 @@ class Ended:
     artefact: bytes
 
 
+def noise_by_of(order: Order) -> NoiseBy:
+    """Who adds noise, as the request says it."""
+    by: NoiseBy = one_of(NoiseBy, order.spec.get("noise_by", NoiseBy.SITES.value), "noise_by")
+    return by
+
+
 class Course(Protocol):
     """One kind of job, for one order."""
 
@@ -47,6 +56,10 @@ class Course(Protocol):
     @property
     def noise(self) -> SiteNoise | None:
         """What the sites add before they encrypt; nothing for an exact result."""
+        ...
+
+    def additions(self, number: int) -> Sequence[Addition]:
+        """Which noise the numbers of a round get."""
         ...
 
     @property
@@ -67,6 +80,16 @@ class Course(Protocol):
         ...
 
 
+def require_hiding(order: Order, course: Course) -> None:
+    """Return if sums that the gateway makes tell nothing but themselves; raise `RefusalError` otherwise."""
+    if order.aggregation is not Aggregation.GATEWAY:
+        return
+    try:
+        require_hidden(course.layout, order.rounds_at_most, course.noise)
+    except InvalidError as error:
+        raise RefusalError(Why.PROFILE, error.message) from None
+
+
 def require_noise(order: Order, noise: SiteNoise | None) -> None:
     """Return if a plan's noise is what its order promises, from exactly its sites; raise `RefusalError` otherwise."""
     if (noise is not None) != (order.outcome is Outcome.NOISED):
@@ -75,5 +98,8 @@ def require_noise(order: Order, noise: SiteNoise | None) -> None:
         raise RefusalError(Why.RULES, "of an exact result no site may be missing")
     if noise is not None and noise.sites != len(order.sites):
         raise RefusalError(Why.RULES, "the plan's noise is not that of the order's sites")
-    if noise is not None and order.dropouts and noise.tolerated <= order.dropouts:
+    if noise is not None and (noise.aggregation, noise.by) != (order.aggregation, noise_by_of(order)):
+        raise RefusalError(Why.RULES, "the plan's noise is added by others than the request says")
+    by_sites = noise is not None and noise.by is NoiseBy.SITES
+    if noise is not None and by_sites and order.dropouts and noise.tolerated <= order.dropouts:
         raise RefusalError(Why.RULES, "`tolerated` counts sites that are missing and one that shares what it knows")

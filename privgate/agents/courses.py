@@ -19,7 +19,7 @@ from privacy.homomorphic.glm.plan import ExactGlm
 from privacy.homomorphic.glm.report import glm_bytes
 from privacy.homomorphic.glm.steps import State, advance, ask_json
 from privacy.homomorphic.layout import Layout
-from privacy.homomorphic.noise import SiteNoise
+from privacy.homomorphic.noise import Addition, SiteNoise
 from privacy.homomorphic.requests.kinds import CollectionKind, gaussians_by_round
 from privacy.homomorphic.statistics.plan import FederatedStatistics
 from privacy.homomorphic.statistics.report import statistics_bytes
@@ -49,6 +49,10 @@ class GlmCourse:
     def noise(self) -> SiteNoise | None:
         """None."""
         return None
+
+    def additions(self, number: int) -> Sequence[Addition]:
+        """As the plan has it."""
+        return self._plan.additions(number)
 
     @property
     def gaussians(self) -> Sequence[int]:
@@ -90,6 +94,10 @@ class StatisticsCourse:
     def noise(self) -> SiteNoise | None:
         """What the sites add."""
         return self._plan.noise
+
+    def additions(self, number: int) -> Sequence[Addition]:
+        """As the plan has it."""
+        return self._plan.additions(number)
 
     @property
     def gaussians(self) -> Sequence[int]:

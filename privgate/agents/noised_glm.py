@@ -9,7 +9,7 @@ from kernel import canonical
 from privacy.homomorphic.documents.order import Order
 from privacy.homomorphic.glm.noised import NoisedGlm, advance, asked_json, asked_sums, is_whole, noised_glm_bytes
 from privacy.homomorphic.layout import Layout
-from privacy.homomorphic.noise import SiteNoise
+from privacy.homomorphic.noise import Addition, SiteNoise
 from privacy.homomorphic.requests.kinds import CollectionKind, gaussians_by_round
 from privgate.agents.course import MEMORY_LIMIT, Ended, Going, require_noise
 from privgate.agents.orders import profile_for
@@ -35,6 +35,10 @@ class NoisedGlmCourse:
     def noise(self) -> SiteNoise | None:
         """What the sites add."""
         return self._plan.noise
+
+    def additions(self, number: int) -> Sequence[Addition]:
+        """As the plan has it."""
+        return self._plan.additions(number)
 
     @property
     def gaussians(self) -> Sequence[int]:

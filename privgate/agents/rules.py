@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from kernel import canonical
 from kernel.checks import positive, whole
@@ -28,7 +28,7 @@ from kernel.events import Parameter
 from kernel.ids import Slug
 from privacy.homomorphic.blind.spec import KIND as BLIND
 from privacy.homomorphic.documents.order import LEAST_SITES, MOST_ROUNDS, MOST_SITES, Aggregation, Order, Outcome
-from privacy.homomorphic.noise import SiteNoise
+from privacy.homomorphic.noise import NoiseBy, SiteNoise
 from privacy.jobs.strict import members_of, one_of, text_of
 from privgate.agents.refusing import RefusalError, Why
 
@@ -36,6 +36,7 @@ KINDS = tuple(Slug(kind) for kind in ("he.aggregate", "he.blind-logistic", "he.g
 AT_FIRST = tuple(kind for kind in KINDS if kind != BLIND)
 """Whoever wants blind training says so: it needs nobody else's rows, and a gateway could order it by itself."""
 LIMIT = 16 * 1024
+E = TypeVar("E", bound=StrEnum)
 _MEMBERS = (
     "kinds",
     "least_noise_multiplier",
@@ -46,7 +47,7 @@ _MEMBERS = (
     "rounds_at_most",
     "v",
 )
-_LATER = ("aggregation", "most_rho")
+_LATER = ("aggregation", "most_rho", "noise_by")
 """Rules that were not there at first: a file without them has the default."""
 MOST_RHO = Parameter("0.15")
 """At delta 1e-6 an epsilon of about 3."""
@@ -82,6 +83,7 @@ class Rules:
         partners: How a site believes in the other sites.
         requests: Whether its own people have to allow each request.
         aggregation: Who may add the uploads: the gateway only where these people say that they trust it with that.
+        noise_by: Who may add noise: gateway and key holder only where these people say that they trust the two with it.
     """
 
     kinds: tuple[Slug, ...] = AT_FIRST
@@ -93,6 +95,7 @@ class Rules:
     partners: Partners = Partners.PINNED
     requests: Requests = Requests.ANY
     aggregation: tuple[Aggregation, ...] = (Aggregation.KEY_HOLDER,)
+    noise_by: tuple[NoiseBy, ...] = (NoiseBy.SITES,)
 
     def __post_init__(self) -> None:
         whole(LEAST_SITES, MOST_SITES, least_sites=self.least_sites)
@@ -104,6 +107,8 @@ class Rules:
 
     def require_noise(self, noise: SiteNoise | None) -> None:
         """Return if noise, where there is any, is as much as the rules want; raise `RefusalError` otherwise."""
+        if noise is not None and noise.by not in self.noise_by:
+            raise RefusalError(Why.RULES, "`noise_by`")
         if noise is not None and noise.noise_multiplier.number < self.least_noise_multiplier.number:
             raise RefusalError(Why.RULES, "`least_noise_multiplier`")
 
@@ -135,6 +140,7 @@ class Rules:
         return canonical.encode(
             {
                 "aggregation": [who.value for who in self.aggregation],
+                "noise_by": [who.value for who in self.noise_by],
                 "kinds": list(self.kinds),
                 "least_noise_multiplier": str(self.least_noise_multiplier),
                 "least_sites": self.least_sites,
@@ -152,7 +158,7 @@ class Rules:
         """Read the file; raise `InvalidError` otherwise."""
         members: Mapping[str, Any] = members_of(canonical.decode(data, limit=LIMIT), "rules", _MEMBERS, _LATER)
         whole(1, 1, v=members["v"])
-        adds = members.get("aggregation", [Aggregation.KEY_HOLDER.value])
+        members = {"aggregation": [Aggregation.KEY_HOLDER.value], "noise_by": [NoiseBy.SITES.value], **members}
         for name in ("kinds", "outcomes"):
             if not isinstance(members[name], list) or len(members[name]) > len(KINDS):
                 raise InvalidError(f"`{name}` must be a short list", field=name)
@@ -165,14 +171,16 @@ class Rules:
             most_rho=_parameter({"most_rho": MOST_RHO, **members}, "most_rho"),
             partners=one_of(Partners, members["partners"], "partners"),
             requests=one_of(Requests, members["requests"], "requests"),
-            aggregation=tuple(one_of(Aggregation, who, "aggregation") for who in _short_list(adds)),
+            aggregation=_some(Aggregation, members, "aggregation"),
+            noise_by=_some(NoiseBy, members, "noise_by"),
         )
 
 
-def _short_list(written: Any) -> list[Any]:
-    if not isinstance(written, list) or len(written) > len(Aggregation):
-        raise InvalidError("`aggregation` must be a short list", field="aggregation")
-    return written
+def _some(kind: type[E], members: Mapping[str, Any], name: str) -> tuple[E, ...]:
+    written = members[name]
+    if not isinstance(written, list) or not 0 < len(written) <= len(kind):
+        raise InvalidError(f"`{name}` must be a short list", field=name)
+    return tuple(one_of(kind, who, name) for who in written)
 
 
 def _parameter(members: Mapping[str, Any], name: str) -> Parameter:

@@ -167,6 +167,23 @@ def renew(
     note(f"Good until {Term.of(after.certificate).ends.date()}; the next `run` takes it up. Nobody has to pin anew.")
 
 
+Adders = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="key-holder, or semi-honest-gateway: who may add encrypted sums; twice for both. A gateway that adds "
+        "and lies can have one site's numbers decrypted.",
+        show_default=False,
+    ),
+]
+NoiseAdders = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="sites, or gateway-and-key-holder: who may add noise; twice for both. The two together know theirs.",
+        show_default=False,
+    ),
+]
+
+
 def rules(
     home: Place,
     outcome: Annotated[
@@ -195,6 +212,8 @@ def rules(
         str | None,
         typer.Option(help="any, or allowed: act only upon requests that `allow` has allowed.", show_default=False),
     ] = None,
+    aggregation: Adders = None,
+    noise_by: NoiseAdders = None,
     key_file: KeyFile = None,
     passphrase_file: PassphraseFile = None,
 ) -> None:
@@ -213,6 +232,8 @@ def rules(
             most_rho=most_rho,
             partners=partners,
             requests=requests,
+            aggregation=aggregation,
+            noise_by=noise_by,
         )
         agent.allow(found)
         dump(canonical.decode(found.to_bytes(), limit=2**16))

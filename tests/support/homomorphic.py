@@ -22,7 +22,14 @@ from privacy.homomorphic.tenseal_backend.encrypt import encrypt
 from privacy.homomorphic.tenseal_backend.keys import KeyPair, make_keys
 from privacy.sealing.secret import SecretBytes
 
-SUMMING = ("bfv-4096-public", "bfv-2048-seeded", "bfv-8192-public", "bfv-2048-wide-public", "bfv-2048-wide-seeded")
+SUMMING = (
+    "bfv-4096-public",
+    "bfv-2048-seeded",
+    "bfv-8192-public",
+    "bfv-2048-wide-public",
+    "bfv-8192-wide-public",
+    "bfv-2048-wide-seeded",
+)
 
 
 def keys_of(name: str, which: int = 0) -> KeyPair:

@@ -30,6 +30,7 @@ from kernel.ids import DatasetId, JobId, PartyId, PopulationId, Slug
 from privacy.homomorphic.documents.order import Aggregation, Outcome
 from privacy.homomorphic.documents.parties import Identity, PartyKind
 from privacy.homomorphic.documents.places import DATASETS, WORK, Place
+from privacy.homomorphic.noise import NoiseBy
 from privacy.ingest.formats import UploadFormat
 from privacy.sealing.keyring_file import KeyFile
 from privacy.sealing.secret import SecretBytes
@@ -45,6 +46,7 @@ from tests.support.api import House, dataset_body, done, grant_body, population_
 from tests.support.consortium import SCHEMA, UNIT, Inline, Unconfined, rows_of
 
 PURPOSE = "research/oncology"
+RULES = Rules(outcomes=(Outcome.EXACT, Outcome.NOISED), aggregation=tuple(Aggregation), noise_by=tuple(NoiseBy))
 MODEL: dict[str, Any] = {
     "kind": "he.glm",
     "purpose": PURPOSE,
@@ -146,7 +148,13 @@ class Hospitals:
         for one in self.everybody:
             with one.home() as home:
                 home.trust_gateway(trust)
-                home.allow(Rules(outcomes=(Outcome.EXACT, Outcome.NOISED), aggregation=tuple(Aggregation)))
+                home.allow(
+                    Rules(
+                        outcomes=(Outcome.EXACT, Outcome.NOISED),
+                        aggregation=tuple(Aggregation),
+                        noise_by=tuple(NoiseBy),
+                    )
+                )
                 for other in self.everybody:
                     if other is not one:
                         home.trust(other.who)

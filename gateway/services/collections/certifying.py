@@ -16,7 +16,7 @@ from kernel.canonical import Digest
 from kernel.errors import ConflictError
 from kernel.ids import ApprovalId, DecisionId, ReleaseId, Slug
 from privacy.events.budget import PopulationUncovered
-from privacy.homomorphic.noise import observers
+from privacy.homomorphic.observing import observers
 from privacy.homomorphic.registry import profile_of
 from privacy.homomorphic.requests.kinds import CollectionKind
 from privacy.homomorphic.requests.questions import QUESTIONS
@@ -75,14 +75,14 @@ def certify_disclosure(
         differentially_private=False,
         key_holder=_party(papers.key_holder),
         sites=tuple(_site(work, papers, number, mark) for number, mark in enumerate(marks)),
-        encryption=d.EncryptionFacts(profile=order.profile, digest=order.profile_digest),
+        encryption=d.EncryptionFacts.of(order),
         course=_course(papers, final),
         observers=observers_of(CollectionKind(job.kind), profile_of(order.profile)),
         approvals=tuple(sorted(ApprovalId(given.id) for given in work.approvals.all(job=job.id))),
         policy_epoch=job.policy_epoch,
         origin=Slug(on.origin),
         software=on.software,
-        not_covered=tuple(d.NotCovered),
+        not_covered=d.not_covered(d.EncryptionFacts.of(order).aggregation),
         issued_at=work.now,
     )
     name = QUESTIONS[CollectionKind(job.kind)].ARTIFACT
@@ -153,14 +153,14 @@ def certify_noised(
         noise=n.NoiseFacts.of(noise, present),
         protects=CollectionSpec.from_json(job.spec).question.protects,
         epsilons=tuple(n.ObservedFacts.of(one) for one in observers(noise, delta, present, count)),
-        encryption=d.EncryptionFacts(profile=order.profile, digest=order.profile_digest),
+        encryption=d.EncryptionFacts.of(order),
         course=_course(papers, final),
-        observers=observers_of(CollectionKind(job.kind), profile_of(order.profile)),
+        observers=observers_of(CollectionKind(job.kind), profile_of(order.profile), noise.by),
         approvals=tuple(sorted(ApprovalId(given.id) for given in work.approvals.all(job=job.id))),
         policy_epoch=job.policy_epoch,
         origin=Slug(on.origin),
         software=on.software,
-        not_covered=tuple(n.NotCovered),
+        not_covered=n.not_covered(n.NoiseFacts.of(noise, present)),
         issued_at=work.now,
     )
     name = QUESTIONS[CollectionKind(job.kind)].ARTIFACT

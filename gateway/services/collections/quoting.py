@@ -29,9 +29,11 @@ from privacy.accounting.calibration import gaussian, largest_epsilon
 from privacy.accounting.price import EXACT, price
 from privacy.budget.ledger import Exhausted, limits
 from privacy.budget.reservations import BlockHold, by_block
+from privacy.homomorphic.documents.order import Aggregation
 from privacy.homomorphic.glm.noised import NoisedGlm
 from privacy.homomorphic.glm.prospects import prospect_of
-from privacy.homomorphic.noise import observers
+from privacy.homomorphic.noise import NoiseBy
+from privacy.homomorphic.observing import observers
 from privacy.homomorphic.profiles import Mode
 from privacy.homomorphic.registry import profile_of
 from privacy.homomorphic.requests.spec import CollectionSpec
@@ -67,6 +69,14 @@ NOISED: Final = (
     "Every site adds its share of the noise before it encrypts. The whole job is held in each population before it "
     "starts; what the rounds that are opened use up is charged, and a job that fails is charged as if all had been."
 )
+BY_TWO: Final = (
+    "Gateway and key holder each add all of the noise; the sites add none, and trust that the two do not put together "
+    "what they know. The whole job is held in each population before it starts; what the rounds that are opened use up "
+    "is charged, and a job that fails is charged as if all had been."
+)
+SEMI_HONEST: Final = (
+    "Semi-honest gateway: it adds the uploads, and a gateway that lies can have one site's numbers decrypted."
+)
 _PER_MILLE: Final = Decimal("0.001")
 
 
@@ -88,7 +98,7 @@ def quoted(
         shares: What the decision of each dataset leaves him of its population's budget.
     """
     spec, layout, rounds = planned.spec, planned.layout, planned.plan.rounds
-    sites = len(planned.sites)
+    sites, by = len(planned.sites), NoiseBy.SITES if spec.privacy is None else spec.privacy.by
     key_bytes = _key_bytes(planned)
     computing = PROCESS_MS * (1 + 2 * rounds) + CIPHERTEXT_MS * layout.ciphertexts * (sites + 1) * rounds
     marked = [
@@ -107,14 +117,28 @@ def quoted(
         "bytes_of_the_key": key_bytes,
         "bytes_per_site_at_most": layout.upload_bytes * rounds + key_bytes,
         "computing_seconds": -(-computing // 1000),
-        "longest_seconds": spec.round_seconds * ((3 if spec.question.missing else 2) * rounds + 2),
-        "observers": [one.to_fields() for one in observers_of(spec.kind, profile_of(spec.profile))],
+        "longest_seconds": spec.round_seconds * (_turns(spec) * rounds + 2),
+        "aggregation": spec.aggregation.value,
+        "observers": [one.to_fields() for one in observers_of(spec.kind, profile_of(spec.profile), by)],
         "uncovered_before": marked,
-        "says": WORDS if spec.privacy is None else NOISED,
+        "says": _says(spec),
     }
     if spec.privacy is not None:
         fields["privacy"] = _privacy(reading, planned, principal, shares)
     return CollectionQuote(spec, fields)
+
+
+def _turns(spec: CollectionSpec) -> int:
+    """How often a round may wait as long as it may: for a round, for uploads, for those that may be missing, a sum."""
+    return 2 + bool(spec.question.missing) + (spec.aggregation is Aggregation.GATEWAY)
+
+
+def _says(spec: CollectionSpec) -> str:
+    """What there is to know in words, before anybody says yes."""
+    words = WORDS
+    if spec.privacy is not None:
+        words = NOISED if spec.privacy.by is NoiseBy.SITES else BY_TWO
+    return words if spec.aggregation is Aggregation.KEY_HOLDER else f"{words} {SEMI_HONEST}"
 
 
 def _privacy(
@@ -138,6 +162,7 @@ def _privacy(
         "observers": [one.to_json() for one in observers(noise, privacy.delta, noise.sites - missing, count)],
         "populations": budgets,
         "protects": planned.spec.question.protects.value,
+        "noise_by": noise.by.value,
         "tolerated": noise.tolerated,
     }
 

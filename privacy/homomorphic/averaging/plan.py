@@ -28,7 +28,7 @@ from kernel.events import Parameter
 from privacy.accounting.mechanisms import Gaussian, MechanismUse
 from privacy.graph.check import CheckedGraph
 from privacy.homomorphic.layout import Layout
-from privacy.homomorphic.noise import LEAST_SITES, MOST_SITES, Protected, SiteNoise
+from privacy.homomorphic.noise import LEAST_SITES, MOST_SITES, Addition, Protected, SiteNoise
 from privacy.homomorphic.profiles import Profile
 from privacy.jobs.features import FeatureSpec
 from privacy.jobs.model import Model, checked_model, initial_of, model_from_json
@@ -179,6 +179,13 @@ class FederatedAverage:
         """Where a site's numbers lie; raise `InvalidError` if the profile cannot add so many sites' sums."""
         tail = 0 if self.noise is None else self.noise.tail(self.deviation, self.refinement)
         return Layout(profile=profile, values=self.values, bound=self.bound, summands=sites, tail=tail)
+
+    def additions(self, number: int = 1) -> tuple[Addition, ...]:  # noqa: ARG002 - every round is alike
+        """Which noise the numbers get; nothing for exact sums."""
+        if self.noise is None:
+            return ()
+        bound = self.bound // self.refinement
+        return (Addition(count=self.values, deviation=self.deviation, bound=bound, refined=self.refinement),)
 
     def uses(self) -> tuple[MechanismUse, ...]:
         """What is priced: a Gaussian for each round; nothing for exact sums, which are a disclosure."""

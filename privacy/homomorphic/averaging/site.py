@@ -23,7 +23,7 @@ from kernel.errors import InvalidError
 from kernel.ids import Entropy
 from privacy.homomorphic.averaging.course import asked_weights
 from privacy.homomorphic.averaging.plan import Bounded, FederatedAverage
-from privacy.homomorphic.noise import Addition, noised
+from privacy.homomorphic.noise import noised
 from privacy.jobs.engines import EngineChoice, EngineName, engine_for
 from privacy.jobs.plan import CLIP_MARGIN
 from privacy.training.bookkeeping.engine import BookkeepingEngine
@@ -60,12 +60,7 @@ def site_numbers(
     else:
         found = rounded(plan, plan.share(place) * _update(plan, engine, weights, units))
     numbers: list[int] = found.tolist()
-    if plan.noise is None:
-        return numbers
-    addition = Addition(
-        count=len(numbers), deviation=plan.deviation, bound=plan.bound // plan.refinement, refined=plan.refinement
-    )
-    return noised(numbers, [addition], plan.noise, entropy)
+    return numbers if plan.noise is None else noised(numbers, plan.additions(), plan.noise, entropy)
 
 
 def _engine(plan: FederatedAverage) -> Engine:

@@ -6,7 +6,8 @@ Rules
    curvature at coefficients that follow from the noisy sums so far. Only the noise comes from the sites.
 2. Every round has a fixed number of numbers, that of the longest; what a step does not use is zero.
 3. The sites see all noisy sums so far: they are outputs, and priced. All together cost one Gaussian of multiplier z.
-4. The table's errors are those of the noise that all sites really added, z sqrt(K / (K - c)), rounded up.
+4. The table's errors are those of the noise that was really added, z sqrt(K / (K - c)), or z sqrt(2) where gateway and
+   key holder add it, rounded up.
 
 Form: docs/formats/he-glm.md, "With noise".
 """
@@ -34,7 +35,7 @@ from privacy.glm.schedule import GRID, STEPS, Measurement, schedule
 from privacy.homomorphic.glm.report import line_json
 from privacy.homomorphic.glm.table import Line
 from privacy.homomorphic.layout import Layout
-from privacy.homomorphic.noise import SiteNoise
+from privacy.homomorphic.noise import SAYS, Addition, SiteNoise
 from privacy.homomorphic.profiles import Profile
 from privacy.jobs.features import FeatureSpec
 from privacy.jobs.glm_plan import multipliers_of
@@ -46,7 +47,6 @@ from privacy.units import LARGEST_ROWS_PER_UNIT
 FORMAT = "privgate/he-glm-noised/v1"
 LIMIT = 2**20
 MOST_UNITS: Final = 2**20
-PRIVACY = "noised: every site added its share of the noise before it encrypted"
 _UP = Context(prec=34, rounding=ROUND_CEILING)
 _CENT = Decimal("0.01")
 _MEMBERS: Final = ("family", "features", "counted", "rows_per_unit", "noise", "schema")
@@ -100,6 +100,13 @@ class NoisedGlm:
     def deviation(self, measurement: Measurement) -> Parameter:
         """The priced deviation of the noise on each of its numbers, in whole units."""
         return Parameter(_UP.multiply(self.multiplier(measurement).number, Decimal(GRID)))
+
+    def additions(self, number: int) -> tuple[Addition, ...]:
+        """Which noise the numbers of a round get: of its step's measurements; what it does not use stays zero."""
+        return tuple(
+            Addition(count=one.size, deviation=self.deviation(one), bound=MOST_UNITS * GRID)
+            for one in self.measurements(number - 1)
+        )
 
     def layout(self, profile: Profile, sites: int) -> Layout:
         """Where a site's numbers lie; raise `InvalidError` if the profile cannot add so many sites' sums."""
@@ -206,7 +213,7 @@ def noised_glm_bytes(plan: NoisedGlm, sums: Sums, sites: int) -> bytes:
         {
             "v": 1,
             "format": FORMAT,
-            "privacy": PRIVACY,
+            "privacy": SAYS[plan.noise.by],
             "plan": plan.to_json(),
             "sites": sites,
             "sums": {name: list(numbers) for name, numbers in sums.items()},
@@ -252,6 +259,7 @@ def read_noised_glm(data: bytes) -> dict[str, Any]:
 
 
 def added_multiplier(plan: NoisedGlm) -> Parameter:
-    """The multiplier of the noise that all sites added together."""
-    share = _UP.sqrt(_UP.divide(Decimal(plan.noise.sites), Decimal(plan.noise.sites - plan.noise.tolerated)))
+    """The multiplier of all the noise that was added together."""
+    excess = plan.noise.excess()
+    share = _UP.sqrt(_UP.divide(Decimal(excess.numerator), Decimal(excess.denominator)))
     return Parameter(_UP.quantize(_UP.multiply(plan.noise.noise_multiplier.number, share), NOISE_QUANTUM))

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from kernel.errors import InvalidError
 from kernel.ids import Entropy
-from privacy.glm.schedule import GRID, Statistic
+from privacy.glm.schedule import Statistic
 from privacy.glm.sums import Cases, Integers, sum_first, sum_step
 from privacy.homomorphic.glm.noised import MOST_UNITS, NoisedGlm, Sums, asked_sums, readings_of, step_of
-from privacy.homomorphic.noise import Addition, noised
+from privacy.homomorphic.noise import noised
 from privacy.jobs.glm_spec import Counted
 from privacy.training.rows import Rows
 from privacy.training.units import UnitTable
@@ -61,12 +61,10 @@ def noised_site_sums(plan: NoisedGlm, state: Any, cases: Cases, entropy: Entropy
     if step == plan.rounds:
         raise InvalidError("all rounds of this model were made", field="state")
     exact: list[int] = []
-    additions = []
     found = sum_first(plan.design, cases) if step == 0 else _step(plan, so_far, step, cases)
     for one in plan.measurements(step):
         exact += [int(number) for number in found[one.statistic]]
-        additions.append(Addition(count=one.size, deviation=plan.deviation(one), bound=MOST_UNITS * GRID))
-    numbers = noised(exact, additions, plan.noise, entropy)
+    numbers = noised(exact, plan.additions(step + 1), plan.noise, entropy)
     return numbers + [0] * (plan.values - len(numbers))
 
 

@@ -31,6 +31,7 @@ from privacy.glm.design import Design, design_of
 from privacy.glm.families import Family
 from privacy.glm.matrices import packed_size
 from privacy.homomorphic.layout import Layout
+from privacy.homomorphic.noise import Addition
 from privacy.homomorphic.profiles import Profile
 from privacy.jobs.features import FeatureSpec
 from privacy.jobs.strict import members_of, one_of, text_of
@@ -168,6 +169,10 @@ class ExactGlm:
     def values(self) -> int:
         """How many numbers a site gives in every round."""
         return sum(size for _, size in self.kinds())
+
+    def additions(self, number: int) -> tuple[Addition, ...]:  # noqa: ARG002 - of no round
+        """None."""
+        return ()
 
     def layout(self, profile: Profile, sites: int) -> Layout:
         """Where a site's numbers lie; raise `InvalidError` if the profile cannot add so many sites' sums."""

@@ -10,6 +10,7 @@ Rules
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from kernel.canonical import digest_of
@@ -60,5 +61,5 @@ def _as_noisy(asked: SiteNoise, written: Any) -> bool:
         stated = SiteNoise.from_json(written)
     except PrivgateError:
         return False
-    same = (stated.sites, stated.tolerated) == (asked.sites, asked.tolerated)
+    same = replace(stated, noise_multiplier=asked.noise_multiplier) == asked
     return same and stated.noise_multiplier.number >= asked.noise_multiplier.number

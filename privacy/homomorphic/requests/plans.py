@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from privacy.accounting.mechanisms import MechanismUse
 from privacy.homomorphic.layout import Layout
-from privacy.homomorphic.noise import SiteNoise
+from privacy.homomorphic.noise import Addition, SiteNoise
 from privacy.homomorphic.profiles import Profile
 from privacy.schema import TableSchema
 
@@ -23,6 +24,10 @@ class CollectionPlan(Protocol):
     @property
     def rounds(self) -> int:
         """The most results that may be decrypted."""
+        ...
+
+    def additions(self, number: int) -> Sequence[Addition]:
+        """Which noise the numbers of a round get, in their order; nothing for an exact result."""
         ...
 
     def layout(self, profile: Profile, sites: int) -> Layout:

@@ -10,6 +10,8 @@ Rules
    the noise out from what its owner approved (RULES 13, 33).
 4. With noise nobody asks for another `least_persons`: that a site declines is a bit which no noise covers, so that a
    trainer who names the number could count its people. Its own minimum decides, the same for every job.
+5. The key holder adds the uploads and the sites the noise, unless the request says otherwise (RULES 34, 35). Where the
+   gateway adds, the profile must have room to hide how a sum came about.
 
 Form: docs/formats/job-spec.md, "Jobs on data of sites".
 """
@@ -21,36 +23,39 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from kernel.amounts import Delta, Epsilon
+from kernel.amounts import Delta
 from kernel.canonical import Digest, digest_of
 from kernel.checks import text, whole
 from kernel.errors import InvalidError
 from kernel.ids import DatasetId, PartyId, Slug
 from privacy.homomorphic.documents.order import LEAST_SITES, LONGEST_ROUND, Aggregation, aggregation_of
 from privacy.homomorphic.documents.parties import LEAST_PERSONS, MOST_PERSONS
+from privacy.homomorphic.flooding import require_hidden
 from privacy.homomorphic.layout import Layout
-from privacy.homomorphic.noise import SiteNoise, calibrated
+from privacy.homomorphic.noise import NoiseBy, SiteNoise
 from privacy.homomorphic.profiles import Mode, Profile, Scheme
 from privacy.homomorphic.registry import PROFILES, profile_of
 from privacy.homomorphic.requests.kinds import CollectionKind
 from privacy.homomorphic.requests.plans import CollectionPlan, Sites
+from privacy.homomorphic.requests.privacy import MOST_SITES, Privacy
 from privacy.homomorphic.requests.question import Declared, Question
 from privacy.homomorphic.requests.questions import question_of
 from privacy.jobs.strict import members_of, one_of, text_of
 from privacy.schema import TableSchema
 
 VERSION: Final = 1
-MOST_SITES: Final = 16
-"""Each has an owner who approves, and all approvals are facts of every decision."""
 ROUND_SECONDS: Final = 3600
 _HEAD: Final = ("v", "kind", "datasets", "purpose", "key_holder", "result", "profile", "round_seconds", "least_persons")
 _SHORT: Final = (
     "v", "profile", "round_seconds", "least_persons", "result", "delta", "epsilon", "tolerated", "aggregation",
+    "noise_by",
 )  # fmt: skip
 
 TOLERATED: Final = 1
 """Beside those that may be missing. Each site knows its own noise: with 0, epsilon would not hold against one."""
 _NOISED: Final = ("delta", "epsilon", "tolerated")
+_AT_TIMES: Final = {"aggregation": Aggregation.KEY_HOLDER.value, "noise_by": NoiseBy.SITES.value}
+"""Members of the final form that are there only if they are not the usual ones, and these."""
 
 
 class Result(StrEnum):
@@ -58,37 +63,6 @@ class Result(StrEnum):
 
     EXACT = "exact"
     NOISED = "noised"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Privacy:
-    """What a noised result is asked to be worth.
-
-    Attributes:
-        epsilon, delta: Of the job alone.
-        tolerated: How many sites may be missing or share what they know.
-    """
-
-    epsilon: Epsilon
-    delta: Delta
-    tolerated: int
-
-    def noise(self, sites: int, gaussians: int) -> SiteNoise:
-        """The least noise that keeps it; raise `InvalidError` if none does."""
-        return calibrated(self.epsilon, [self.delta], sites, self.tolerated, gaussians)
-
-    def to_json(self) -> dict[str, Any]:
-        """Encode as members of the final form."""
-        return {"delta": str(self.delta), "epsilon": str(self.epsilon), "tolerated": self.tolerated}
-
-    @classmethod
-    def from_json(cls, members: Mapping[str, Any]) -> Privacy:
-        """Read the final form's members."""
-        return cls(
-            epsilon=Epsilon.parse(text_of(members["epsilon"], "epsilon")),
-            delta=Delta.parse(text_of(members["delta"], "delta")),
-            tolerated=whole(0, MOST_SITES - 1, tolerated=members["tolerated"]),
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,12 +94,7 @@ class CollectionSpec:
     aggregation: Aggregation = Aggregation.KEY_HOLDER
 
     def __post_init__(self) -> None:
-        if self.aggregation is Aggregation.GATEWAY and profile_of(self.profile).mode is Mode.SEEDED:
-            raise InvalidError(
-                "under a seeded profile uploads are sealed to the key holder, because every site has the secret key: "
-                "the gateway could not add them; choose a public-key profile",
-                field="aggregation",
-            )
+        self._check_adding()
         if (self.privacy is not None) != (self.result is Result.NOISED):
             raise InvalidError("a noised result has an `epsilon`, an exact one has none", field="epsilon")
         if self.privacy is not None and self.privacy.tolerated >= len(self.datasets):
@@ -142,6 +111,22 @@ class CollectionSpec:
                 "a noised result leaves `least_persons` out: each site's own minimum decides", field="least_persons"
             )
 
+    def _check_adding(self) -> None:
+        """Who adds uploads, and who adds noise to them."""
+        if self.aggregation is Aggregation.GATEWAY and profile_of(self.profile).mode is Mode.SEEDED:
+            raise InvalidError(
+                "under a seeded profile uploads are sealed to the key holder, because every site has the secret key: "
+                "the gateway could not add them; choose a public-key profile",
+                field="aggregation",
+            )
+        if self.privacy is None or self.privacy.by is NoiseBy.SITES:
+            return
+        if self.aggregation is not Aggregation.GATEWAY:
+            raise InvalidError(
+                "a gateway that adds noise adds the uploads: say `aggregation` is `semi-honest-gateway`",
+                field="noise_by",
+            )
+
     def _check_missing(self) -> None:
         """Who is missing and who shares what he knows are tolerated together, one of the latter at least (RULES 34)."""
         missing = self.question.missing
@@ -151,7 +136,7 @@ class CollectionSpec:
             raise InvalidError("of an exact result no site may be missing", field="dropouts")
         if len(self.datasets) - missing < LEAST_SITES:
             raise InvalidError(f"at least {LEAST_SITES} sites answer in every round", field="dropouts")
-        if self.privacy.tolerated <= missing:
+        if self.privacy.by is NoiseBy.SITES and self.privacy.tolerated <= missing:
             raise InvalidError(
                 "`tolerated` counts the sites that may be missing and at least one more, which knows its own noise",
                 field="tolerated",
@@ -175,7 +160,7 @@ class CollectionSpec:
             rows_per_unit=rows_per_unit,
             least_persons=self.least_persons,
             count=count,
-            noise=_noise(self.question, self.privacy, count),
+            noise=_noise(self.question, self.privacy, count, self.aggregation),
         )
         return self.question.plan(sites)
 
@@ -202,10 +187,12 @@ class CollectionSpec:
         noised = isinstance(body, Mapping) and body.get("result") == Result.NOISED.value
         question = question_of(_kind_of(body), noised=noised)
         needed = (*_HEAD, *(_NOISED if noised else ()), *question.FORM)
-        members = members_of(body, "request", needed, ("aggregation", *question.FORM_AT_TIMES))
+        members = members_of(body, "request", needed, (*_AT_TIMES, *question.FORM_AT_TIMES))
         _check_version(members)
-        if members.get("aggregation") == Aggregation.KEY_HOLDER.value:
-            raise InvalidError("the final form names nobody where the key holder adds", field="aggregation")
+        for name in [name for name, usual in _AT_TIMES.items() if members.get(name) == usual]:
+            raise InvalidError("the final form names who adds only where it is not the usual one", field=name)
+        if "noise_by" in members and not noised:
+            raise InvalidError("an exact result has no `noise_by`", field="noise_by")
         return cls(
             **_head_of(members),
             question=question.from_json(members),
@@ -265,17 +252,19 @@ def complete_collection(
     declared = Declared(schema=schemas[0], sites=len(schemas), public_size=public_size, noised=noised)
     question = asked.complete(members, declared)
     privacy = _privacy(members, delta, question)
+    adds = aggregation_of(members)
     filled = {"round_seconds": ROUND_SECONDS, "least_persons": LEAST_PERSONS, "profile": "", **members}
     sites = Sites(
         schema=common_schema(question, schemas),
         rows_per_unit=rows_per_unit,
         least_persons=filled["least_persons"],
         count=len(schemas),
-        noise=_noise(question, privacy, len(schemas)),
+        noise=_noise(question, privacy, len(schemas), adds),
     )
-    filled["profile"] = members["profile"] if "profile" in members else _shortest(question.plan(sites), len(schemas))
-    spec = CollectionSpec(**_head_of(filled), question=question, privacy=privacy, aggregation=aggregation_of(filled))
-    layout_of(spec, question.plan(sites))
+    plan = question.plan(sites)
+    filled["profile"] = members["profile"] if "profile" in members else _shortest(plan, len(schemas), adds)
+    spec = CollectionSpec(**_head_of(filled), question=question, privacy=privacy, aggregation=adds)
+    layout_of(spec, plan)
     return spec
 
 
@@ -291,19 +280,21 @@ def _is_noised(body: Mapping[str, Any]) -> bool:
 def _privacy(members: Mapping[str, Any], delta: Delta, question: Question) -> Privacy | None:
     """What a noised result is asked to be worth; raise `InvalidError` for anything of it in an exact request."""
     if one_of(Result, members["result"], "result") is Result.EXACT:
-        if given := [name for name in _NOISED if name in members]:
+        if given := [name for name in (*_NOISED, "noise_by") if name in members]:
             raise InvalidError(f"an exact result has no `{given[0]}`", field=given[0])
         return None
     if "epsilon" not in members:
         raise InvalidError("a noised result needs `epsilon`", field="epsilon")
-    privacy = Privacy.from_json({"delta": str(delta), "tolerated": TOLERATED + question.missing, **members})
+    by_sites = members.get("noise_by", NoiseBy.SITES.value) == NoiseBy.SITES.value
+    tolerated = TOLERATED + question.missing if by_sites else 0
+    privacy = Privacy.from_json({"delta": str(delta), "tolerated": tolerated, **members})
     if privacy.delta != delta:
         raise InvalidError("`delta` is the least of the populations', and is left out", field="delta")
     return privacy
 
 
-def _noise(question: Question, privacy: Privacy | None, sites: int) -> SiteNoise | None:
-    return None if privacy is None else privacy.noise(sites, question.gaussians)
+def _noise(question: Question, privacy: Privacy | None, sites: int, adds: Aggregation) -> SiteNoise | None:
+    return None if privacy is None else privacy.noise(sites, question.gaussians, adds)
 
 
 def common_schema(question: Question, schemas: Sequence[TableSchema]) -> TableSchema:
@@ -321,23 +312,31 @@ def common_schema(question: Question, schemas: Sequence[TableSchema]) -> TableSc
 
 
 def layout_of(spec: CollectionSpec, plan: CollectionPlan) -> Layout:
-    """Where a site's numbers lie; raise `InvalidError` if the profile cannot add them."""
-    return plan.layout(profile_of(spec.profile), len(spec.datasets))
+    """Where a site's numbers lie; raise `InvalidError` if the profile cannot add them, or not hide how."""
+    return _laid_out(plan, profile_of(spec.profile), len(spec.datasets), spec.aggregation)
 
 
-def _shortest(plan: CollectionPlan, sites: int) -> Slug:
+def _laid_out(plan: CollectionPlan, profile: Profile, sites: int, adds: Aggregation) -> Layout:
+    layout = plan.layout(profile, sites)
+    if adds is Aggregation.GATEWAY:
+        require_hidden(layout, plan.rounds, plan.noise)
+    return layout
+
+
+def _shortest(plan: CollectionPlan, sites: int, adds: Aggregation) -> Slug:
     found: list[tuple[int, Slug]] = []
     for profile in PROFILES.values():
         if profile.scheme is Scheme.BFV and profile.mode is Mode.PUBLIC_KEY:
-            found += _fitting(plan, profile, sites)
+            found += _fitting(plan, profile, sites, adds)
     if not found:
-        raise InvalidError("no profile can add these sums of so many sites", field="profile")
+        hidden = ", and hide how they came about" if adds is Aggregation.GATEWAY else ""
+        raise InvalidError(f"no profile can add these sums of so many sites{hidden}", field="profile")
     return min(found)[1]
 
 
-def _fitting(plan: CollectionPlan, profile: Profile, sites: int) -> list[tuple[int, Slug]]:
+def _fitting(plan: CollectionPlan, profile: Profile, sites: int, adds: Aggregation) -> list[tuple[int, Slug]]:
     try:
-        return [(plan.layout(profile, sites).upload_bytes, profile.name)]
+        return [(_laid_out(plan, profile, sites, adds).upload_bytes, profile.name)]
     except InvalidError:
         return []
 

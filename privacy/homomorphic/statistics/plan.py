@@ -24,7 +24,7 @@ from privacy.accounting.calibration import NOISE_QUANTUM
 from privacy.accounting.mechanisms import Gaussian, MechanismUse
 from privacy.glm.matrices import packed_size
 from privacy.homomorphic.layout import Layout
-from privacy.homomorphic.noise import SiteNoise
+from privacy.homomorphic.noise import Addition, SiteNoise
 from privacy.homomorphic.profiles import Profile
 from privacy.jobs.labels import column_error
 from privacy.jobs.measurements import Measurement, layout
@@ -140,6 +140,20 @@ class FederatedStatistics:
     def refinement(self, vector: Vector) -> int:
         """How many steps a unit of a vector has."""
         return 1 if self.noise is None else self.noise.refinement(self.deviation(vector))
+
+    def additions(self, number: int = 1) -> tuple[Addition, ...]:  # noqa: ARG002 - there is one round
+        """Which noise the numbers get, vector by vector; nothing for an exact result."""
+        if self.noise is None:
+            return ()
+        return tuple(
+            Addition(
+                count=vector.cells,
+                deviation=self.deviation(vector),
+                bound=MOST_ROWS * vector.row_bound,
+                refined=self.refinement(vector),
+            )
+            for vector in self.vectors
+        )
 
     def uses(self) -> tuple[MechanismUse, ...]:
         """What is priced; nothing for an exact result, which has no price but a disclosure."""

@@ -21,7 +21,7 @@ from kernel.canonical import LARGEST_INTEGER
 from kernel.checks import whole
 from kernel.errors import InvalidError
 from kernel.events import Parameter
-from privacy.homomorphic.noise import MOST_SITES, units_of
+from privacy.homomorphic.noise import MOST_SITES, SAYS, units_of
 from privacy.homomorphic.statistics.plan import GRID, FederatedStatistics, Vector
 from privacy.jobs.measurements import layout
 from privacy.jobs.strict import members_of
@@ -31,7 +31,6 @@ from privacy.statistics.intervals import CONFIDENCE
 FORMAT = "privgate/he-statistics/v1"
 LIMIT = 64 * 2**20
 EXACT = "exact: no noise was added, so this result has no differential privacy"
-NOISED = "noised: every site added its share of the noise before it encrypted"
 _TEN_DIGITS = Context(prec=10, rounding=ROUND_HALF_EVEN)
 _NOTHING = Parameter("0")
 _MOST_TEXT = 40
@@ -55,7 +54,7 @@ def statistics_bytes(plan: FederatedStatistics, sums: Sequence[int], sites: int)
         {
             "v": 1,
             "format": FORMAT,
-            "privacy": EXACT if plan.noise is None else NOISED,
+            "privacy": EXACT if plan.noise is None else SAYS[plan.noise.by],
             "plan": plan.to_json(),
             "sites": sites,
             "sums": [[str(number) for number in vector] for vector in vectors],

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from kernel.errors import InvalidError, Kind, PrivgateError
 from kernel.ids import Entropy
-from privacy.homomorphic.noise import Addition, noised
+from privacy.homomorphic.noise import noised
 from privacy.homomorphic.statistics.plan import GRID, MOST_ROWS, FederatedStatistics
 from privacy.jobs.measurements import Measurement
 from privacy.jobs.queries import Per
@@ -64,7 +64,7 @@ def site_sums(
         _require_persons(plan, batch, persons, counting)
     totals = _totals(plan, batch, counting)
     numbers = [int(number) for total in totals for number in total]
-    return numbers if plan.noise is None else _noised(plan, numbers, entropy)
+    return numbers if plan.noise is None else noised(numbers, plan.additions(), plan.noise, entropy)
 
 
 def _totals(plan: FederatedStatistics, batch: Any, counting: dict[Per, _Mask]) -> list[Whole]:
@@ -84,21 +84,6 @@ def _batch(table: Any) -> Any:
         return table
     found = table.combine_chunks().to_batches()
     return found[0] if found else pa.RecordBatch.from_pylist([], schema=table.schema)
-
-
-def _noised(plan: FederatedStatistics, numbers: list[int], entropy: Entropy) -> list[int]:
-    if plan.noise is None:
-        return numbers
-    additions = [
-        Addition(
-            count=vector.cells,
-            deviation=plan.deviation(vector),
-            bound=MOST_ROWS * vector.row_bound,
-            refined=plan.refinement(vector),
-        )
-        for vector in plan.vectors
-    ]
-    return noised(numbers, additions, plan.noise, entropy)
 
 
 def _require_persons(plan: FederatedStatistics, batch: Any, persons: Whole, counting: dict[Per, _Mask]) -> None:

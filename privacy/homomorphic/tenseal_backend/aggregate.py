@@ -46,7 +46,7 @@ class Sum:
         self.summands += 1
 
     def add_slots(self, slots: Slots) -> None:
-        """Add numbers in the clear, such as noise: no summand, the layout's tail allows for them."""
+        """Add numbers in the clear, such as the gateway's noise: no summand, the layout's tail allows for them."""
         for index, row in enumerate(slots):
             plain = seal.Plaintext()
             instance = index % len(self._contexts)

@@ -4,12 +4,14 @@ Rules
 -----
 1. What is added is gathered, judged and kept before a decryption begins, and entered in the log (`gathering`). Killed
    at any point, the agent goes on with exactly this.
-2. A course draws and remembers before it is asked; a result is kept before it is sent.
+2. A course draws and remembers before it is asked; a result is kept before it is sent. Where the key holder adds noise,
+   it is drawn and kept before a decryption begins, so that the same sum never gets another; no sum leaves without it.
 3. When a job has ended its secret key is destroyed.
 """
 
 from __future__ import annotations
 
+from kernel import canonical
 from kernel.canonical import Digest
 from kernel.clock import Clock
 from kernel.errors import CorruptError, PrivgateError
@@ -21,10 +23,11 @@ from privacy.homomorphic.documents.order import Order
 from privacy.homomorphic.documents.places import Place
 from privacy.homomorphic.documents.rounds import Added, LogHead, Round, RoundResult
 from privacy.homomorphic.documents.signed import DocumentKind, Parcel
+from privacy.homomorphic.noise import drawn, variances, with_noise
 from privacy.homomorphic.sharing import job_key
 from privgate.agents.agent import Agent, Told
 from privgate.agents.channel import Channel
-from privgate.agents.course import Course, Ended
+from privgate.agents.course import MEMORY_LIMIT, Course, Ended, require_hiding
 from privgate.agents.courses import course_of
 from privgate.agents.deeds import Deed
 from privgate.agents.home import Home
@@ -55,6 +58,7 @@ class KeyHolder(Agent):
     def _advance(self, order: Order, papers: Papers) -> None:
         course = course_of(order)
         self._home.rules.require_noise(course.noise)
+        require_hiding(order, course)
         key = self._key(order, papers)
         self._post(Place(order.job, DocumentKind.KEY), key.to_bytes())
         previous = JobKey.opened(key.document, [self._home.who.identity]).digest
@@ -115,9 +119,12 @@ class KeyHolder(Agent):
         self, order: Order, papers: Papers, course: Course, opened: Round, gathered: Gathered
     ) -> RoundResult:
         number, added = opened.number, gathered.added
+        own = self._own_noise(order, papers, course, number)
         self._home.log.append(Deed.DECRYPTING, order.job, number=number, what=gathered.what)
         memory = self._memory(order, papers, course, number)
         sums = self._sums(order, papers, course, gathered)
+        if own is not None:
+            sums = with_noise(sums, own, course.layout.limit)
         try:
             following = course.advance(memory, sums, len(added))
         except (PrivgateError, ArithmeticError):
@@ -129,6 +136,21 @@ class KeyHolder(Agent):
         else:
             self._remember(order, papers, number + 1, following.memory)
         return self._keep_result(order, papers, opened, added, head, course.layout.values)
+
+    def _own_noise(self, order: Order, papers: Papers, course: Course, number: int) -> list[int] | None:
+        """This agent's own noise for a round, where it adds any: drawn once, and kept before anything is decrypted."""
+        noise, name = course.noise, f"noise-{number}"
+        if noise is None or not noise.by_two:
+            return None
+        sealed = papers.get(name)
+        if sealed is None:
+            found = drawn(variances(course.additions(number), noise), course.layout.values)
+            written = canonical.encode([str(one) for one in found])
+            sealed = self._home.vault.seal(written, kind="noise", job=order.job, round=str(number))
+            papers.put(name, sealed)
+            return found
+        kept = self._home.vault.open(sealed, kind="noise", job=order.job, round=str(number)).reveal()
+        return [int(one) for one in canonical.decode(kept, limit=MEMORY_LIMIT)]
 
     def _sums(self, order: Order, papers: Papers, course: Course, gathered: Gathered) -> list[int]:
         sealed = papers.get(_SECRET)

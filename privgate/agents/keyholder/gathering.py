@@ -155,7 +155,9 @@ class Gathering:
             return None
         try:
             keys = self._home.gateway.certificate_keys
-            total = open_sum(asked.expected(order.parties[0]), uploads, data, keys, noised=False)
+            noise = asked.course.noise
+            noised = noise is not None and noise.by_two
+            total = open_sum(asked.expected(order.parties[0]), uploads, data, keys, noised=noised)
         except PrivgateError as error:
             raise RefusalError(Why.UPLOAD, error.message) from None
         self._papers.keep(f"sum-{number}", data)

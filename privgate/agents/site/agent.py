@@ -35,7 +35,7 @@ from privacy.homomorphic.validator import require_public_key
 from privgate.agents.agent import Agent, Ordered, Told
 from privgate.agents.blind_orders import accepted_blind, is_blind_order
 from privgate.agents.channel import Channel
-from privgate.agents.course import Course
+from privgate.agents.course import Course, require_hiding
 from privgate.agents.courses import course_of, follows
 from privgate.agents.deeds import Deed
 from privgate.agents.home import Home
@@ -124,6 +124,7 @@ class Site(Agent):
         self._datasets.for_order(order, own)
         course, history = course_of(order), self._home.log.history
         self._home.rules.require_noise(course.noise)
+        require_hiding(order, course)
         if begin:
             known = history.of(order.job)
             require_fitting(self._home.rules, history, known, course, order.rounds_at_most, own.population)

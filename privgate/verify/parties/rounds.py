@@ -39,6 +39,7 @@ from privacy.homomorphic.documents.order import Aggregation
 from privacy.homomorphic.documents.rounds import Added, RoundHeader, RoundResult
 from privacy.homomorphic.documents.sums import GatewaySum
 from privacy.homomorphic.envelope import Expected, Upload
+from privacy.homomorphic.noise import NoiseBy
 from privacy.release.noised import NoisedPredicate
 from privgate.verify.history import History, HistoryFindings
 from privgate.verify.parties.blind import blind_jobs
@@ -172,6 +173,8 @@ def _sum(case: Case, event: SumMade, data: bytes) -> Iterator[str]:
         yield "it is not the sum that the log tells"
     if order.aggregation is not Aggregation.GATEWAY:
         yield "the gateway added, and its owners did not trust it with that"
+    if made.noised != (order.spec.get("noise_by") == NoiseBy.GATEWAY_AND_KEY_HOLDER.value):
+        yield "the gateway added noise that nobody asked for, or none where it was to add it"
     named = (made.job, made.order, made.layout)
     if opened is None or case.key is None or named != (order.job, order.digest, case.layout.digest):
         yield "it is a sum of another job, order or layout"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -154,3 +155,28 @@ def test_workers_at_once_never_share_a_task(database: Database, tenant: TenantId
         found = [task for claimed in pool.map(drain, range(8)) for task in claimed]
     assert len(found) == len(tasks)
     assert set(found) == tasks
+
+
+def test_a_rung_task_is_queued_once_and_again_when_it_is_done(database: Database, tenant: TenantId) -> None:
+    """One for each subject; while it waits or is worked on nothing changes, and a new round begins at no attempt."""
+    subject = str(fresh(VersionId))
+    record = TaskRecord(
+        id=fresh(TaskId), tenant=tenant, kind=TaskKind.TURN, subject=subject, state=TaskState.QUEUED, created_at=NOW
+    )
+
+    def ring() -> None:
+        with database.upkeep("ring") as work:
+            work.tasks.ring(replace(record, id=fresh(TaskId)))
+
+    for _ in range(2):
+        ring()
+    leased = must_claim(database)
+    ring()
+    assert claim(database) is None
+    with database.upkeep("finish") as work:
+        work.tasks.finish(leased)
+    assert claim(database) is None
+    ring()
+    again = must_claim(database)
+    assert (again.id, again.attempt) == (leased.id, 1)
+    assert again.fence > leased.fence

@@ -17,7 +17,8 @@ from kernel.errors import InvalidError
 from kernel.events import Parameter
 from privacy.accounting.mechanisms import Gaussian
 from privacy.accounting.rdp import job_epsilon
-from privacy.homomorphic.noise import LEAST_DEVIATION, Addition, SiteNoise, calibrated, noised, observers, units_of
+from privacy.homomorphic.noise import LEAST_DEVIATION, Addition, SiteNoise, calibrated, noised, units_of
+from privacy.homomorphic.observing import observers
 from privacy.homomorphic.packing import pack, unpack
 from privacy.homomorphic.registry import profile_of
 from privacy.homomorphic.statistics.plan import MOST_ROWS, FederatedStatistics
@@ -240,7 +241,7 @@ def test_each_site_adds_its_share_of_exact_noise() -> None:
 def test_a_noised_number_never_leaves_its_bound_and_tail() -> None:
     """What is moved back is the noised number: with a bound of zero it is cut at twelve deviations, and not before."""
     deviation = Parameter("40")
-    most = NOISE.site_tail(deviation)
+    most = NOISE.adder_tail(deviation)
     far = Addition(count=1, deviation=deviation, bound=0)
     assert noised([10 * most], [far], NOISE) == [most]
     assert noised([-10 * most], [far], NOISE) == [-most]

@@ -28,6 +28,7 @@ from kernel.ids import (
 )
 from kernel.signing import Ed25519Signer
 from privacy.events.budget import PopulationUncovered
+from privacy.homomorphic.documents.order import Aggregation
 from privacy.homomorphic.noise import SiteNoise
 from privacy.homomorphic.registry import profile_of
 from privacy.homomorphic.requests.kinds import CollectionKind
@@ -90,7 +91,7 @@ def predicate(**changes: Any) -> d.DisclosurePredicate:
         "policy_epoch": 7,
         "origin": Slug("gateway.example/log"),
         "software": SoftwareFacts(version=Slug("1.0"), digest=Digest.of(b"program")),
-        "not_covered": tuple(d.NotCovered),
+        "not_covered": d.not_covered(None),
         "issued_at": datetime(2026, 11, 27, tzinfo=UTC),
     }
     return d.DisclosurePredicate(**(whole | changes))
@@ -150,7 +151,13 @@ def test_a_certificate_names_the_marks_that_were_made() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"differentially_private": True}, {"not_covered": ()}, {"not_covered": tuple(d.NotCovered)[1:]}]
+    "changes",
+    [
+        {"differentially_private": True},
+        {"not_covered": ()},
+        {"not_covered": d.not_covered(None)[1:]},
+        {"not_covered": d.not_covered(Aggregation.GATEWAY)},
+    ],
 )
 def test_it_cannot_promise_privacy_or_leave_out_what_it_does_not_cover(changes: dict[str, Any]) -> None:
     """There is no such value to sign."""
@@ -202,5 +209,5 @@ def test_the_card_says_first_that_nothing_in_it_is_private() -> None:
     assert "differentially_private: false" in card.split("---")[1]
     assert "no noise was added" in card.split("## Whose rows")[0]
     assert f"| {Observer.KEY_HOLDER} | yes |" in card
-    assert all(sentence in card for sentence in d.NotCovered)
+    assert all(sentence in card for sentence in d.not_covered(None))
     assert problems_of(certificate()) == ()

@@ -490,8 +490,8 @@ def test_the_shipped_roles_are_a_closed_table() -> None:
     """A role is looked up, never imported by name, and no test role is among them."""
     assert set(child_main.ROLES) == {
         "ingest", "train", "evaluate", "statistics", "tune", "glm", "synthesis",
-        "he-keys", "he-encrypt", "he-aggregate", "he-decrypt", "he-decrypt-sum", "he-ask", "he-infer", "he-read",
-        "he-site", "he-blind", "he-blind-site",
+        "he-keys", "he-encrypt", "he-add", "he-aggregate", "he-decrypt", "he-decrypt-sum", "he-ask",
+        "he-infer", "he-read", "he-site", "he-blind", "he-blind-site",
     }  # fmt: skip
     assert {role for role in child_main.ROLES if role.startswith("he-")} == child_main._SCRATCH_ROLES
     for role in ("os", "privacy.child", "echo", "../train", ""):
