@@ -100,7 +100,7 @@ def _go_on(channel: Channel, plan: BlindPlan, table: Table) -> None:
     spoiled = memory.spoiled
     try:
         owner.refresh(gradient)
-    except (CorruptError, InvalidError):
+    except (CorruptError, InvalidError, ArithmeticError, ValueError):
         # Nobody is told now: see the rules of `assignment`.
         owner.epochs, spoiled = owner.epochs + 1, True
     if owner.epochs < recipe.epochs:
