@@ -6,7 +6,7 @@ Rules
 2. Whatever started is charged, for no fewer steps than were started, of several sites for no fewer rounds than were
    opened; what failed is charged in full.
 3. One job, one charge, at most one release; a job finished if and only if it has one. Its end is its last word: no
-   document of a party comes after it.
+   document of a party comes after it, and none comes twice: two orders, or two rounds of one number, share one price.
 4. A job whose self-test failed ends as failed and leaves nothing.
 """
 
@@ -19,7 +19,7 @@ from typing import Final
 
 from audit.findings import StepResult
 from kernel.canonical import Digest
-from kernel.ids import JobId, PopulationId, ReleaseId, Slug
+from kernel.ids import JobId, PartyId, PopulationId, ReleaseId, Slug
 from privacy.events.budget import BudgetCharged, BudgetReserved, BudgetTouched
 from privacy.events.collections import (
     CollectionConcluded,
@@ -28,6 +28,7 @@ from privacy.events.collections import (
     OrderIssued,
     RoundDecrypted,
     RoundOpened,
+    SumMade,
     UploadReceived,
 )
 from privacy.events.incidents import IncidentOpened
@@ -59,10 +60,10 @@ def check_jobs(history: History) -> StepResult:
     )
 
 
-_COURSE: Final = (
-    BudgetTouched, JobStarted, BudgetCharged, IncidentOpened, ReleaseHeld, JobEnded, OrderIssued, KeyAnnounced,
-    RoundOpened, UploadReceived, RoundDecrypted, CollectionConcluded,
+_DOCUMENTS: Final = (
+    OrderIssued, KeyAnnounced, RoundOpened, UploadReceived, SumMade, RoundDecrypted, CollectionConcluded,
 )  # fmt: skip
+_COURSE: Final = (BudgetTouched, JobStarted, BudgetCharged, IncidentOpened, ReleaseHeld, JobEnded, *_DOCUMENTS)
 
 
 @dataclass
@@ -79,6 +80,7 @@ class _Course:
     end: JobEnd | None = None
     of_sites: Slug | None = None
     rounds: int = 0
+    places: set[tuple[str, int, PartyId | None]] = field(default_factory=set)
 
     def take(self, event: Anything) -> Iterator[str]:
         """Take the job's next event; say what is wrong with it."""
@@ -113,6 +115,11 @@ class _Course:
     def _late(self, event: Anything) -> Iterator[str]:
         if self.end is not None and isinstance(event, _COURSE):
             yield "the job had ended before"
+        if isinstance(event, _DOCUMENTS):
+            place = (event.TYPE, getattr(event, "number", 0), getattr(event, "party", None))
+            if place in self.places:
+                yield "a document of this place was there before"
+            self.places.add(place)
 
     def _note_rounds(self, event: Anything) -> None:
         if isinstance(event, CollectionRequested) and not event.exact:

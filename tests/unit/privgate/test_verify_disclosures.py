@@ -195,6 +195,19 @@ def test_no_document_of_a_party_comes_after_the_end_of_its_job(late: Event) -> N
     assert [one.what for one in check_jobs(history).locations] == ["the job had ended before"]
 
 
+@pytest.mark.parametrize("twice", [order(), opened(1), UPLOADED, DECRYPTED])
+def test_two_rounds_on_one_charge_are_found_out(twice: Event) -> None:
+    """A second order goes to other sites, a second round of one number is read again: neither is paid."""
+    everybody = (FIRST, SECOND, THIRD)
+    whole = [order(), opened(1), UPLOADED, DECRYPTED]
+    requests = [replace(asked(population, exact=False), kind=Slug("he.statistics")) for population in everybody]
+    charges = [replace(charge(1), population=population) for population in everybody]
+    last = JobEnded(job=JOB, end=JobEnd.CANCELLED, attempts=0, steps_started=1)
+    for more, found in (([], []), ([twice], ["a document of this place was there before"])):
+        history = entered([*requests, *map(touch, everybody), *whole, *more, *charges, last])
+        assert [one.what for one in check_jobs(history).locations] == found
+
+
 def entered(events: Sequence[Event]) -> History:
     """A history of these events."""
     at = datetime(2026, 11, 27, tzinfo=UTC)
