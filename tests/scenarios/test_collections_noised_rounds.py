@@ -26,7 +26,8 @@ from privacy.homomorphic.documents.order import Order
 from privacy.homomorphic.documents.places import Place
 from privacy.homomorphic.documents.signed import DocumentKind
 from privacy.homomorphic.glm.noised import read_noised_glm
-from privacy.homomorphic.noise import Protected, SiteNoise, observers
+from privacy.homomorphic.noise import Protected, SiteNoise
+from privacy.homomorphic.observing import observers
 from privacy.release.noised import NoisedCertificate, ObservedFacts
 from privgate.sdk.collections import SitesQuote
 from privgate.verify import verify_bundle
