@@ -137,14 +137,15 @@ def infer(
     kept = keeping.found()
     key = keeping.begin(_wanted(release, purpose, given))
     job = gateway.jobs[str(kept.job)] if kept is not None else _requested(gateway, release, purpose, len(given), key)
+    job = job.refresh()  # asked for again under its key, it is told as it stood then
     if job.state == WAITS and on_waiting is not None:
         on_waiting(job)
-    terms = _Terms.of(gateway, _admitted(job, on_progress))
+    terms = _Terms.of(gateway, _admitted(job, keeping, on_progress))
     if kept is None:
         kept = terms.asked(given)
         keeping.keep(kept)
     terms.send(gateway, kept)
-    ended = job.wait(on_progress)
+    ended = _answered(job, keeping, on_progress)
     found = gateway.fetch_release(ended.result())
     scores = terms.read(kept, found.certificate, found.artifact, len(given))
     if then is not None:
@@ -166,7 +167,7 @@ def _requested(gateway: Gateway, release: str, purpose: str, count: int, key: st
     return gateway.submit(request_for(release, purpose=purpose, batches=batches), key=key)
 
 
-def _admitted(job: Job, on_progress: Callable[[Progress], object] | None) -> Job:
+def _admitted(job: Job, keeping: Keeping, on_progress: Callable[[Progress], object] | None) -> Job:
     """The job once its owner has said yes, if that was waited for."""
     after = job.refresh()
     if after.state != WAITS:
@@ -178,8 +179,18 @@ def _admitted(job: Job, on_progress: Callable[[Progress], object] | None) -> Job
             break
     after = job.refresh()
     if after.state in ("refused", "cancelled", "failed"):
+        keeping.forget()
         raise JobEndedError(after)
     return after
+
+
+def _answered(job: Job, keeping: Keeping, on_progress: Callable[[Progress], object] | None) -> Job:
+    """The finished job; what was kept of one that ended without an answer is of no use, and is destroyed."""
+    try:
+        return job.wait(on_progress)
+    except JobEndedError:
+        keeping.forget()
+        raise
 
 
 @dataclass(frozen=True, slots=True)

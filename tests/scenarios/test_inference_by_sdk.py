@@ -133,6 +133,13 @@ def test_more_rows_than_a_ciphertext_has_slots_are_asked_in_batches(people: Peop
         assert numbers[0] == pytest.approx(score, abs=10 * found.error)
 
 
+def sign_in(people: People, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client's profile, as `privgate login` leaves it."""
+    monkeypatch.setenv("PRIVGATE_CONFIG", str(tmp_path / "config"))
+    profiles.save("default", people.sign_in)
+    profiles.save_trust("default", TrustFile.from_bytes(people.trust.read_bytes()))
+
+
 class Killed(BaseException):
     """The client dies here."""
 
@@ -164,13 +171,39 @@ def test_a_client_that_was_killed_goes_on_with_the_same_job(
     assert not keep.exists()
 
 
+def test_whoever_waits_for_people_comes_back_with_the_same_command(
+    people: People, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A grant that wants the owner's yes, and lets nothing leave by itself: two waits, one job, one question."""
+    sign_in(people, tmp_path, monkeypatch)
+    strict = people.owner.grant(
+        principal=people.client.whoami().principal, dataset=people.dataset, purpose=PURPOSE, until="2099-01-01",
+        job_kinds=["he.infer"], approval_required=True,
+    )  # fmt: skip
+    rows, out = tmp_path / "rows.jsonl", tmp_path / "scores.csv"
+    rows.write_text('{"age": 71.5, "sex": "male"}\n')
+    again = ["infer", people.release, "--purpose", PURPOSE, "--rows", str(rows), "--out", str(out)]
+    assert CliRunner().invoke(app, again).exit_code == 8
+    (job,) = (one for one in people.client.jobs if one.state == "awaiting-approval")
+    people.owner.approve(job.job)
+    held = CliRunner().invoke(app, again)
+    assert held.exit_code == 8, held.output
+    release = people.client.jobs[job.job].result()
+    assert release.state == "held"
+    people.owner.check_release(release, "release")
+    for _ in range(100):
+        if (found := CliRunner().invoke(app, again)).exit_code != 5:  # until the log has published it
+            break
+    assert found.exit_code == 0, found.output
+    assert len(out.read_text().splitlines()) == 2
+    people.owner.revoke_grant(strict)
+
+
 def test_the_command_writes_scores_and_overwrites_nothing(
     people: People, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`privgate infer`: a line for each row; a quote by `--quote`; the same file a second time is refused."""
-    monkeypatch.setenv("PRIVGATE_CONFIG", str(tmp_path / "config"))
-    profiles.save("default", people.sign_in)
-    profiles.save_trust("default", TrustFile.from_bytes(people.trust.read_bytes()))
+    sign_in(people, tmp_path, monkeypatch)
     rows, out = tmp_path / "rows.csv", tmp_path / "scores.csv"
     with rows.open("w", newline="") as file:
         writer = csv.DictWriter(file, ["age", "sex"])

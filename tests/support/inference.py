@@ -1,4 +1,4 @@
-"""A house whose released models may be asked under encryption, and a client who asks them by hand.
+"""A house whose released models may be asked under encryption, and a client who asks them by hand, in this process.
 
 The table is one in which age and sex tell who is ill. `peer` may ask, and may fetch nothing.
 """
@@ -22,9 +22,10 @@ from kernel import canonical
 from kernel.ids import JobId
 from kernel.signing import Envelope
 from privacy.graph.templates import Activation, ModelChoice, Template
-from privacy.homomorphic.confined import Confined
 from privacy.homomorphic.inferences.question import Asked, ask_of
 from privacy.homomorphic.inferences.spec import InferenceSpec
+from privacy.homomorphic.tenseal_backend.approximate import OwnKeys
+from privacy.homomorphic.tenseal_backend.inference import answers, ask, asking
 from privacy.jobs.features import FeatureSpec
 from privacy.release.inference import InferenceCertificate
 from privacy.schema import TableSchema
@@ -113,16 +114,18 @@ class Client:
         assert str(spec.digest) == terms["request_digest"]
         encoder = RowEncoder(FeatureSpec.from_json(terms["features"]), TableSchema.from_json(terms["table"]))
         encoded = [[encoder.encode(row) or [] for row in rows] for rows in batches]
-        secret, keys, ciphertexts = Confined().question(spec.shape, encoded)
-        return cls(secret, ask_of(JobId(job), spec, keys, ciphertexts, os.urandom), spec)
+        keys = asking(spec.shape)
+        ciphertexts = b"".join(ask(spec.shape, keys, rows) for rows in encoded)
+        return cls(keys.secret, ask_of(JobId(job), spec, keys.evaluation, ciphertexts, os.urandom), spec)
 
     def read(self, answer: bytes, certificate: InferenceCertificate) -> list[list[float]]:
         """The scores of every slot of every batch."""
         size = self.spec.shape.answer_bytes
         pieces = [answer[at : at + size] for at in range(0, len(answer), size)]
         factor = 2.0**certificate.predicate.precision.halvings
-        found = Confined().scores(self.spec.shape, self.secret, pieces)
-        return [[number * factor for number in row] for row in found]
+        own, slots = OwnKeys(self.secret, b""), self.spec.profile.slots
+        found = [answers(self.spec.shape, own, piece, slots) for piece in pieces]
+        return [[number * factor for number in row] for rows in found for row in rows]
 
 
 def send(of: House, job: str, data: bytes, who: str = "peer") -> Any:
