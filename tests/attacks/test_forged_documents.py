@@ -16,11 +16,15 @@ import pytest
 
 from audit.findings import StepResult, Verdict
 from kernel.canonical import Digest
-from kernel.ids import JobId
+from kernel.ids import JobId, PartyId
 from kernel.signing import Ed25519Signer
+from privacy.homomorphic.documents.endings import Refusal
+from privacy.homomorphic.documents.order import Outcome
+from privgate.agents.rules import Rules
 from privgate.verify import verify_bundle
-from privgate.verify.verdict import BundleVerdict, Outcome
-from tests.support.api import House, house
+from privgate.verify.verdict import BundleVerdict
+from privgate.verify.verdict import Outcome as Word
+from tests.support.api import House, done, house
 from tests.support.forged_documents import Evidence, Members, evidence_of
 from tests.support.forgeries import Story, forge
 from tests.support.hospitals import Hospitals
@@ -38,10 +42,21 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 @pytest.fixture(scope="module")
 def genuine(made: House, tmp_path_factory: pytest.TempPathFactory) -> Evidence:
-    """A model in two rounds or three, exact, released and exported."""
+    """A job that a site refused; then a model in two rounds or three, exact, released and exported."""
     hospitals = Hospitals(made, tmp_path_factory.mktemp("hospitals"), (12, 11, 14))
+    refuses(hospitals)
     job = hospitals.admitted(most_rounds=3)["job"]
     return evidence_of(made, hospitals, job, tmp_path_factory.mktemp("evidence"))
+
+
+def refuses(hospitals: Hospitals) -> None:
+    """A site whose rules do not allow a job says that it declines."""
+    site, job = hospitals.sites[0], hospitals.admitted(most_rounds=3)["job"]
+    for outcomes in ((Outcome.NOISED,), (Outcome.EXACT, Outcome.NOISED)):
+        with site.home() as home:
+            home.allow(Rules(outcomes=outcomes))
+        hospitals.turn(site)
+    assert done(hospitals.made["trainer"].get(f"/v1/jobs/{job}"))["state"] == "failed"
 
 
 def judged(of: Evidence, bundle: Path) -> BundleVerdict:
@@ -63,11 +78,12 @@ def test_the_evidence_as_it_is_holds_and_says_what_was_looked_at(genuine: Eviden
     """Each document was judged, counted, and held against the released file."""
     verdict = judged(genuine, genuine.cycle.bundle)
     assert [(step.title, said(step)) for step in verdict.steps if step.locations and step.title != "Report"] == []
-    assert verdict.outcome is Outcome.VERIFIED
-    files = list((genuine.cycle.bundle / f"parties/{genuine.job}").iterdir())
+    assert verdict.outcome is Word.VERIFIED
+    files = list((genuine.cycle.bundle / "parties").glob("job_*/*.json"))
     rounds = len([file for file in files if file.name.startswith("round")])
     assert rounds >= 2
-    assert verdict.step("Rounds").sentence.startswith(f"{len(files) - 1} documents of 1 jobs")
+    assert len([file for file in files if file.name.startswith("refusal")]) == 1
+    assert verdict.step("Rounds").sentence.startswith(f"{len(files) - 2} documents of 2 jobs")
     assert f"{rounds} decryptions begun for {rounds} rounds; 1 released files" in verdict.step("Rounds").sentence
     assert "on the gateway's word" in verdict.step("Parties").sentence
 
@@ -252,7 +268,7 @@ def test_a_document_that_tells_another_story_is_found_by_its_check(genuine: Evid
     """Log, certificate and whatever else the forger signs himself follow the forgery."""
     name, change, signer, step, words = FORGERIES[how]
     verdict = judged(genuine, genuine.told(tmp_path / "forged", name, change, signer))
-    assert verdict.outcome is Outcome.FAILED
+    assert verdict.outcome is Word.FAILED
     assert verdict.step("Tree").verdict is Verdict.OK
     assert words in said(verdict.step(step)), [(s.title, said(s)) for s in verdict.steps if s.locations]
 
@@ -270,7 +286,7 @@ def test_documents_that_are_missing_or_too_many_are_found(genuine: Evidence, tmp
     assert "parties/notes.txt: the log cites no such document" in found
     shutil.rmtree(bundle / "parties")
     verdict = judged(genuine, bundle)
-    assert verdict.outcome is Outcome.CANNOT_TELL
+    assert verdict.outcome is Word.CANNOT_TELL
     assert {verdict.step(title).verdict for title in ("Parties", "Orders", "Rounds")} == {Verdict.CANNOT_TELL}
 
 
@@ -283,7 +299,19 @@ def test_no_byte_of_a_document_can_be_another(genuine: Evidence, tmp_path: Path,
     data = file.read_bytes()
     for place in (len(data) // 3, len(data) - 30):
         file.write_bytes(data[:place] + (b"B" if data[place : place + 1] == b"A" else b"A") + data[place + 1 :])
-        assert judged(genuine, bundle).outcome is Outcome.FAILED, place
+        assert judged(genuine, bundle).outcome is Word.FAILED, place
+
+
+def test_a_refusal_is_its_party_s_word(genuine: Evidence, tmp_path: Path) -> None:
+    """A gateway cannot say for a site that it declines."""
+    bundle = copied(genuine, tmp_path / "bundle")
+    (file,) = (bundle / "parties").glob("job_*/refusal-*.json")
+    said_by_gateway = Refusal.read(file.read_bytes()).signed(genuine.signers["gateway"])
+    file.write_bytes(said_by_gateway)
+    assert SIGNATURE in said(judged(genuine, bundle).step("Rounds"))
+    other = Refusal(job=JobId(genuine.job), order=Digest(OTHER), party=PartyId(genuine.names["hospital-1"]))
+    file.write_bytes(other.signed(genuine.signers[genuine.names["hospital-1"]]))
+    assert "it is a refusal of another job or party" in said(judged(genuine, bundle).step("Rounds"))
 
 
 def without_second_round(story: Story) -> None:
@@ -342,19 +370,19 @@ def test_pins_decide_who_took_part(genuine: Evidence) -> None:
     holder, one, *others = genuine.identities
     assert verify_bundle(bundle, trust, pins=genuine.identities).ok
     few = verify_bundle(bundle, trust, pins=(holder, one))
-    assert few.outcome is Outcome.CANNOT_TELL
+    assert few.outcome is Word.CANNOT_TELL
     assert "you pinned no site `hospital-2`" in said(few.step("Parties"))
     true_one = type(one)(
         name=one.name, kind=one.kind, identity=Ed25519Signer(os.urandom(32)).public_key, sealing=one.sealing
     )
     made_up = verify_bundle(bundle, trust, pins=(holder, true_one, *others))
-    assert made_up.outcome is Outcome.FAILED
+    assert made_up.outcome is Word.FAILED
     assert "is not the one that you pinned" in said(made_up.step("Parties"))
 
 
 def test_without_a_trust_file_orders_are_on_nobody_s_word(genuine: Evidence) -> None:
     """They are read all the same, so that what does not hold is found; the outcome is UNANCHORED."""
     verdict = verify_bundle(genuine.cycle.bundle, None)
-    assert verdict.outcome is Outcome.UNANCHORED
+    assert verdict.outcome is Word.UNANCHORED
     assert verdict.step("Orders").verdict is Verdict.CANNOT_TELL
     assert verdict.step("Rounds").verdict is Verdict.OK
