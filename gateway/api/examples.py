@@ -31,6 +31,9 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
         },
         "request": "-----BEGIN CERTIFICATE REQUEST-----\n...\n-----END CERTIFICATE REQUEST-----\n",
     },
+    "renewParty": {
+        "renewal": '{"payload":"...","payloadType":"application/vnd.privgate.party-renewal.v1+json","signatures":[...]}'
+    },
     "definePurpose": {"purpose": "research/oncology", "within": ["research"]},
     "setPolicy": {
         "approvals": [{"sensitivity": "restricted", "job_kind": "training"}],
