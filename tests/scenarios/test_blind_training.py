@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
-import tarfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +14,6 @@ import numpy as np
 import pytest
 
 from audit.archive import Archive
-from audit.trust import TrustFile
 from compliance.checks.catalogue import CATALOGUE
 from compliance.controls import Evidence
 from compliance.history import History, read_history
@@ -24,7 +21,6 @@ from kernel import canonical
 from kernel.canonical import Digest
 from kernel.clock import SystemClock
 from kernel.ids import JobId, Slug
-from kernel.signing import Envelope, sign_envelope
 from privacy.homomorphic.blind.documents import BlindData, BlindFinal, BlindOrder, BlindWeights
 from privacy.homomorphic.blind.model import commitment
 from privacy.homomorphic.blind.shape import PROFILE
@@ -32,15 +28,15 @@ from privacy.homomorphic.blind.spec import ARTIFACT, BlindPlan
 from privacy.homomorphic.documents.places import Place
 from privacy.homomorphic.documents.signed import DocumentKind, Parcel
 from privacy.homomorphic.wire import secret_key_form
-from privacy.release.blind import BlindCertificate
 from privgate.agents.rules import Rules
 from privgate.agents.site.agent import Site
 from privgate.agents.site.blind import model_of
 from privgate.agents.site.datasets import SiteDatasets
 from privgate.verify import verify_bundle
 from privgate.verify.verdict import Outcome
-from tests.support.api import House, Person, done, grant_body, house, refused, worker_of
+from tests.support.api import House, done, grant_body, house, refused, worker_of
 from tests.support.blind import InlineSteps, columns_of, plain_weights
+from tests.support.exports import Exported, exported
 from tests.support.hospitals import PURPOSE, Hospitals, Wire, events
 
 REQUEST: dict[str, Any] = {
@@ -123,46 +119,18 @@ def test_a_quote_says_who_would_learn_what_and_that_it_is_experimental(outsource
     assert {one["observer"]: one["secret_key"] for one in quote["observers"]} == {"gateway": False, "site": True}
 
 
-@dataclass(frozen=True)
-class Story:
-    """One training, from its request to its release, and the evidence of it."""
-
-    job: str
-    bundle: Path
-    trust: TrustFile
-
-
 @pytest.fixture(scope="module")
 def story(
     made: House, outsourcer: Outsourcer, ended: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
-) -> Story:
+) -> Exported:
     """Checked, released, exported."""
     assert ended["state"] == "finished", outsourcer.site.told
-    release = ended["release"]
-    refused(outsourcer.owner.post(f"/v1/releases/{release}/check", {"verdict": "release"}), 403)
-    done(made["checker"].post(f"/v1/releases/{release}/check", {"verdict": "release"}))
-    made.settle()
-    bundle = tmp_path_factory.mktemp("evidence")
-    files = bundle / "release"
-    files.mkdir()
-    named = {name: name for name in ("certificate.json", "receipt.tlog-proof", "MODEL_CARD.md")}
-    for name, shown in ({"artifact": ARTIFACT} | named).items():
-        (files / shown).write_bytes(fetched(outsourcer.owner, release, name))
-    trust = TrustFile.from_bytes(canonical.encode(done(made["auditor"].get("/v1/trust"))["trust"]))
-    made.settle()
-    with tarfile.open(fileobj=io.BytesIO(made["auditor"].get("/v1/archive").content)) as archive:
-        archive.extractall(bundle, filter="data")
-    return Story(ended["job"], bundle, trust)
+    refused(outsourcer.owner.post(f"/v1/releases/{ended['release']}/check", {"verdict": "release"}), 403)
+    target = tmp_path_factory.mktemp("evidence") / "bundle"
+    return exported(made, ended, target, checker="checker", reader=outsourcer.owner)
 
 
-def fetched(person: Person, release: str, name: str) -> bytes:
-    """A file of a published release."""
-    answer = person.get(f"/v1/releases/{release}/files/{name}")
-    assert answer.status_code == 200, answer.text
-    return bytes(answer.content)
-
-
-def test_an_owner_has_a_model_trained_that_stays_with_him(made: House, outsourcer: Outsourcer, story: Story) -> None:
+def test_an_owner_has_a_model_trained_that_stays_with_him(made: House, outsourcer: Outsourcer, story: Exported) -> None:
     """The model is that of training in the clear; no ledger was touched; what is released is the site's word."""
     with outsourcer.site.home() as home:
         model = model_of(home, JobId(story.job))
@@ -173,22 +141,22 @@ def test_an_owner_has_a_model_trained_that_stays_with_him(made: House, outsource
     first = ["blind:requested", "blind:ordered", "blind:begun", *["weights:received", "gradient:made"] * 2]
     assert told == [*first, "blind:concluded", "dek:created", "release:held", "job:ended", *told[len(first) + 4 :]]
     assert not [one for one in told if one.startswith(("budget:", "population:"))]
-    final = BlindFinal.read((story.bundle / "release" / ARTIFACT).read_bytes())
+    final = BlindFinal.read(story.released(ARTIFACT))
     assert final.model == commitment(model)
-    card = (story.bundle / "release" / "MODEL_CARD.md").read_text(encoding="utf-8")
+    card = story.released("MODEL_CARD.md").decode()
     assert "The model is with its owner" in card
     assert "(experimental)" in card
 
 
-def test_the_verifier_finds_nothing_wrong(story: Story) -> None:
+def test_the_verifier_finds_nothing_wrong(story: Exported) -> None:
     """Log, decision, certificate, the site's word, card and receipt hold together, from the pinned keys alone."""
-    verdict = verify_bundle(story.bundle, story.trust)
+    verdict = story.judged()
     wrong = [(step.title, step.locations) for step in verdict.steps if step.locations and step.title != "Report"]
     assert (wrong, verdict.outcome) == ([], Outcome.VERIFIED)
     assert verdict.step("Blind trainings").sentence.startswith("7 documents of 1 trainings")
 
 
-def test_every_document_is_judged(story: Story, tmp_path: Path) -> None:
+def test_every_document_is_judged(story: Exported, tmp_path: Path) -> None:
     """One that is missing, or signed by somebody else, or another's in its place, is found."""
     copy = tmp_path / "bundle"
     shutil.copytree(story.bundle, copy)
@@ -226,22 +194,17 @@ def test_every_document_is_judged(story: Story, tmp_path: Path) -> None:
     ],
 )
 def test_a_certificate_that_tells_another_story_is_found_out(
-    made: House, story: Story, tmp_path: Path, member: str, change: Any, step: str
+    made: House, story: Exported, tmp_path: Path, member: str, change: Any, step: str
 ) -> None:
     """Even signed by the gateway's own key: each fact that the log also tells must be told alike."""
-    copy = tmp_path / "bundle"
-    shutil.copytree(story.bundle, copy)
-    place = next((copy / "certificates").iterdir())
-    envelope = Envelope.from_bytes(place.read_bytes())
-    body = json.loads(envelope.payload)
-    body["predicate"][member] = change(body["predicate"][member])
-    forged = sign_envelope(envelope.payload_type, canonical.encode(body), made.gateway.on.certificate_signer)
-    BlindCertificate.parse(forged.payload)
-    place.write_bytes(forged.to_bytes())
-    assert verify_bundle(copy, story.trust).step(step).locations
+
+    def telling(stated: dict[str, Any]) -> None:
+        stated[member] = change(stated[member])
+
+    assert story.judged_after(made, telling, tmp_path / "bundle").step(step).locations
 
 
-def test_a_report_knows_such_jobs(made: House, story: Story) -> None:
+def test_a_report_knows_such_jobs(made: House, story: Exported) -> None:
     """Its checks pass over them: nobody trains on own rows but where nothing leaves him, and nothing is unpaid."""
     report = build_report(read_history(Archive.open(story.bundle)))
     found = {evidence.check: evidence for evidence in report}

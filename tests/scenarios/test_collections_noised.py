@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from audit.trust import TrustFile
-from kernel import canonical
-from kernel.signing import Envelope, sign_envelope
-from privacy.release.noised import NoisedCertificate
-from privgate.verify import verify_bundle
-from privgate.verify.verdict import BundleVerdict, Outcome
+from privgate.verify.verdict import Outcome
 from tests.scenarios.test_collections_struck import struck_at, survived
 from tests.support.api import House, done, house, refused
-from tests.support.hospitals import Hospitals, events, exported
+from tests.support.exports import Exported, exported
+from tests.support.hospitals import Hospitals, events
 
 ASKED: dict[str, Any] = {
     "kind": "he.statistics",
@@ -46,20 +40,6 @@ def hospitals(made: House, tmp_path_factory: pytest.TempPathFactory) -> Hospital
     return Hospitals(made, tmp_path_factory.mktemp("hospitals"), exact=False)
 
 
-@dataclass(frozen=True)
-class Story:
-    """One job from its request to its release, and the evidence of it."""
-
-    job: dict[str, Any]
-    ended: dict[str, Any]
-    bundle: Path
-    trust: TrustFile
-
-    def judged(self) -> BundleVerdict:
-        """The verifier's word."""
-        return verify_bundle(self.bundle, self.trust)
-
-
 def admitted(hospitals: Hospitals, **changes: Any) -> dict[str, Any]:
     """A noised job that every owner has approved, or none had to."""
     job = hospitals.requested(**{**ASKED, **changes})
@@ -71,19 +51,15 @@ def admitted(hospitals: Hospitals, **changes: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def story(made: House, hospitals: Hospitals, tmp_path_factory: pytest.TempPathFactory) -> Story:
+def story(made: House, hospitals: Hospitals, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """Requested, approved by three owners, collected, released, exported."""
-    job = admitted(hospitals)
-    ended = hospitals.play(job["job"])
+    ended = hospitals.play(admitted(hospitals)["job"])
     assert ended["state"] == "finished", [party.told for party in hospitals.everybody]
-    release = ended["release"]
-    refused(made["trainer"].get(f"/v1/releases/{release}/files/artifact"), 409)
-    bundle = tmp_path_factory.mktemp("evidence")
-    trust = exported(hospitals, release, "he-statistics.json", bundle)
-    return Story(job, ended, bundle, trust)
+    refused(made["trainer"].get(f"/v1/releases/{ended['release']}/files/artifact"), 409)
+    return exported(made, ended, tmp_path_factory.mktemp("evidence") / "bundle")
 
 
-def test_the_verifier_recomputes_everything_and_finds_nothing_wrong(story: Story) -> None:
+def test_the_verifier_recomputes_everything_and_finds_nothing_wrong(story: Exported) -> None:
     """Prices, balances, observers, log, artefact, card and receipt hold together, from the pinned keys alone."""
     verdict = story.judged()
     wrong = [(step.title, step.locations) for step in verdict.steps if step.locations and step.title != "Report"]
@@ -91,9 +67,9 @@ def test_the_verifier_recomputes_everything_and_finds_nothing_wrong(story: Story
     assert verdict.step("Certificates and log").sentence == "1 certificates say what the log says"
 
 
-def test_every_population_is_held_touched_and_charged_before_the_result_is_held(made: House, story: Story) -> None:
+def test_every_population_is_held_touched_and_charged_before_the_result_is_held(made: House, story: Exported) -> None:
     """All reservations and touches stand before the order; all charges before the held release; nothing is marked."""
-    told = [entry["type"] for entry in made.log() if entry.get("correlation") == story.job["job"]]
+    told = [entry["type"] for entry in made.log() if entry.get("correlation") == story.job]
     assert told.count("budget:reserved") == told.count("budget:touched") == told.count("budget:charged") == 3
     assert "population:uncovered" not in told
     order = told.index("order:issued")
@@ -103,16 +79,15 @@ def test_every_population_is_held_touched_and_charged_before_the_result_is_held(
         assert [charge["times"] for charge in one["charges"]] == [1, 1]  # both sides of the split are in a file
 
 
-def test_the_certificate_says_what_it_is_worth_against_whom(story: Story) -> None:
+def test_the_certificate_says_what_it_is_worth_against_whom(story: Exported) -> None:
     """Each site has a guarantee of its own; one other site learns what was asked at most, all others more."""
-    body = json.loads(Envelope.from_bytes((story.bundle / "release" / "certificate.json").read_bytes()).payload)
-    stated = body["predicate"]
+    stated = story.stated
     assert stated["differentially_private"] is True
     assert len({site["population"]["id"] for site in stated["sites"]}) == 3
     assert all(site["this_job_alone"]["epsilon"] <= "1" for site in stated["sites"])
     against = {one["observer"]: one.get("epsilon") for one in stated["epsilons"]}
     assert float(against["one-other-site"]) <= 1 < float(against["all-other-sites-together"])
-    card = (story.bundle / "release" / "MODEL_CARD.md").read_text()
+    card = story.released("MODEL_CARD.md").decode()
     assert "one other site" in card
 
 
@@ -135,22 +110,13 @@ def test_the_certificate_says_what_it_is_worth_against_whom(story: Story) -> Non
     ],
 )
 def test_a_certificate_that_tells_another_story_is_found_out(
-    made: House, story: Story, tmp_path: Path, change: Any, step: str
+    made: House, story: Exported, tmp_path: Path, change: Any, step: str
 ) -> None:
     """Even signed by the gateway's own key: figures follow from each other, and facts are those of the log."""
-    copy = tmp_path / "bundle"
-    shutil.copytree(story.bundle, copy)
-    place = next((copy / "certificates").iterdir())
-    envelope = Envelope.from_bytes(place.read_bytes())
-    body = json.loads(envelope.payload)
-    change(body["predicate"])
-    forged = sign_envelope(envelope.payload_type, canonical.encode(body), made.gateway.on.certificate_signer)
-    NoisedCertificate.parse(forged.payload)
-    place.write_bytes(forged.to_bytes())
-    assert verify_bundle(copy, story.trust).step(step).locations
+    assert story.judged_after(made, change, tmp_path / "bundle").step(step).locations
 
 
-def test_no_check_of_a_report_finds_fault_with_it(made: House, story: Story) -> None:
+def test_no_check_of_a_report_finds_fault_with_it(made: House, story: Exported) -> None:
     """Budgets, jobs, decisions, certificates and releases of a noised result, judged from the log."""
     made.settle()
     report = done(made["auditor"].post("/v1/reports", {}), 201)["report"]
@@ -163,7 +129,7 @@ def test_no_check_of_a_report_finds_fault_with_it(made: House, story: Story) -> 
 
 
 def test_the_quote_has_a_price_for_each_population_and_an_epsilon_for_each_observer(
-    made: House, hospitals: Hospitals, story: Story
+    made: House, hospitals: Hospitals, story: Exported
 ) -> None:
     """Share of the budget, whether it fits, how many such jobs fit; nothing is held by asking."""
     before = len(done(made["trainer"].get("/v1/jobs")))

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from audit.archive import Archive
-from audit.trust import TrustFile
 from audit.verify import verify_log
 from gateway.services.collections.turns import ring_all
-from kernel import canonical
 from kernel.amounts import Delta
 from kernel.clock import ManualClock, SystemClock
 from kernel.ids import JobId
-from kernel.signing import Envelope, sign_envelope
 from privacy.homomorphic.documents.endings import Final
 from privacy.homomorphic.documents.order import Order
 from privacy.homomorphic.documents.places import Place
@@ -28,16 +24,16 @@ from privacy.homomorphic.documents.signed import DocumentKind
 from privacy.homomorphic.glm.noised import read_noised_glm
 from privacy.homomorphic.noise import Protected, SiteNoise
 from privacy.homomorphic.observing import observers
-from privacy.release.noised import NoisedCertificate, ObservedFacts
+from privacy.release.noised import ObservedFacts
 from privgate.sdk.collections import SitesQuote
-from privgate.verify import verify_bundle
 from privgate.verify.history import History
 from privgate.verify.parties.case import Case
 from privgate.verify.parties.endings import ending_problems
 from privgate.verify.parties.states import state_problems
 from privgate.verify.verdict import Outcome
 from tests.support.api import House, done, house, refused
-from tests.support.hospitals import Hospitals, exported, worker_of
+from tests.support.exports import Exported, exported
+from tests.support.hospitals import Hospitals, worker_of
 
 MODEL: dict[str, Any] = {"result": "noised", "epsilon": "1", "round_seconds": 60}
 AVERAGE: dict[str, Any] = {
@@ -77,34 +73,17 @@ def hospitals(made: House, clock: ManualClock, tmp_path_factory: pytest.TempPath
     return Hospitals(made, folder, (60, 45, 80, 50), exact=False, clock=clock)
 
 
-@dataclass(frozen=True)
-class Story:
-    """One job that ended, and the evidence of it."""
-
-    job: str
-    bundle: Path
-    trust: TrustFile
-
-    @property
-    def stated(self) -> dict[str, Any]:
-        """What its certificate says."""
-        envelope = Envelope.from_bytes((self.bundle / "release" / "certificate.json").read_bytes())
-        predicate: dict[str, Any] = json.loads(envelope.payload)["predicate"]
-        return predicate
-
-
 @pytest.fixture(scope="module")
-def model(hospitals: Hospitals, tmp_path_factory: pytest.TempPathFactory) -> Story:
+def model(hospitals: Hospitals, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """A logistic model with noise, over four hospitals."""
     job = str(hospitals.requested(**MODEL)["job"])
     ended = hospitals.play(job)
     assert ended["state"] == "finished", [party.told for party in hospitals.everybody]
-    bundle = tmp_path_factory.mktemp("model")
-    return Story(job, bundle, exported(hospitals, ended["release"], "he-glm.json", bundle))
+    return exported(hospitals.made, ended, tmp_path_factory.mktemp("model") / "bundle")
 
 
 @pytest.fixture(scope="module")
-def average(hospitals: Hospitals, clock: ManualClock, tmp_path_factory: pytest.TempPathFactory) -> Story:
+def average(hospitals: Hospitals, clock: ManualClock, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """An average of two rounds; the last hospital misses the first."""
     job = str(hospitals.requested(**AVERAGE, dropouts=1)["job"])
     for party in (hospitals.holder, *hospitals.sites[:3]):
@@ -115,8 +94,7 @@ def average(hospitals: Hospitals, clock: ManualClock, tmp_path_factory: pytest.T
     clock.advance(2)
     ended = hospitals.play(job)
     assert ended["state"] == "finished", [party.told for party in hospitals.everybody]
-    bundle = tmp_path_factory.mktemp("average")
-    return Story(job, bundle, exported(hospitals, ended["release"], "he-model.safetensors", bundle))
+    return exported(hospitals.made, ended, tmp_path_factory.mktemp("average") / "bundle")
 
 
 def charged(made: House, job: str) -> list[list[int]]:
@@ -135,13 +113,13 @@ def order_of(hospitals: Hospitals, job: str) -> Order:
 @pytest.mark.parametrize("name", ["model", "average"])
 def test_the_verifier_recomputes_everything_and_finds_nothing_wrong(name: str, request: pytest.FixtureRequest) -> None:
     """Prices, balances, observers, log, artefact, card and receipt hold together, from the pinned keys alone."""
-    story: Story = request.getfixturevalue(name)
-    verdict = verify_bundle(story.bundle, story.trust)
+    story: Exported = request.getfixturevalue(name)
+    verdict = story.judged()
     wrong = [(step.title, step.locations) for step in verdict.steps if step.locations and step.title != "Report"]
     assert (wrong, verdict.outcome) == ([], Outcome.VERIFIED)
 
 
-def test_a_model_is_one_gaussian_however_many_rounds_it_has(made: House, model: Story) -> None:
+def test_a_model_is_one_gaussian_however_many_rounds_it_has(made: House, model: Exported) -> None:
     """Six rounds for a logistic one; each population pays once, on both sides of its split."""
     assert charged(made, model.job) == [[1, 1]] * 4
     stated = model.stated
@@ -149,11 +127,11 @@ def test_a_model_is_one_gaussian_however_many_rounds_it_has(made: House, model: 
     assert {part["mechanism"]["count"] for site in stated["sites"] for part in site["mechanisms"]} == {1}
     against = {one["observer"]: float(one["epsilon"]) for one in stated["epsilons"]}
     assert against["one-other-site"] <= 1 < against["all-other-sites-together"]
-    body = read_noised_glm((model.bundle / "release" / "he-glm.json").read_bytes())
+    body = read_noised_glm(model.released("he-glm.json"))
     assert body["sites"] == 4
 
 
-def test_an_average_that_went_on_without_a_site_is_charged_whole_and_says_so(made: House, average: Story) -> None:
+def test_an_average_that_went_on_without_a_site_is_charged_whole_and_says_so(made: House, average: Exported) -> None:
     """Every population pays both rounds, that of the missing site too; epsilon is of the noise that was there."""
     assert charged(made, average.job) == [[2, 2]] * 4
     stated = average.stated
@@ -162,7 +140,7 @@ def test_an_average_that_went_on_without_a_site_is_charged_whole_and_says_so(mad
     against = {one["observer"]: one for one in stated["epsilons"]}
     assert float(against["one-other-site"]["epsilon"]) <= 1
     assert against["one-other-site"]["noise_multiplier"] == stated["noise"]["noise_multiplier"]
-    assert "In every round 3 sites or" in (average.bundle / "release" / "MODEL_CARD.md").read_text()
+    assert "In every round 3 sites or" in average.released("MODEL_CARD.md").decode()
 
 
 def without_enough_noise(stated: dict[str, Any]) -> None:
@@ -192,20 +170,11 @@ def test_a_certificate_of_fewer_rounds_or_more_sites_is_found_out(
     made: House, request: pytest.FixtureRequest, tmp_path: Path, name: str, change: Any, step: str
 ) -> None:
     """Even signed by the gateway's own key."""
-    story: Story = request.getfixturevalue(name)
-    copy = tmp_path / "bundle"
-    shutil.copytree(story.bundle, copy)
-    told = {place: Envelope.from_bytes(place.read_bytes()) for place in (copy / "certificates").iterdir()}
-    place, envelope = next((place, found) for place, found in told.items() if story.job.encode() in found.payload)
-    body = json.loads(envelope.payload)
-    change(body["predicate"])
-    forged = sign_envelope(envelope.payload_type, canonical.encode(body), made.gateway.on.certificate_signer)
-    NoisedCertificate.parse(forged.payload)
-    place.write_bytes(forged.to_bytes())
-    assert verify_bundle(copy, story.trust).step(step).locations
+    story: Exported = request.getfixturevalue(name)
+    assert story.judged_after(made, change, tmp_path / "bundle").step(step).locations
 
 
-def test_what_was_held_is_the_price_of_the_ordered_plan(average: Story) -> None:
+def test_what_was_held_is_the_price_of_the_ordered_plan(average: Exported) -> None:
     """Held and charged for less noise than was ordered, or for fewer rounds: documents and ledger are held together."""
     history = History()
     verify_log(Archive.open(average.bundle), average.trust, history.add)
@@ -219,12 +188,12 @@ def test_what_was_held_is_the_price_of_the_ordered_plan(average: Story) -> None:
         assert any("what was held" in problem for problem in ending_problems(case, history))
 
 
-def test_released_weights_are_of_the_ordered_model(average: Story) -> None:
+def test_released_weights_are_of_the_ordered_model(average: Exported) -> None:
     """Names, shapes, graph and length, and numbers throughout."""
     folder = average.bundle / "parties" / average.job
     case = Case(Order.read((folder / "order.json").read_bytes()), {})
     case.final = Final.read((folder / "final.json").read_bytes())
-    weights = (average.bundle / "release" / "he-model.safetensors").read_bytes()
+    weights = average.released("he-model.safetensors")
     assert [*state_problems(case, weights)] == []
     for other in (
         weights[:-4],
@@ -312,7 +281,7 @@ def test_a_quote_says_whether_a_model_will_drown(made: House, hospitals: Hospita
     assert lines["may be missing"] == "no site"
 
 
-def test_no_check_of_a_report_finds_fault_with_any_of_it(made: House, model: Story, average: Story) -> None:
+def test_no_check_of_a_report_finds_fault_with_any_of_it(made: House, model: Exported, average: Exported) -> None:
     """Rounds that ended, were cancelled or went on without a site: charged as started, by the report as well."""
     made.settle()
     report = done(made["auditor"].post("/v1/reports", {}), 201)["report"]

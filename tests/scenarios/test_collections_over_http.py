@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
-import shutil
-import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from audit.trust import TrustFile
-from kernel import canonical
 from kernel.canonical import Digest
 from kernel.errors import CorruptError
 from kernel.ids import JobId
-from kernel.signing import Envelope, sign_envelope
+from kernel.signing import Envelope
 from privacy.homomorphic.documents.endings import Final
 from privacy.homomorphic.documents.places import Place
 from privacy.homomorphic.documents.rounds import Round
@@ -29,10 +23,12 @@ from privacy.release.disclosure import DisclosureCertificate
 from privacy.release.statements import read_certificate
 from privgate.sdk.believing import believe
 from privgate.sdk.collections import Party, SitesQuote
-from privgate.verify import verify_bundle
-from privgate.verify.verdict import BundleVerdict, Outcome
+from privgate.verify.verdict import Outcome
 from tests.support.api import House, done, house, refused
+from tests.support.exports import Exported, exported
 from tests.support.hospitals import Hospitals, events, fetched, table_of
+
+ARTIFACT = "he-glm.json"
 
 
 @pytest.fixture(scope="module")
@@ -48,60 +44,27 @@ def hospitals(made: House, tmp_path_factory: pytest.TempPathFactory) -> Hospital
     return Hospitals(made, tmp_path_factory.mktemp("hospitals"))
 
 
-@dataclass(frozen=True)
-class Story:
-    """One job from its request to its release, and the evidence of it."""
-
-    job: dict[str, Any]
-    ended: dict[str, Any]
-    bundle: Path
-    trust: TrustFile
-
-    @property
-    def artifact(self) -> bytes:
-        """What was released."""
-        return (self.bundle / "release" / "he-glm.json").read_bytes()
-
-    def judged(self) -> BundleVerdict:
-        """The verifier's word."""
-        return verify_bundle(self.bundle, self.trust)
-
-
 @pytest.fixture(scope="module")
-def story(made: House, hospitals: Hospitals, tmp_path_factory: pytest.TempPathFactory) -> Story:
+def story(made: House, hospitals: Hospitals, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """Requested, approved by three owners and a checker, collected, released, exported."""
-    job = hospitals.admitted()
-    ended = hospitals.play(job["job"])
+    ended = hospitals.play(hospitals.admitted()["job"])
     assert ended["state"] == "finished", [party.told for party in hospitals.everybody]
-    release = ended["release"]
-    refused(made["trainer"].get(f"/v1/releases/{release}/files/artifact"), 409)
-    done(made["owner-2"].post(f"/v1/releases/{release}/check", {"verdict": "release"}))
-    made.settle()
-    bundle = tmp_path_factory.mktemp("evidence")
-    files = bundle / "release"
-    files.mkdir()
-    for name in ("certificate.json", "receipt.tlog-proof", "MODEL_CARD.md"):
-        (files / name).write_bytes(fetched(made, release, name))
-    (files / "he-glm.json").write_bytes(fetched(made, release, "artifact"))
-    trust = TrustFile.from_bytes(canonical.encode(done(made["auditor"].get("/v1/trust"))["trust"]))
-    made.settle()
-    with tarfile.open(fileobj=io.BytesIO(made["auditor"].get("/v1/archive").content)) as archive:
-        archive.extractall(bundle, filter="data")
-    return Story(job, ended, bundle, trust)
+    refused(made["trainer"].get(f"/v1/releases/{ended['release']}/files/artifact"), 409)
+    return exported(made, ended, tmp_path_factory.mktemp("evidence") / "bundle")
 
 
-def test_three_hospitals_fit_a_model_that_none_could_make_alone(hospitals: Hospitals, story: Story) -> None:
+def test_three_hospitals_fit_a_model_that_none_could_make_alone(hospitals: Hospitals, story: Exported) -> None:
     """The table is that of Newton's method over all rows together, to the digits that it shows."""
     rows = np.array([(age, ill) for site in hospitals.rows for age, _, ill in site], dtype=float)
     design, outcome, fit = np.column_stack([np.ones(len(rows)), rows[:, 0]]), rows[:, 1], np.zeros(2)
     for _ in range(30):
         chance = 1 / (1 + np.exp(-design @ fit))
         fit += np.linalg.solve((design.T * (chance * (1 - chance))) @ design, design.T @ (outcome - chance))
-    found = table_of(story.artifact)
+    found = table_of(story.released(ARTIFACT))
     assert list(found.values()) == pytest.approx(fit.tolist(), abs=1e-7)
 
 
-def test_the_verifier_finds_nothing_wrong_and_says_so(story: Story) -> None:
+def test_the_verifier_finds_nothing_wrong_and_says_so(story: Exported) -> None:
     """Log, decisions, marks, certificate, artefact, card and receipt hold together, from the pinned keys alone."""
     verdict = story.judged()
     wrong = [(step.title, step.locations) for step in verdict.steps if step.locations and step.title != "Report"]
@@ -132,24 +95,19 @@ def test_the_verifier_finds_nothing_wrong_and_says_so(story: Story) -> None:
     ],
 )
 def test_a_certificate_that_tells_another_story_is_found_out(
-    made: House, story: Story, tmp_path: Path, member: str, change: Any, step: str
+    made: House, story: Exported, tmp_path: Path, member: str, change: Any, step: str
 ) -> None:
     """Even signed by the gateway's own key: each fact that the log also tells must be told alike."""
-    copy = tmp_path / "bundle"
-    shutil.copytree(story.bundle, copy)
-    place = next((copy / "certificates").iterdir())
-    envelope = Envelope.from_bytes(place.read_bytes())
-    body = json.loads(envelope.payload)
-    body["predicate"][member] = change(body["predicate"][member])
-    forged = sign_envelope(envelope.payload_type, canonical.encode(body), made.gateway.on.certificate_signer)
-    DisclosureCertificate.parse(forged.payload)
-    place.write_bytes(forged.to_bytes())
-    assert verify_bundle(copy, story.trust).step(step).locations
+
+    def telling(stated: dict[str, Any]) -> None:
+        stated[member] = change(stated[member])
+
+    assert story.judged_after(made, telling, tmp_path / "bundle").step(step).locations
 
 
-def test_the_log_tells_the_whole_course_and_nothing_of_the_numbers(made: House, story: Story) -> None:
+def test_the_log_tells_the_whole_course_and_nothing_of_the_numbers(made: House, story: Exported) -> None:
     """Order, key, rounds with their uploads, the end, and a mark in every population's ledger, in this order."""
-    of_job = [entry for entry in made.log() if entry.get("correlation") == story.job["job"]]
+    of_job = [entry for entry in made.log() if entry.get("correlation") == story.job]
     told = [entry["type"] for entry in of_job]
     first = ["collection:requested"] * 3 + ["approval:given"] * 4 + ["order:issued", "key:announced", "round:opened"]
     assert told[: len(first)] == first
@@ -165,7 +123,7 @@ def test_the_log_tells_the_whole_course_and_nothing_of_the_numbers(made: House, 
 
 
 def test_its_populations_are_marked_in_every_later_quote_and_card(
-    made: House, hospitals: Hospitals, story: Story
+    made: House, hospitals: Hospitals, story: Exported
 ) -> None:
     """From that entry on their owners read that an exact result left; a later quote names them."""
     for site in hospitals.sites:
@@ -187,26 +145,24 @@ def test_a_quote_says_bytes_rounds_and_who_learns_what(made: House, hospitals: H
     assert len(done(made["trainer"].get("/v1/jobs"))) == before
 
 
-def test_the_sdk_reads_quote_parties_and_certificate(made: House, hospitals: Hospitals, story: Story) -> None:
+def test_the_sdk_reads_quote_parties_and_certificate(made: House, hospitals: Hospitals, story: Exported) -> None:
     """In words who holds the key; fingerprints to compare; a verified release that has no price to ask for."""
     quote = SitesQuote.read(done(made["trainer"].post("/v1/quotes", hospitals.body())))
     said = {name: str(value) for name, value in quote.lines()}
     assert [name for name, value in said.items() if "holds the secret key" in value] == ["key-holder sees"]
     parties = [Party.read(one) for one in done(made["trainer"].get("/v1/parties"))]
     assert {one.fingerprint for one in parties} == {one.who.fingerprint for one in hospitals.everybody}
-    files = {
-        name: (story.bundle / "release" / name).read_bytes() for name in ("certificate.json", "receipt.tlog-proof")
-    }
+    files = {name: story.released(name) for name in ("certificate.json", "receipt.tlog-proof")}
     papers = {"certificate": files["certificate.json"], "receipt": files["receipt.tlog-proof"]}
-    believed = believe(story.ended["release"], artifact=story.artifact, trust=story.trust, **papers)
+    believed = believe(story.stated["release"], artifact=story.released(ARTIFACT), trust=story.trust, **papers)
     assert isinstance(believed.certificate, DisclosureCertificate)
     with pytest.raises(CorruptError, match="exact result"):
         _ = believed.priced
     with pytest.raises(CorruptError):
-        believe(story.ended["release"], artifact=story.artifact + b" ", trust=story.trust, **papers)
+        believe(story.stated["release"], artifact=story.released(ARTIFACT) + b" ", trust=story.trust, **papers)
 
 
-def test_a_compliance_report_finds_no_fault_in_it(made: House, story: Story) -> None:
+def test_a_compliance_report_finds_no_fault_in_it(made: House, story: Exported) -> None:
     """Every check looks at a period with a disclosure, and each still holds."""
     made.settle()
     report = done(made["auditor"].post("/v1/reports", {}), 201)["report"]
@@ -234,31 +190,31 @@ def test_an_exact_result_needs_two_people_for_each_site(made: House, hospitals: 
     refused(hospitals.answer("owner-2", job), 409)
 
 
-def test_whoever_has_part_in_a_job_sees_it_and_nobody_else(made: House, hospitals: Hospitals, story: Story) -> None:
+def test_whoever_has_part_in_a_job_sees_it_and_nobody_else(made: House, hospitals: Hospitals, story: Exported) -> None:
     """Its owners, a checker and the auditor read it and list it; other owners and trainers do not."""
-    path, release = f"/v1/jobs/{story.job['job']}", f"/v1/releases/{story.ended['release']}"
+    path, release = f"/v1/jobs/{story.job}", f"/v1/releases/{story.stated['release']}"
     for who in ("owner-1", "owner-3", "checker", "auditor", "trainer"):
         assert done(made[who].get(path))["datasets"] == hospitals.datasets
-        assert story.job["job"] in {one["job"] for one in done(made[who].get("/v1/jobs"))}
+        assert story.job in {one["job"] for one in done(made[who].get("/v1/jobs"))}
         assert done(made[who].get(release))["epsilon"] == "exact"
-        assert story.ended["release"] in {one["release"] for one in done(made[who].get("/v1/releases"))}
+        assert story.stated["release"] in {one["release"] for one in done(made[who].get("/v1/releases"))}
     for who in ("other-owner", "peer"):
         refused(made[who].get(path), 403)
-        assert story.job["job"] not in {one["job"] for one in done(made[who].get("/v1/jobs"))}
+        assert story.job not in {one["job"] for one in done(made[who].get("/v1/jobs"))}
         refused(made[who].get(release), 403)
 
 
-def test_no_site_has_the_result_because_it_took_part(made: House, hospitals: Hospitals, story: Story) -> None:
+def test_no_site_has_the_result_because_it_took_part(made: House, hospitals: Hospitals, story: Exported) -> None:
     """The last document names the result by its digest; the result itself is sealed, and leaves by release alone."""
-    place = Place(JobId(story.job["job"]), DocumentKind.FINAL)
+    place = Place(JobId(story.job), DocumentKind.FINAL)
     for party in hospitals.everybody:
         parcel = Parcel.from_bytes(party.wire.fetch(place) or b"")
         assert parcel.attachment == b""
-        assert Final.read(parcel.document).artefact == Digest.of(story.artifact)
+        assert Final.read(parcel.document).artefact == Digest.of(story.released(ARTIFACT))
     with made.gateway.on.database.read() as reading:
-        documents = reading.documents.all(job=story.job["job"])
+        documents = reading.documents.all(job=story.job)
     assert documents
-    assert not [one for one in documents if story.artifact[:100] in (one.content or b"")]
+    assert not [one for one in documents if story.released(ARTIFACT)[:100] in (one.content or b"")]
 
 
 def test_a_request_is_refused_for_what_is_wrong_with_it(made: House, hospitals: Hospitals) -> None:

@@ -29,6 +29,7 @@ from privgate.sdk.questions import Kept
 from privgate.verify import verify_bundle
 from privgate.verify.verdict import BundleVerdict, Outcome
 from tests.support.api import House, done, house, neighbour, refused, worker_of
+from tests.support.exports import bundle_of
 from tests.support.inference import (
     ANSWER,
     FEATURES,
@@ -37,7 +38,6 @@ from tests.support.inference import (
     Client,
     admitted,
     answered,
-    bundle_of,
     certificate_in,
     furnish,
     request_of,

@@ -7,24 +7,23 @@ could follow.
 
 from __future__ import annotations
 
-import io
 import json
-import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from audit.trust import LastSeen, TrustFile
+from audit.trust import LastSeen
 from kernel import canonical
 from kernel.canonical import digest_of
 from kernel.ids import Slug
 from kernel.signing import Ed25519Signer, Envelope, sign_envelope
 from privacy.homomorphic.documents.parties import Identity
-from tests.support.api import House, done
+from tests.support.api import House
 from tests.support.cycles import SIGNERS, Cycle
+from tests.support.exports import exported
 from tests.support.forgeries import Story, forge
-from tests.support.hospitals import Hospitals, fetched
+from tests.support.hospitals import Hospitals
 
 Members = dict[str, Any]
 
@@ -79,18 +78,7 @@ def evidence_of(made: House, hospitals: Hospitals, job: str, folder: Path) -> Ev
     """Play an admitted job to its release, and export."""
     ended = hospitals.play(job)
     assert ended["state"] == "finished", [party.told for party in hospitals.everybody]
-    done(made["owner-2"].post(f"/v1/releases/{ended['release']}/check", {"verdict": "release"}))
-    made.settle()
-    (folder / "release").mkdir(parents=True)
-    for name in ("certificate.json", "receipt.tlog-proof", "MODEL_CARD.md"):
-        (folder / "release" / name).write_bytes(fetched(made, ended["release"], name))
-    artifact = json.loads(Envelope.from_bytes((folder / "release/certificate.json").read_bytes()).payload)
-    name = artifact["subject"][0]["name"]
-    (folder / "release" / name).write_bytes(fetched(made, ended["release"], "artifact"))
-    made.settle()
-    with tarfile.open(fileobj=io.BytesIO(made["auditor"].get("/v1/archive").content)) as archive:
-        archive.extractall(folder, filter="data")
-    trust = TrustFile.from_bytes(canonical.encode(done(made["auditor"].get("/v1/trust"))["trust"]))
+    trust = exported(made, ended, folder).trust
     keys = {name: _seed(made, name) for name in SIGNERS}
     signers = {"gateway": Ed25519Signer(keys["certificate"])}
     for party in hospitals.everybody:

@@ -6,10 +6,8 @@ that a test costs no process for each round (`tests.support.consortium`).
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +42,7 @@ from privgate.agents.site.attesting import attestation, commitment
 from privgate.agents.site.datasets import SiteDataset, SiteDatasets
 from tests.support.api import House, dataset_body, done, grant_body, population_body, worker_of
 from tests.support.consortium import SCHEMA, UNIT, Inline, Unconfined, rows_of
+from tests.support.exports import file_of
 
 PURPOSE = "research/oncology"
 RULES = Rules(outcomes=(Outcome.EXACT, Outcome.NOISED), aggregation=tuple(Aggregation), noise_by=tuple(NoiseBy))
@@ -288,27 +287,9 @@ class Hospitals:
         return signed
 
 
-def exported(hospitals: Hospitals, release: str, name: str, bundle: Path) -> TrustFile:
-    """Let a release go, and lay its files and the auditor's archive into a folder; the keys to judge it by."""
-    made, files = hospitals.made, bundle / "release"
-    done(made["owner-2"].post(f"/v1/releases/{release}/check", {"verdict": "release"}))
-    made.settle()
-    files.mkdir()
-    for file in ("certificate.json", "receipt.tlog-proof", "MODEL_CARD.md"):
-        (files / file).write_bytes(fetched(made, release, file))
-    (files / name).write_bytes(fetched(made, release, "artifact"))
-    trust = TrustFile.from_bytes(canonical.encode(done(made["auditor"].get("/v1/trust"))["trust"]))
-    made.settle()
-    with tarfile.open(fileobj=io.BytesIO(made["auditor"].get("/v1/archive").content)) as archive:
-        archive.extractall(bundle, filter="data")
-    return trust
-
-
 def fetched(made: House, release: str, name: str) -> bytes:
     """A file of a published release."""
-    answer = made["trainer"].get(f"/v1/releases/{release}/files/{name}")
-    assert answer.status_code == 200, answer.text
-    return bytes(answer.content)
+    return file_of(made["trainer"], release, name)
 
 
 def events(made: House, *types: str) -> list[dict[str, Any]]:

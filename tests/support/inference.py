@@ -5,20 +5,15 @@ The table is one in which age and sex tell who is ill. `peer` may ask, and may f
 
 from __future__ import annotations
 
-import io
 import math
 import os
 import random
-import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from audit.trust import TrustFile
-from kernel import canonical
 from kernel.ids import JobId
 from kernel.signing import Envelope
 from privacy.graph.templates import Activation, ModelChoice, Template
@@ -172,15 +167,3 @@ def require_scores(of: House, model: str, client: Client, files: dict[str, bytes
     error = 10 * 2.0**precision.halvings * float(precision.expected_error.number)
     found = client.read(files[ANSWER], certificate)[: len(PEOPLE)]
     assert [row[0] for row in found] == pytest.approx(in_the_clear(of, model), abs=error)
-
-
-def bundle_of(of: House, files: Mapping[str, bytes], target: Path) -> TrustFile:
-    """Write evidence as an auditor has it, with the files of one answer; return what he pinned."""
-    (target / "release").mkdir(parents=True)
-    for name, content in files.items():
-        (target / "release" / name).write_bytes(content)
-    trust = TrustFile.from_bytes(canonical.encode(done(of["auditor"].get("/v1/trust"))["trust"]))
-    of.settle()
-    with tarfile.open(fileobj=io.BytesIO(of["auditor"].get("/v1/archive").content)) as archive:
-        archive.extractall(target, filter="data")
-    return trust
