@@ -14,7 +14,7 @@ from gateway.services.collections.concerning import concerned, datasets_of, of_s
 from gateway.services.collections.ending import end_collection
 from gateway.services.collections.paying import lock_of_job
 from gateway.services.deciding import Answer, Caller
-from gateway.services.inferences.ending import end_inference
+from gateway.services.inferences.ending import end_inference, forget_question
 from gateway.unit_of_work import Work
 from kernel.errors import ConflictError
 from kernel.ids import JobId
@@ -54,8 +54,7 @@ def cancel_job(on: Collaborators, caller: Caller, job: JobId) -> JobRecord | Den
         if is_inference({"kind": record.kind}):
             after, blob = _unasked(work, record, task)
             work.commit("cancel-inference")
-            if blob is not None:
-                on.blobs.delete(blob)
+            forget_question(on, blob)
             return after
         leased = task is not None and task.state is TaskState.LEASED
         if leased or record.attempts:

@@ -248,6 +248,19 @@ def test_a_question_is_its_requesters_alone_and_comes_once(made: House) -> None:
     assert not any(job in path for path in made.gateway.on.blobs.list())
 
 
+def test_a_task_whose_job_has_ended_is_let_go_of(made: House) -> None:
+    """Cancelled in the very moment in which its question came: one end in the log, and no task is left."""
+    job = admitted(made, "linear")
+    done(send(made, job, Client.of(made, job, PEOPLE).asked.parcel), 202)
+    done(made["peer"].post(f"/v1/jobs/{job}/cancel"))
+    with made.gateway.on.database.writing() as connection:
+        connection.execute(text("UPDATE task SET state = 'queued' WHERE subject = :job"), {"job": job})
+    assert worker_of(made).step()
+    assert not worker_of(made).step()
+    ends = [e for e in made.log() if e["type"] == "job:ended" and e["fields"]["job"] == job]
+    assert [e["fields"]["end"] for e in ends] == ["cancelled"]
+
+
 def test_whatever_is_no_question_of_the_job_is_refused_and_not_kept(made: House) -> None:
     """Another job's, of another shape, cut off, altered, too long, and one in which a secret key lies."""
     job, other = admitted(made, "linear"), admitted(made, "linear", batches=2)

@@ -9,11 +9,14 @@ Rules
 
 from __future__ import annotations
 
+import contextlib
+
 from gateway.records import JobRecord, JobState
 from gateway.services.collaborators import Collaborators
 from gateway.storage.inference_tables import inference as inference_table
 from gateway.unit_of_work import Work
 from kernel.clock import format_time
+from kernel.errors import PrivgateError
 from kernel.ids import JobId, ReleaseId, TenantId
 from privacy.events.jobs import JobEnd, JobEnded
 from privacy.sealing.stores import BlobPath
@@ -35,6 +38,13 @@ def end_inference(
     work.progress.add(job.id, state, 100 if end is JobEnd.FINISHED else 0, work.now)
     work.record(JobEnded(job=job.id, end=end, attempts=0, steps_started=0), correlation=job.id)
     return None if found.blob is None else BlobPath(found.blob)
+
+
+def forget_question(on: Collaborators, blob: BlobPath | None) -> None:
+    """Delete ciphertexts that nobody needs any more; what a store that does not answer keeps is swept."""
+    with contextlib.suppress(PrivgateError):
+        if blob is not None:
+            on.blobs.delete(blob)
 
 
 def fail_unasked(on: Collaborators) -> int:

@@ -19,13 +19,13 @@ from gateway.services.collaborators import Collaborators
 from gateway.services.deciding import Caller
 from gateway.services.holding import hold_release, seal_artifact
 from gateway.services.inferences.certifying import AnswerFacts, certify_answer
-from gateway.services.inferences.ending import end_inference
+from gateway.services.inferences.ending import end_inference, forget_question
 from gateway.services.inferences.planning import AskedModel, asked_model
 from gateway.services.inferences.requesting import facts_of
 from gateway.services.release_desk import open_artifact
 from gateway.unit_of_work import Work
 from kernel.canonical import Digest
-from kernel.errors import CorruptError, PrivgateError
+from kernel.errors import CorruptError
 from kernel.ids import JobId, ReleaseId
 from policies.vocabulary import Action
 from privacy.events.inferences import QuestionAnswered
@@ -64,6 +64,7 @@ def open_question(on: Collaborators, task: TaskRecord) -> Opened | None:
     with on.database.work(task.tenant) as work:
         job, found = _locked(work, task)
         if job.state.ended:
+            _drop(work, task)
             return None
         if job.cancel_requested or not _may_run(on, work, job, found):
             _cancelled(on, work, task, job)
@@ -108,7 +109,7 @@ def finish(on: Collaborators, task: TaskRecord, opened: Opened, answer: bytes, h
         blob = end_inference(work, job, JobState.FINISHED, JobEnd.FINISHED, release)
         work.tasks.finish(task)
         work.commit("inference-answered")
-    _forget(on, blob)
+    forget_question(on, blob)
     return record
 
 
@@ -116,10 +117,13 @@ def fail(on: Collaborators, task: TaskRecord) -> None:
     """End a job whose question could not be answered."""
     with on.database.work(task.tenant) as work:
         job, _ = _locked(work, task)
+        if job.state.ended:
+            _drop(work, task)
+            return
         blob = end_inference(work, job, JobState.FAILED, JobEnd.FAILED)
         work.tasks.finish(task)
         work.commit("inference-failed")
-    _forget(on, blob)
+    forget_question(on, blob)
 
 
 def retry(on: Collaborators, task: TaskRecord) -> None:
@@ -129,11 +133,17 @@ def retry(on: Collaborators, task: TaskRecord) -> None:
         work.commit_upkeep("inference-retry")
 
 
+def _drop(work: Work, task: TaskRecord) -> None:
+    """Let go of the task of a job that was cancelled while its question came."""
+    work.tasks.finish(task)
+    work.commit_upkeep("inference-dropped")
+
+
 def _cancelled(on: Collaborators, work: Work, task: TaskRecord, job: JobRecord) -> None:
     blob = end_inference(work, job, JobState.CANCELLED, JobEnd.CANCELLED)
     work.tasks.finish(task)
     work.commit("inference-cancelled")
-    _forget(on, blob)
+    forget_question(on, blob)
 
 
 def _may_run(on: Collaborators, work: Work, job: JobRecord, found: InferenceRecord) -> bool:
@@ -167,12 +177,3 @@ def _locked(work: Work, task: TaskRecord) -> tuple[JobRecord, InferenceRecord]:
     work.tasks.require_fence(task)
     job = work.jobs.get(lock=True, id=JobId(task.subject))
     return job, work.inferences.get(job=job.id)
-
-
-def _forget(on: Collaborators, blob: BlobPath | None) -> None:
-    """Delete ciphertexts that nobody needs any more; what remains of a store that does not answer is swept."""
-    try:
-        if blob is not None:
-            on.blobs.delete(blob)
-    except PrivgateError:
-        return
