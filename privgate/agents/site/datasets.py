@@ -7,6 +7,7 @@ Rules
    declaration, or the sums of two sites would mean different things.
 3. Without noise no rows that are declared here are left out: one request, ordered twice with different numbers of rows
    for each person, would tell the rows between by subtraction.
+4. A file is of one population: declared for two of them, the same people would have two budgets (RULES 1).
 
 Format: docs/formats/party-home.md.
 """
@@ -21,7 +22,7 @@ from typing import Any, Final
 from kernel import canonical
 from kernel.canonical import Digest
 from kernel.checks import whole
-from kernel.errors import InvalidError, NotFoundError, PrivgateError
+from kernel.errors import ConflictError, InvalidError, NotFoundError, PrivgateError
 from kernel.ids import DatasetId, PopulationId
 from privacy.homomorphic.blind.documents import BlindOrder
 from privacy.homomorphic.documents.order import Order, Outcome
@@ -103,8 +104,13 @@ class SiteDatasets:
         self._papers = Papers(home / "datasets")
 
     def declare(self, dataset: SiteDataset) -> None:
-        """Add one, or declare it anew."""
+        """Add one, or declare it anew; raise `ConflictError` if its file is another population's."""
+        if any(other.population != dataset.population and _is_one(other.file, dataset.file) for other in self._all()):
+            raise ConflictError("this file is declared for another population: one population has it", field="file")
         self._papers.put(f"{dataset.dataset}.json", dataset.to_bytes())
+
+    def _all(self) -> list[SiteDataset]:
+        return [self.get(DatasetId(path.stem)) for path in sorted(self._papers.path.glob("*.json"))]
 
     def get(self, dataset: DatasetId) -> SiteDataset:
         """One of them; raise `NotFoundError` if it was not declared."""
@@ -153,6 +159,14 @@ class SiteDatasets:
         if differs:
             raise RefusalError(Why.DATA, f"column `{differs[0]}` is declared otherwise here")
         return found
+
+
+def _is_one(file: Path, other: Path) -> bool:
+    """Whether two paths lead to one file, whatever they are called."""
+    try:
+        return file.samefile(other)
+    except OSError:
+        return file == other
 
 
 def _keeps_rows(plan: Mapping[str, Any], declared: int) -> bool:

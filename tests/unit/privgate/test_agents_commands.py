@@ -94,6 +94,25 @@ def test_a_dataset_is_a_file_that_stays(site: Path, tmp_path: Path) -> None:
     assert json.loads((site / "datasets" / f"{dataset}.json").read_bytes())["least_persons"] == 5
 
 
+def test_a_file_is_of_one_population(site: Path, tmp_path: Path) -> None:
+    """Under another name it is the same one; its people would have two budgets. Of one population it may be two."""
+    declaration, rows = tmp_path / "declaration.json", tmp_path / "rows.csv"
+    unit = {"kind": "record", "noun": "patient"}
+    declaration.write_text(json.dumps({"schema": SCHEMA.to_json(), "unit": unit}), encoding="utf-8")
+    rows.write_text("age,dose,ill\n", encoding="utf-8")
+    (tmp_path / "other.csv").symlink_to(rows)
+
+    def declared(dataset: str, file: Path, population: str, code: int = 0) -> str:
+        whose = ("--population", "pop_" + population * 26)
+        return run("site", "dataset", "dst_" + dataset * 26, declaration, file, "--home", site, *whose, code=code)
+
+    declared("a", rows, "a")
+    declared("b", rows, "a")
+    assert "another population" in declared("c", tmp_path / "other.csv", "b", code=8)
+    assert not (site / "datasets" / f"dst_{'c' * 26}.json").exists()
+    declared("c", tmp_path / "third.csv", "b")
+
+
 def test_logs_are_shown_if_they_verify(tmp_path: Path) -> None:
     """Entry by entry, or what all of it comes to."""
     of = Consortium(tmp_path)
