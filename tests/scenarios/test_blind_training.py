@@ -258,7 +258,7 @@ def test_what_a_site_sends_is_judged_before_it_is_kept(made: House, outsourcer: 
     wire, fresh = outsourcer.site.wire.client, Place(job, DocumentKind.DATA)
     assert wire.put(Place(job, DocumentKind.WEIGHTS, 1).path, content=weights).status_code == 409, "too early"
     source = np.random.default_rng(7)
-    places = [*range(0, 64, 3), *source.integers(0, len(data), 12).tolist()]
+    places = [*range(0, 64, 9), *source.integers(0, len(data), 5).tolist()]
     for place in places:
         mutant = bytearray(data)
         mutant[place] ^= 1 << int(source.integers(8))
