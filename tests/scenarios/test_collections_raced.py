@@ -93,6 +93,9 @@ def _cut_to_measure(of: Raced) -> None:
     owner = of.made[of.hospitals.sites[0].owner]
     path = f"/v1/populations/{population}/budget"
     done(owner.put(path, {"epsilon": str(round(wanted, 6))}, headers={"If-Match": "*"}))
+    # The second accountant answers once: racing threads would each ask a process of their own.
+    job = done(of.made["trainer"].post("/v1/jobs", body), 202)["job"]
+    done(of.made["trainer"].post(f"/v1/jobs/{job}/cancel"))
 
 
 Turn = Callable[[Collaborators, random.Random], str]
