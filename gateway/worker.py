@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
@@ -39,6 +40,7 @@ UPKEEP_SECONDS = 30.0
 RETRY_SECONDS = 1.0
 BEATS_PER_LEASE = 3
 MOST_IN_VAIN = 5
+UPKEEP: tuple[Callable[[Collaborators], int], ...] = (expire_holds, fail_overdue, ring_all, fail_unasked)
 
 _log = structlog.get_logger(__name__)
 
@@ -65,16 +67,23 @@ class Worker:
         while not self.stopping.is_set():
             try:
                 if time.monotonic() >= next_upkeep:
-                    expire_holds(self.on)
-                    fail_overdue(self.on)
-                    ring_all(self.on)
-                    fail_unasked(self.on)
-                    next_upkeep = time.monotonic() + UPKEEP_SECONDS
+                    next_upkeep = time.monotonic() + (UPKEEP_SECONDS if self._kept_up() else RETRY_SECONDS)
                 if not self.step():
                     self.stopping.wait(IDLE_SECONDS)
             except Exception as error:  # noqa: BLE001 - a lost connection is tried again; no task was taken meanwhile
                 _log.warning("worker", kind=type(error).__name__)
                 self.stopping.wait(RETRY_SECONDS)
+
+    def _kept_up(self) -> bool:
+        """Do what time alone makes due, each whatever became of the others; return whether all of it was done."""
+        done = True
+        for upkeep in UPKEEP:
+            try:
+                upkeep(self.on)
+            except Exception as error:  # noqa: BLE001 - tried again in a moment; tasks are worked on meanwhile
+                _log.warning("upkeep", what=upkeep.__name__, kind=type(error).__name__)
+                done = False
+        return done
 
     def step(self) -> bool:
         """Claim one task and work on it; return whether there was one."""

@@ -15,6 +15,7 @@ from sqlalchemy import text
 from audit.findings import Verdict
 from audit.trust import TrustFile
 from gateway.services.inferences.ending import fail_unasked
+from gateway.worker import UPKEEP
 from kernel import canonical
 from kernel.canonical import Digest
 from kernel.errors import CorruptError
@@ -290,6 +291,13 @@ def test_a_question_that_does_not_come_ends_the_job(made: House) -> None:
     refused(send(made, job, late.asked.parcel), 409)
     assert (fail_unasked(made.gateway.on), fail_unasked(made.gateway.on)) == (1, 0)
     assert done(made["peer"].get(f"/v1/jobs/{job}"))["state"] == "failed"
+
+
+def test_a_question_that_is_waited_for_keeps_nobody_else_waiting(made: House) -> None:
+    """Such a job is collecting like those on data of sites, and has none of their papers: upkeep goes on."""
+    admitted(made, "linear")
+    for upkeep in UPKEEP:
+        assert upkeep(made.gateway.on) == 0
 
 
 def test_what_was_taken_back_is_not_asked(made: House) -> None:

@@ -25,13 +25,14 @@ from gateway.records import JobState, TaskKind, TaskRecord, TaskState
 from gateway.services.blind.epochs import gradient_due, is_blind_job
 from gateway.services.collaborators import Collaborators
 from gateway.services.collections.accepting import Accepted
+from gateway.services.collections.concerning import of_sites
 from gateway.services.collections.disclosing import is_settled
 from gateway.services.collections.ending import end_collection
 from gateway.services.collections.papers import Papers
 from gateway.services.collections.paying import is_noised, lock_of_job
 from gateway.services.collections.storing import keep_bytes, store_document
-from gateway.unit_of_work import Work
-from kernel.errors import ConflictError, PrivgateError
+from gateway.unit_of_work import Reading, Work
+from kernel.errors import ConflictError, PrivgateError, UnavailableError
 from kernel.ids import JobId, TaskId
 from privacy.events.jobs import JobEnd
 from privacy.homomorphic.documents.order import Aggregation
@@ -74,18 +75,30 @@ def ring_if_due(on: Collaborators, work: Work, papers: Papers) -> None:
 def ring_all(on: Collaborators) -> int:
     """Ring for every job in which it is the gateway's turn: also where time alone has made it so.
 
+    Jobs on a client's encrypted rows are collecting, too, and have no papers.
+
     Returns:
         For how many.
     """
     with on.database.read() as reading:
-        found = [(job.tenant, job.id) for job in reading.jobs.all(state=JobState.COLLECTING)]
-        waiting = [one for one in found if due(Papers.of(on, reading, one[1])) is not None]
+        found = [(job.tenant, job.id) for job in reading.jobs.all(state=JobState.COLLECTING) if of_sites(job.kind)]
+        waiting = [one for one in found if _is_due(on, reading, one[1])]
     for tenant, job in waiting:
         with on.database.work(tenant) as work:
             work.tasks.hold(job)
             ring_if_due(on, work, Papers.of(on, work, job, lock=True))
             work.commit_upkeep("collection-ring")
     return len(waiting)
+
+
+def _is_due(on: Collaborators, reading: Reading, job: JobId) -> bool:
+    """Whether it is the gateway's turn; not where papers cannot be read: such a job keeps no other waiting."""
+    try:
+        return due(Papers.of(on, reading, job)) is not None
+    except UnavailableError:
+        raise
+    except PrivgateError:
+        return False
 
 
 def store_made(on: Collaborators, task: TaskRecord, place: Place, made: Made) -> None:

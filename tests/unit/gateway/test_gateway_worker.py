@@ -24,7 +24,7 @@ from gateway.work import confinement_of, worker_name
 from gateway.worker import Worker
 from kernel.canonical import Digest
 from kernel.clock import ManualClock
-from kernel.errors import StaleError
+from kernel.errors import NotFoundError, StaleError
 from kernel.ids import CredentialId, DatasetId, JobId, PopulationId, PrincipalId, Slug, TaskId, TenantId, VersionId
 from policies.events import CredentialRevoked
 from privacy.sandbox.limits import Level
@@ -252,9 +252,29 @@ def test_a_worker_that_cannot_reach_its_database_goes_on_trying(
         worker.stopping.set()
 
     monkeypatch.setattr(worker_module, "RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(worker_module, "expire_holds", expire)
+    monkeypatch.setattr(worker_module, "UPKEEP", (expire,))
     worker.run()
     assert calls == ["upkeep"] * 3
+
+
+def test_an_upkeep_that_fails_keeps_neither_tasks_nor_the_others_waiting(
+    gateway: Gateway, tenant: TenantId, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever one job is like: the other upkeep is done, and tasks are worked on."""
+    subject, calls = enqueue(gateway, tenant), []
+
+    def broken(_: object) -> int:
+        raise NotFoundError("no such row")
+
+    def sound(_: object) -> int:
+        calls.append("upkeep")
+        return 0
+
+    monkeypatch.setattr(worker_module, "UPKEEP", (broken, sound))
+    monkeypatch.setattr(worker_module, "seal_in_child", lambda *_: worker.stopping.set())
+    worker.run()
+    assert calls == ["upkeep"]
+    assert task_of(gateway, subject).state is TaskState.LEASED
 
 
 def test_a_worker_that_was_told_to_stop_takes_nothing_more(
