@@ -148,8 +148,9 @@ def test_every_example_of_the_document_is_a_body_of_its_operation(made: House) -
     paths = {o["operationId"]: (m, p) for p, item in document["paths"].items() for m, o in item.items()}
     for operation, example in bodies.items():
         method, path = paths[operation]
-        for name, value in {"principal": "prn_", "population": "pop_", "job": "job_", "release": "rel_"}.items():
-            path = path.replace("{" + name + "}", value + "a" * 26)
+        for name in ("principal", "party", "population", "job", "release"):
+            prefix = {"principal": "prn", "party": "pty"}.get(name, name[:3])
+            path = path.replace("{" + name + "}", f"{prefix}_" + "a" * 26)
         path = path.replace("{home}", "2")
         response = made["member"].ask(
             method.upper(), path, example, headers={"If-Match": "*", "Idempotency-Key": "k" * 16}
