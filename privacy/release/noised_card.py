@@ -15,7 +15,7 @@ def noised_card(certificate: NoisedCertificate) -> str:
         TEMPLATE,
         certificate,
         noise=_noise(predicate),
-        present=predicate.noise.present,
+        there=_there(predicate),
         protects=predicate.protects.value,
         guarantees="\n".join(_guarantees(predicate)),
         uncovered=_uncovered(predicate),
@@ -39,6 +39,14 @@ def _noise(predicate: NoisedPredicate) -> str:
         f"Every site added its share of the noise before it\nencrypted: multiplier {said.noise_multiplier} of what one "
         f"unit moves, of which up to {said.tolerated} sites may be missing or tell theirs."
     )
+
+
+def _there(predicate: NoisedPredicate) -> str:
+    """How many sites took part in each round."""
+    present = predicate.noise.present
+    if predicate.noise.noise.by_two:
+        return f"{present}\nsites or more gave their numbers."
+    return f"the noise of {present}\nsites or more was there."
 
 
 def _guarantees(predicate: NoisedPredicate) -> list[str]:

@@ -3,71 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from kernel.canonical import Digest
-from kernel.ids import PartyId
 from kernel.signing import Ed25519Signer
 from privacy.glm.families import Family
-from privacy.homomorphic.adding import made_sum
-from privacy.homomorphic.documents.order import Aggregation, Order, Outcome
+from privacy.homomorphic.documents.order import Aggregation, Outcome
 from privacy.homomorphic.documents.places import Place
-from privacy.homomorphic.documents.rounds import Round
 from privacy.homomorphic.documents.signed import DocumentKind, Parcel
-from privacy.homomorphic.envelope import Upload, open_upload
-from privacy.homomorphic.registry import profile_of
+from privacy.homomorphic.envelope import Upload
+from privacy.homomorphic.packing import pack
 from privacy.homomorphic.tenseal_backend.aggregate import aggregate
-from privacy.homomorphic.tenseal_backend.flood import flooded
+from privacy.homomorphic.tenseal_backend.encrypt import encrypt
 from privgate.agents.courses import course_of
-from privgate.agents.keyholder.gathering import expected_upload
 from privgate.agents.rules import Rules
-from tests.support.consortium import Carrier, Consortium, Unconfined, spec_of
-
-LONG = profile_of("bfv-8192-wide-public")
-Lie = Callable[["Adding", list[Upload], list[bytes]], tuple[list[Upload], bytes]]
-
-
-def honest(of: Adding, uploads: list[Upload], bodies: list[bytes]) -> tuple[list[Upload], bytes]:
-    """All of them. Without the flood, which nobody sees here and which takes its time."""
-    return uploads, aggregate(course_of(of.order).layout, bodies)
-
-
-class Adding(Carrier):
-    """A gateway that adds; tests give it another sum to hand on, another signer, or other headers."""
-
-    order: Order
-    signer: Ed25519Signer
-    lie: Lie = staticmethod(honest)
-    header: Callable[[Place, bytes], bytes] = staticmethod(lambda _, document: document)
-
-    def fetch(self, who: PartyId, place: Place) -> bytes | None:
-        if place.kind is DocumentKind.HEADER:
-            sent = self.kept.get(replace(place, kind=DocumentKind.UPLOAD))
-            return None if sent is None else self.header(place, Parcel.from_bytes(sent).document)
-        if place.kind is DocumentKind.SUM and place not in self.kept:
-            self._add(place)
-        return self.kept.get(place)
-
-    def _add(self, place: Place) -> None:
-        sent = [self.kept.get(Place(place.job, DocumentKind.UPLOAD, place.number, site)) for site in self.order.parties]
-        if None in sent:
-            return
-        shown = self.kept[Place(place.job, DocumentKind.ROUND, place.number)]
-        opened = Round.opened(shown, [self.order.key_holder.who.identity])
-        public = Parcel.from_bytes(self.kept[Place(place.job, DocumentKind.KEY)]).attachment
-        course, uploads, bodies = course_of(self.order), [], []
-        for site, data in zip(self.order.sites, sent, strict=True):
-            expected = expected_upload(self.order, course, public, opened, site.party)
-            upload, body = open_upload(expected, data or b"", site.who.identity)
-            uploads.append(upload)
-            bodies.append(body)
-        named, total = self.lie(self, uploads, bodies)
-        self.kept[place] = made_sum(expected, named, total, self.signer, noised=False)
+from tests.support.adding_gateways import Adding, Lie, adding, honest
+from tests.support.consortium import Consortium, Unconfined
 
 
 @pytest.fixture
@@ -78,15 +32,6 @@ def consortium(tmp_path: Path) -> Consortium:
         with party.home(made.clock) as home:
             home.allow(Rules(outcomes=(Outcome.EXACT,), aggregation=(Aggregation.GATEWAY,)))
     return made
-
-
-def adding(of: Consortium, lie: Lie = honest) -> Any:
-    """A gateway that carries an order to add, and adds like that."""
-    profile = {"profile": LONG.name, "profile_digest": LONG.digest}
-    order = of.order(**profile, spec=spec_of(of.order(**profile)) | {"aggregation": "semi-honest-gateway"})
-    carrier = Adding(order.signed(of.signer), of.job)
-    carrier.order, carrier.signer, carrier.lie = order, of.signer, lie  # type: ignore[method-assign]  # as a test lies
-    return carrier
 
 
 def test_an_honest_sum_is_decrypted_and_the_result_names_every_upload(consortium: Consortium) -> None:
@@ -172,7 +117,10 @@ def test_what_a_gateway_that_adds_could_do_is_what_it_is_trusted_not_to(consorti
     """One upload made random again passes for the sum: nobody can see it. The documents say so; this shows it is so."""
 
     def randomised(of: Adding, uploads: list[Upload], bodies: list[bytes]) -> tuple[list[Upload], bytes]:
-        return uploads, flooded(course_of(of.order).layout, bodies[0])
+        layout = course_of(of.order).layout
+        public = Parcel.from_bytes(of.kept[Place(of.job, DocumentKind.KEY)]).attachment
+        nothing = encrypt(layout, public, pack(layout, [0] * layout.values))
+        return uploads, aggregate(layout, [bodies[0], nothing])
 
     carrier, confined = adding(consortium, randomised), Unconfined()
     consortium.play(carrier, confined=confined)

@@ -29,7 +29,7 @@ from privacy.accounting.mechanisms import Gaussian
 from privacy.accounting.rdp import job_epsilon
 from privacy.glm.families import Family
 from privacy.homomorphic.confined import Confined, FailedTaskError
-from privacy.homomorphic.documents.order import Order, Outcome
+from privacy.homomorphic.documents.order import Aggregation, Order, Outcome
 from privacy.homomorphic.documents.parties import Identity, Member, PartyKind, SiteMember
 from privacy.homomorphic.documents.places import Place
 from privacy.homomorphic.documents.signed import DocumentKind
@@ -131,7 +131,9 @@ def _privacy_of(order: Order) -> dict[str, Any]:
     count = gaussians_after(CollectionKind(order.kind), order.rounds_at_most)
     use = Gaussian(noise_multiplier=noise.noise_multiplier, count=count)
     epsilon = job_epsilon(use, delta=delta).epsilon
-    return {"delta": str(delta), "epsilon": str(epsilon), "tolerated": noise.tolerated}
+    adds = {"aggregation": noise.aggregation.value} if noise.aggregation is Aggregation.GATEWAY else {}
+    by = {"noise_by": noise.by.value} if noise.by_two else {}
+    return {"delta": str(delta), "epsilon": str(epsilon), "tolerated": noise.tolerated} | adds | by
 
 
 def rows_of(seed: int, count: int) -> list[tuple[int, float, bool]]:
