@@ -6,7 +6,7 @@ Rules
    at any point, the agent goes on with exactly this.
 2. A course draws and remembers before it is asked; a result is kept before it is sent. Where the key holder adds noise,
    it is drawn and kept before a decryption begins, so that the same sum never gets another; no sum leaves without it.
-3. When a job has ended its secret key is destroyed.
+3. When a job has ended its secret key is destroyed, and the noise that was drawn here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from kernel.ids import PartyId
 from privacy.homomorphic.confined import Confined, FailedTaskError
 from privacy.homomorphic.documents.endings import Final
 from privacy.homomorphic.documents.key import JobKey
-from privacy.homomorphic.documents.order import Order
+from privacy.homomorphic.documents.order import MOST_ROUNDS, Order
 from privacy.homomorphic.documents.places import Place
 from privacy.homomorphic.documents.rounds import Added, LogHead, Round, RoundResult
 from privacy.homomorphic.documents.signed import DocumentKind, Parcel
@@ -210,6 +210,10 @@ class KeyHolder(Agent):
 
     def _ended(self, papers: Papers) -> None:
         papers.drop(_SECRET)
+        for number in range(1, MOST_ROUNDS + 1):
+            if papers.get(f"noise-{number}") is None:
+                break
+            papers.drop(f"noise-{number}")
 
     def _memory(self, order: Order, papers: Papers, course: Course, number: int) -> bytes:
         sealed = papers.get(f"memory-{number}")
