@@ -2,9 +2,13 @@
 
 Rules
 -----
-1. Signed by the pinned gateway, for this site as it is, under the one profile there is, allowed by this site's rules.
+1. Signed by the pinned gateway, for this site as it is, under the one profile there is, of a kind that this site's
+   rules have.
 2. The plan is what request and declared columns give: a gateway cannot ask for other rows, epochs or terms than were
    approved by their digest.
+3. Each order is allowed here first, whatever the rules say of other kinds: whether a training is declined, and whether
+   its model is the right one, are bits about the rows. A gateway that could order by itself would ask for as many as it
+   likes, and there is no noise and no price.
 """
 
 from __future__ import annotations
@@ -18,7 +22,6 @@ from privacy.homomorphic.blind.spec import BlindSpec
 from privacy.schema import TableSchema
 from privgate.agents.home import Home
 from privgate.agents.refusing import RefusalError, Why
-from privgate.agents.rules import Requests
 
 
 def is_blind_order(data: bytes) -> bool:
@@ -51,7 +54,7 @@ def accepted_blind(home: Home, data: bytes) -> BlindOrder:
     _require_asked(order)
     history = home.log.history
     turn = history.of(order.job).turn or history.asked.get(order.spec_digest, 0) + 1
-    if home.rules.requests is Requests.ALLOWED and not home.allows(order.spec_digest, turn):
+    if not home.allows(order.spec_digest, turn):
         raise UnavailableError(
             f"this blind training waits until its request is allowed here: `allow {order.spec_digest}`"
         )

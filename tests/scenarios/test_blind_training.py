@@ -77,6 +77,13 @@ class Outsourcer(Hospitals):
         """A request."""
         return {"spec": {**REQUEST, "dataset": self.site.dataset["dataset"], **changes}}
 
+    def ask(self, **changes: Any) -> str:
+        """Ask for a training, and allow it at the site; the job."""
+        job = done(self.owner.post("/v1/jobs", self.blind(**changes)), 202)
+        with self.site.home() as home:
+            home.allow_request(Digest(job["request_digest"]))
+        return str(job["job"])
+
     def site_turn(self, channel: Any = None) -> None:
         """One life of the site's agent."""
         site = self.site
@@ -105,9 +112,10 @@ def outsourcer(made: House, tmp_path_factory: pytest.TempPathFactory) -> Outsour
 @pytest.fixture(scope="module")
 def ended(outsourcer: Outsourcer) -> dict[str, Any]:
     """A training from the request to its end."""
-    job = done(outsourcer.owner.post("/v1/jobs", outsourcer.blind()), 202)
+    asked = outsourcer.ask()
+    job = done(outsourcer.owner.get(f"/v1/jobs/{asked}"))
     assert (job["state"], job["epsilon"]) == ("collecting", "kept")
-    return outsourcer.trained(job["job"])
+    return outsourcer.trained(asked)
 
 
 def test_a_quote_says_who_would_learn_what_and_that_it_is_experimental(outsourcer: Outsourcer) -> None:
@@ -251,7 +259,7 @@ def test_a_request_is_read_strictly(outsourcer: Outsourcer, changes: dict[str, A
 
 def test_what_a_site_sends_is_judged_before_it_is_kept(made: House, outsourcer: Outsourcer) -> None:
     """Another's place, another epoch, mutants, a secret key, what comes too early: refused; the gateway is alive."""
-    job = JobId(done(outsourcer.owner.post("/v1/jobs", outsourcer.blind()), 202)["job"])
+    job = JobId(outsourcer.ask())
     held = Holding(outsourcer.site.wire)
     outsourcer.site_turn(held)
     data, weights = held.kept[Place(job, DocumentKind.DATA)], held.kept[Place(job, DocumentKind.WEIGHTS, 1)]
@@ -281,7 +289,7 @@ def test_what_a_site_sends_is_judged_before_it_is_kept(made: House, outsourcer: 
 
 def test_rows_that_are_none_end_the_job_and_nothing_else(outsourcer: Outsourcer) -> None:
     """A site that signs ciphertexts which SEAL does not take: its worker's child ends, its job fails."""
-    job = JobId(done(outsourcer.owner.post("/v1/jobs", outsourcer.blind()), 202)["job"])
+    job = JobId(outsourcer.ask())
     held, site = Holding(outsourcer.site.wire), outsourcer.site
     outsourcer.site_turn(held)
     cut = Parcel.from_bytes(held.kept[Place(job, DocumentKind.DATA)])
@@ -304,7 +312,7 @@ def test_rows_that_are_none_end_the_job_and_nothing_else(outsourcer: Outsourcer)
 
 def test_a_grant_that_is_taken_back_ends_it_without_a_certificate(made: House, outsourcer: Outsourcer) -> None:
     """The job is decided once more when the last word comes."""
-    job = done(outsourcer.owner.post("/v1/jobs", outsourcer.blind()), 202)["job"]
+    job = outsourcer.ask()
     for grant in outsourcer.grants(outsourcer.site):
         done(outsourcer.owner.delete(f"/v1/grants/{grant}"))
     try:
@@ -316,7 +324,7 @@ def test_a_grant_that_is_taken_back_ends_it_without_a_certificate(made: House, o
 
 def test_a_cancelled_training_ends_at_both_sides(outsourcer: Outsourcer) -> None:
     """The site lets go of it, and its key is destroyed."""
-    job = done(outsourcer.owner.post("/v1/jobs", outsourcer.blind(round_seconds=1)), 202)["job"]
+    job = outsourcer.ask(round_seconds=1)
     outsourcer.site_turn()
     assert done(outsourcer.owner.post(f"/v1/jobs/{job}/cancel"))["state"] == "cancelled"
     time.sleep(1.1)

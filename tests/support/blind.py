@@ -174,8 +174,8 @@ class Outsourcing:
             home.allow(Rules(kinds=KINDS))
             known.note_rows(self.site.dataset, commitment(known.get(self.site.dataset), home.commitment_key))
 
-    def order(self, request: Mapping[str, Any] = REQUEST, **changed: Any) -> BlindOrder:
-        """An honest order, with some members changed."""
+    def order(self, request: Mapping[str, Any] = REQUEST, *, allowed: bool = True, **changed: Any) -> BlindOrder:
+        """An honest order, with some members changed, and allowed at the site."""
         spec = complete_blind({**request, "dataset": str(self.site.dataset)}, self.schema)
         assert self.site.dataset is not None
         assert self.site.population is not None
@@ -194,7 +194,11 @@ class Outsourcing:
             approvals=(),
             round_seconds=spec.round_seconds,
         )
-        return replace(order, **changed)
+        order = replace(order, **changed)
+        if allowed:
+            with self.site.home(self.clock) as home:
+                home.allow_request(order.spec_digest)
+        return order
 
     def turn(self, carrier: Carrier, point: Point = no_point) -> None:
         """One life of the site's agent: it polls once, and ends."""

@@ -201,10 +201,10 @@ def test_a_file_that_is_not_the_attested_one_is_not_encrypted(made: Outsourcing)
 
 
 def test_a_site_trains_blindly_only_if_its_people_said_so(made: Outsourcing) -> None:
-    """It is not among what a site takes part in at first; and where each request is to be allowed, an order waits."""
-    order = made.order()
+    """It is not among what a site takes part in at first; and each order waits until it is allowed, by any rules."""
+    order = made.order(allowed=False)
     with made.site.home(made.clock) as home:
-        home.allow(Rules(kinds=(Slug("he.blind-logistic"),), requests=Requests.ALLOWED))
+        home.allow(Rules(kinds=(Slug("he.blind-logistic"),), requests=Requests.ANY))
     carrier = BlindCarrier(order, made.signer, made.site)
     made.turn(carrier)
     assert kinds(carrier) == [DocumentKind.ORDER]
@@ -214,6 +214,15 @@ def test_a_site_trains_blindly_only_if_its_people_said_so(made: Outsourcing) -> 
     assert DocumentKind.FINAL in kinds(carrier)
     assert Slug("he.blind-logistic") not in Rules().kinds
     assert SiteDatasets(made.site.path).get(order.dataset).population == order.population
+
+
+def test_a_gateway_that_orders_by_itself_learns_nothing_of_the_rows(made: Outsourcing) -> None:
+    """Orders with less and less room would find the number of rows, one with a steep rate what they are like."""
+    for request in ({**REQUEST, "rows": 79}, {**REQUEST, "rows": 80}, {**REQUEST, "rate": "100", "epochs": 1}):
+        made.job = JobId.new(os.urandom)
+        carrier = BlindCarrier(made.order(request, allowed=False), made.signer, made.site)
+        made.turn(carrier)
+        assert kinds(carrier) == [DocumentKind.ORDER]
 
 
 @pytest.mark.slow
