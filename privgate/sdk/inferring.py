@@ -6,6 +6,7 @@ Rules
    confined child, where the answer is read, too.
 2. Everything is kept before it is sent, so that a client who was killed goes on with the same key and the same job.
 3. The answer is believed when its certificate is: signed by a pinned key, for this job, this question, this model.
+4. Nothing is sent for another model, purpose or room than was asked for, whatever request the gateway says it took.
 """
 
 from __future__ import annotations
@@ -141,6 +142,7 @@ def infer(
     if job.state == WAITS and on_waiting is not None:
         on_waiting(job)
     terms = _Terms.of(gateway, _admitted(job, keeping, on_progress))
+    terms.require(release, purpose, len(given))
     if kept is None:
         kept = terms.asked(given)
         keeping.keep(kept)
@@ -215,6 +217,11 @@ class _Terms:
             raise CorruptError("the gateway's terms contradict each other: features of another width")
         return cls(JobId(job.job), spec, features, schema, body["question"])
 
+    def require(self, release: str, purpose: str, rows: int) -> None:
+        """Return if that is what was asked for; raise `CorruptError` otherwise."""
+        if (self.spec.release, self.spec.purpose) != (release, purpose) or self.spec.most_rows < rows:
+            raise CorruptError("the gateway took a request for another model, purpose or number of batches")
+
     def asked(self, rows: Sequence[Row]) -> Kept:
         """Encode rows as training does, and encrypt them under a key of their own."""
         encoder = RowEncoder(self.features, self.schema)
@@ -245,6 +252,8 @@ class _Terms:
         own = (self.job, self.spec.digest, self.spec.release, self.spec.certificate)
         if told != own or stated.document.digest != kept.asked.question.digest:
             raise CorruptError("the certificate is of another question or model", field="certificate.json")
+        if stated.model.features != self.features.digest:
+            raise CorruptError("the model takes other features than the gateway said", field="certificate.json")
         for problem in artifact_problems(certificate, answer):
             raise CorruptError(problem, field=certificate.artifact_name)
         shape, factor = self.spec.shape, 2.0**stated.precision.halvings

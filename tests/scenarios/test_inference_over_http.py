@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -149,6 +150,7 @@ def test_a_client_believes_no_answer_to_another_question(story: Story) -> None:
         replace(stated, job=JobId("job_" + "a" * 26)),
         replace(stated, request=Digest.of(b"other")),
         replace(stated, model=replace(stated.model, certificate=Digest.of(b"other"))),
+        replace(stated, model=replace(stated.model, features=Digest.of(b"other"))),
         replace(stated, question=replace(stated.question, ciphertexts=Digest.of(b"other"))),
     )
     for predicate in others:
@@ -159,6 +161,19 @@ def test_a_client_believes_no_answer_to_another_question(story: Story) -> None:
             terms.read(kept, own, wrong, 3)
     with pytest.raises(CorruptError):
         replace(terms, received=str(Digest.of(b"other"))).send(cast(Any, None), kept)
+
+
+def test_a_client_asks_no_other_model_than_he_named(made: House, story: Story) -> None:
+    """A gateway that took another request than it was given: another model, purpose, or room for fewer rows."""
+    body = done(made["peer"].get(f"/v1/jobs/{story.job}/question"))
+    connection = SimpleNamespace(get=lambda _: body)
+    job = SimpleNamespace(job=story.job, request_digest=body["request_digest"])
+    terms = inferring._Terms.of(cast(Any, SimpleNamespace(connection=connection)), cast(Any, job))
+    release, purpose, room = body["request"]["release"], body["request"]["purpose"], terms.spec.most_rows
+    terms.require(release, purpose, room)
+    for asked in (("rel_" + "a" * 26, purpose, 1), (release, "research", 1), (release, purpose, room + 1)):
+        with pytest.raises(CorruptError):
+            terms.require(*asked)
 
 
 def _other(digest: str) -> str:
