@@ -97,10 +97,10 @@ def words(body: bytes) -> list[int]:
 
 def test_with_the_flood_the_same_attack_is_a_coin() -> None:
     """Over many sums of either split: no better than guessing, at odds of one in a million for a false alarm."""
-    source, right, tries = ExactSource(os.urandom), 0, 60
+    source, right, tries = ExactSource(os.urandom), 0, 40
     leftover = [centred(roundings(split)) for split in (EVEN, UNEVEN)]
     moved = (leftover[1] - leftover[0]).astype(float)
-    places = np.flatnonzero(moved)[:512]
+    places = np.flatnonzero(moved)[:192]
     for turn in range(tries):
         actual = turn % 2
         flood = np.fromiter(source.gaussians(len(places), Fraction(flooding(WIDE)) ** 2), dtype=float)

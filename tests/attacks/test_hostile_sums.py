@@ -65,7 +65,13 @@ def another_order(of: Adding, uploads: list[Upload], bodies: list[bytes]) -> tup
     return honest(of, uploads[::-1], bodies)
 
 
-@pytest.mark.parametrize("lie", [one_of_them, twice_the_first, other_digests, another_order])
+@pytest.mark.parametrize(
+    "lie",
+    [
+        one_of_them,
+        *(pytest.param(lie, marks=pytest.mark.slow) for lie in (twice_the_first, other_digests, another_order)),
+    ],
+)
 def test_a_sum_that_does_not_match_what_sites_signed_is_refused(consortium: Consortium, lie: Lie) -> None:
     """Nothing is decrypted, and the job ends."""
     carrier, confined = adding(consortium, lie), Unconfined()
@@ -74,6 +80,7 @@ def test_a_sum_that_does_not_match_what_sites_signed_is_refused(consortium: Cons
     assert confined.decrypted == []
 
 
+@pytest.mark.slow
 def test_headers_and_sums_of_another_signer_or_round_are_refused(consortium: Consortium) -> None:
     """The gateway signs sums with the key that is pinned; headers are the sites' own, of this very round."""
     carrier, confined = adding(consortium), Unconfined()
@@ -98,6 +105,7 @@ def test_a_header_that_a_site_did_not_sign_is_refused(consortium: Consortium) ->
     assert (consortium.why(consortium.holder), confined.decrypted) == ("upload", [])
 
 
+@pytest.mark.slow
 def test_a_second_sum_is_not_looked_at_once_one_was_taken(consortium: Consortium) -> None:
     """What is decrypted is fixed before: a gateway that changes its mind afterwards changes nothing."""
     carrier, confined = adding(consortium), Unconfined()
@@ -128,6 +136,7 @@ def test_what_a_gateway_that_adds_could_do_is_what_it_is_trusted_not_to(consorti
     assert len(confined.decrypted) >= 1
 
 
+@pytest.mark.slow
 def test_a_key_holder_that_waits_for_a_sum_in_vain_gives_up(consortium: Consortium) -> None:
     """The gateway has a round's time for it beside that of the uploads, and no more."""
     carrier, confined = adding(consortium), Unconfined()

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from audit.trust import TrustFile
@@ -30,6 +31,7 @@ from tests.scenarios.test_collections_noised import ASKED, admitted
 from tests.scenarios.test_collections_struck import struck_at, survived
 from tests.support.api import House, done, house, refused, worker_of
 from tests.support.hospitals import RULES, Hospitals, events, fetched, table_of
+from tests.unit.gateway.test_lock_order import LOCKS, Taken, noting, out_of_order
 
 ADDS = {"aggregation": "semi-honest-gateway"}
 BY_TWO = ADDS | {"noise_by": "gateway-and-key-holder"}
@@ -70,14 +72,13 @@ def released(made: House, ended: dict[str, Any], name: str = "artifact") -> byte
 
 
 def test_a_job_runs_through_with_sums_of_the_gateway(made: House, hospitals: Hospitals) -> None:
-    """Each round has a sum, logged with its digest before the decryption; the result is that of the other way."""
-    found = []
-    for adds in ({}, ADDS):
-        job = hospitals.admitted(**SHORT, **adds)["job"]
-        ended = hospitals.play(job)
-        assert ended["state"] == "finished", [party.told for party in hospitals.everybody]
-        found.append(table_of(released(made, ended)))
-    assert found[0] == found[1]
+    """Each round has a sum, logged with its digest before the decryption; the result is the pooled fit."""
+    job = hospitals.admitted(**SHORT, **ADDS)["job"]
+    ended = hospitals.play(job)
+    assert ended["state"] == "finished", [party.told for party in hospitals.everybody]
+    rows = [row for site in hospitals.rows for row in site]
+    slope, intercept = np.polyfit(*(np.array([row[place] for row in rows], dtype=float) for place in (0, 1)), 1)
+    assert table_of(released(made, ended)) == pytest.approx({"(intercept)": intercept, "age": slope}, abs=1e-6)
     told = [entry["type"] for entry in made.log() if entry.get("correlation") == job]
     assert told.index("upload:received") < told.index("sum:made") < told.index("round:decrypted")
     assert [one["sites"] for one in events(made, "sum:made")] == [3]
@@ -193,6 +194,7 @@ def test_a_job_that_is_cancelled_gets_no_sum(made: House, hospitals: Hospitals) 
     assert (len(events(made, "sum:made")), fail_overdue(made.gateway.on)) == (before, 0)
 
 
+@pytest.mark.slow
 def test_noise_by_gateway_and_key_holder_runs_through_and_verifies(
     made: House, hospitals: Hospitals, tmp_path: Path
 ) -> None:
@@ -250,3 +252,26 @@ def test_agents_refuse_it_unless_their_own_people_opted_in(made: House, hospital
         assert any("noise_by" in told if adds is BY_TWO else "aggregation" in told for told in party.told)
         with party.home() as home:
             home.allow(RULES)
+
+
+@pytest.mark.slow
+def test_a_turn_takes_locks_in_the_one_order(
+    made: House, hospitals: Hospitals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Documents that ring, a worker that stores, and one that fails the job: population, task, policy, log."""
+    found: Taken = {}
+    for lock, places in LOCKS.items():
+        for owner, name in places:
+            monkeypatch.setattr(owner, name, noting(found, lock, getattr(owner, name)))
+    assert hospitals.play(admitted(hospitals, **ADDS)["job"])["state"] == "finished"
+    job = admitted(hospitals, **ADDS)["job"]
+    uploaded(hospitals, job)
+
+    def broken(*_: object) -> bytes:
+        raise FailedTaskError("failed")
+
+    monkeypatch.setattr(turns.Confined, "add", broken)
+    assert worker_of(made).step()
+    assert done(made["trainer"].get(f"/v1/jobs/{job}"))["state"] == "failed"
+    assert out_of_order(found) == []
+    assert any(held[:2] == ["population", "task"] for held in found.values())

@@ -45,11 +45,13 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> Taken:
     found: Taken = {}
     for lock, places in LOCKS.items():
         for owner, name in places:
-            monkeypatch.setattr(owner, name, _noting(found, lock, getattr(owner, name)))
+            monkeypatch.setattr(owner, name, noting(found, lock, getattr(owner, name)))
     return found
 
 
-def _noting(found: Taken, lock: str, take: Callable[..., Any]) -> Callable[..., Any]:
+def noting(found: Taken, lock: str, take: Callable[..., Any]) -> Callable[..., Any]:
+    """The same act, noted as a lock of its transaction."""
+
     def noting(self: Any, *arguments: Any, **named: Any) -> Any:
         held = found.setdefault(self._connection.get_transaction(), [])
         if lock not in held:

@@ -113,6 +113,14 @@ def test_a_flooded_sum_with_noise_decrypts_to_exactly_the_sum_and_that_noise() -
     assert body != total.body()
     found = unpack(layout, decrypt(layout, pair.secret, Sum.of_body(layout, body)))
     assert found == (np.sum(given, axis=0) + np.array(noise)).tolist()
+    # Nothing is cut off: noise beyond every bound is added modulo the plain modulus like any other.
+    huge = [2**70 + 3] * 7
+    assert pack_noise(layout, huge)[0][:7] == [(2**70 + 3) % WIDE.plain_modulus] * 7
+
+
+@pytest.mark.slow
+def test_long_numbers_are_flooded_and_noised_exactly_too() -> None:
+    """Under both plain moduli, at the layout's cap."""
     long = Layout(profile=LONG, values=5, bound=2**77, summands=3, tail=2**70)
     pair = make_keys(LONG)
     total = Sum(long)
@@ -122,9 +130,6 @@ def test_a_flooded_sum_with_noise_decrypts_to_exactly_the_sum_and_that_noise() -
     body = flooded(long, total.body())
     found = unpack(long, decrypt(long, pair.secret, Sum.of_body(long, body)))
     assert found == [3 * 2**77 + 2**70, -3 * 2**77 - 2**70, 8, 11, 4]
-    # Nothing is cut off: noise beyond every bound is added modulo the plain modulus like any other.
-    huge = [2**70 + 3] * 7
-    assert pack_noise(layout, huge)[0][:7] == [(2**70 + 3) % WIDE.plain_modulus] * 7
 
 
 def test_the_flood_is_a_discrete_gaussian_of_the_declared_deviation_on_the_first_polynomial_alone() -> None:
