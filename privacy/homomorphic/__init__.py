@@ -13,6 +13,9 @@ How it is called
                ...]) -> [sums]`: adds at least three and decrypts the sum, in one confined child.
 - site:        `Confined().encrypt(layout, key, [whole numbers]) -> ciphertexts` (`key` is the public key, under a
                `seeded` profile the secret key); `make_upload(expected, ciphertexts, signer, holder) -> parcel`.
+- worker:      where the gateway adds, `Confined().add(layout, [ciphertexts, ...], noise) -> sum`, flooded, and
+               `made_sum(expected, uploads, sum, signer, noised=)`; the key holder then `read_header`, `open_sum`, and
+               `Confined().decrypt_sum`. `flooding.require_hidden` says whether a profile has room for it.
 - gateway:     `read_upload(expected, parcel, site key) -> Upload` judges without opening; `holds_secret_key(body)`;
                `require_public_key(profile, body)`. None of these imports numpy or SEAL, the API process may call them.
 - parties:     `new_sealing_key(entropy)`, `seal_to(sealing key, context, data)`, `open_sealed(private, context,
@@ -25,6 +28,8 @@ How it is called
 Rules
 -----
 1. Parameters come from `registry` alone. SEAL runs in confined children alone (`confined`, `runner`).
-2. What is handed to SEAL passed `validator`; what is decrypted is a sum of at least three uploads under BFV.
-3. `documents`, `envelope`, `layout`, `profiles`, `registry`, `sealed`, `validator` and `wire` are pure.
+2. What is handed to SEAL passed `validator`; what is decrypted is a sum of at least three uploads under BFV. Where the
+   gateway adds, that it is such a sum is the gateway's word.
+3. `adding`, `documents`, `envelope`, `flooding`, `layout`, `noise`, `observing`, `profiles`, `registry`, `sealed`,
+   `validator` and `wire` are pure.
 """
