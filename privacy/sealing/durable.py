@@ -26,6 +26,11 @@ def no_point(_: str) -> None:
     """Do nothing."""
 
 
+def private(path: str, flags: int) -> int:
+    """An `opener` for `open`: what it makes is its owner's alone."""
+    return os.open(path, flags | os.O_NOFOLLOW, FILE_MODE)
+
+
 def write_all(file: int, data: bytes | memoryview) -> None:
     """Write all of `data` to a descriptor."""
     rest = memoryview(data)

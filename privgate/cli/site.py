@@ -91,6 +91,7 @@ def model(
     import json
 
     from kernel.ids import JobId
+    from privacy.sealing.durable import private
     from privgate.agents.site.blind import model_of
 
     with opened(home, key_file, passphrase_file) as agent:
@@ -98,7 +99,7 @@ def model(
     if out is None:
         card("model", [(line["term"], line["coefficient"]) for line in json.loads(found)["table"]])
         return
-    with out.open("xb") as file:
+    with open(out, "xb", opener=private) as file:
         file.write(found)
     note(f"Wrote {out}. It is exact: whoever has it may learn from it about the people in the rows.")
 

@@ -13,6 +13,7 @@ from privacy.jobs.features import FeatureSpec
 from privacy.jobs.labels import Encoding, Target
 from privacy.release.inference import InferenceCertificate
 from privacy.schema import TableSchema
+from privacy.sealing.durable import private
 from privgate.encoding import bounds_of
 
 
@@ -62,10 +63,10 @@ class Scores:
         return header, rows
 
     def write(self, path: str | Path) -> Path:
-        """Write the table as CSV, a line for each row; a file that is there is never overwritten."""
+        """Write the table as CSV for oneself alone, a line for each row; what is there is never overwritten."""
         header, rows = self.table()
         place = Path(path)
-        with place.open("x", encoding="utf-8", newline="") as file:
+        with open(place, "x", encoding="utf-8", newline="", opener=private) as file:
             writer = csv.writer(file)
             writer.writerow(header)
             writer.writerows([_text(value) for value in row] for row in rows)

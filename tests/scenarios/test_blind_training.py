@@ -189,6 +189,8 @@ def test_every_document_is_judged(story: Exported, tmp_path: Path) -> None:
     ("member", "change", "step"),
     [
         ("course", lambda stated: stated | {"epochs": 3}, "Certificates and log"),
+        ("course", lambda stated: stated | {"rows": 1}, "Blind trainings"),
+        ("course", lambda stated: stated | {"terms": 2}, "Blind trainings"),
         ("course", lambda stated: stated | {"order": stated["data"]}, "Certificates and log"),
         ("course", lambda stated: stated | {"data": stated["order"]}, "Certificates and log"),
         ("course", lambda stated: stated | {"model": stated["final"]}, "Certificates and log"),

@@ -97,6 +97,7 @@ def test_a_site_trains_blindly_over_mutual_tls_and_through_a_power_cut(tmp_path:
         out = tmp_path / "model.json"
         agent.run("model", job.job, "--out", str(out))
         assert "age" in agent.run("model", job.job)
+    assert out.stat().st_mode & 0o077 == 0, "it is exact: it is its owner's to show"
     model = json.loads(out.read_bytes())
     weights = np.array([float.fromhex(one) for one in model["weights"]])
     plain = plain_weights(BlindPlan.from_json(model["plan"]), columns_of(rows_of(5, 60)))

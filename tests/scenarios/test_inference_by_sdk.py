@@ -196,6 +196,7 @@ def test_whoever_waits_for_people_comes_back_with_the_same_command(
             break
     assert found.exit_code == 0, found.output
     assert len(out.read_text().splitlines()) == 2
+    assert out.stat().st_mode & 0o077 == 0
     people.owner.revoke_grant(strict)
 
 

@@ -15,6 +15,7 @@ from sqlalchemy import text
 
 from audit.findings import Verdict
 from audit.trust import TrustFile
+from gateway.services.inferences import requesting
 from gateway.services.inferences.ending import fail_unasked
 from gateway.worker import UPKEEP
 from kernel import canonical
@@ -313,6 +314,17 @@ def test_a_question_that_is_waited_for_keeps_nobody_else_waiting(made: House) ->
     admitted(made, "linear")
     for upkeep in UPKEEP:
         assert upkeep(made.gateway.on) == 0
+
+
+def test_what_costs_no_budget_is_limited_all_the_same(made: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever may ask for nothing could fill disk and queue with questions; an end makes room."""
+    mine = [job for job in done(made["peer"].get("/v1/jobs")) if job["kind"] == "he.infer"]
+    still = [job for job in mine if job["state"] not in ("finished", "failed", "cancelled", "refused")]
+    monkeypatch.setattr(requesting, "MOST_OPEN", len(still) + 1)
+    job = admitted(made, "linear")
+    refused(made["peer"].post("/v1/jobs", request_of(made, "linear")), 409)
+    done(made["peer"].post(f"/v1/jobs/{job}/cancel"))
+    admitted(made, "linear")
 
 
 def test_what_was_taken_back_is_not_asked(made: House) -> None:

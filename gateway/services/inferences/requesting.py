@@ -35,6 +35,8 @@ from privacy.events.jobs import JobEnd
 from privacy.homomorphic.inferences.spec import KIND, InferenceOpening, InferenceSpec
 from privacy.release.observers import observers_of_inference
 
+MOST_OPEN: Final = 32
+"""How many such jobs of one principal may be open: they cost nobody a budget, and each may leave 48 MiB to be kept."""
 QUESTION_SECONDS: Final = 24 * 3600
 """How long an admitted job waits for its question."""
 PROCESS_MS: Final = 3000
@@ -81,6 +83,7 @@ def request_inference(
             work.commit("inference-denied")
             return answer.denial
         require_released(work.releases.get(id=spec.release))
+        _require_few(work, caller)
         record = _record(work, caller, job, planned)
         work.record(_requested(record, spec, answer), actor=answer.actor, correlation=job)
         work.jobs.insert(record)
@@ -132,6 +135,12 @@ def facts_of(spec: InferenceSpec) -> dict[str, Any]:
 
 def _facts(dataset: DatasetId, purpose: Slug) -> dict[str, Any]:
     return {"dataset": dataset, "purpose": purpose, "job_kind": JobKind.HE_INFER, "epsilon": Epsilon.zero()}
+
+
+def _require_few(work: Work, caller: Caller) -> None:
+    mine = work.jobs.all(tenant=caller.tenant, principal=caller.principal, kind=str(KIND))
+    if sum(not job.state.ended for job in mine) >= MOST_OPEN:
+        raise ConflictError(f"{MOST_OPEN} such jobs of yours are open: send their questions, or cancel them")
 
 
 def _after_approval(on: Collaborators, work: Work, record: JobRecord, approval: Approval) -> Deny | None:

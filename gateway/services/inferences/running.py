@@ -88,7 +88,7 @@ def finish(on: Collaborators, task: TaskRecord, opened: Opened, answer: bytes, h
     with on.database.work(task.tenant) as work:
         account = work.ledger.lock(opened.job.population, job=opened.job.id).account
         job, found = _locked(work, task)
-        recalled = work.releases.get(id=found.model).state != ReleaseState.RELEASED.value
+        recalled = work.releases.get(lock=True, id=found.model).state != ReleaseState.RELEASED.value
         if job.cancel_requested or recalled:
             _cancelled(on, work, task, job)
             on.blobs.delete(path)

@@ -3,7 +3,8 @@
 Rules
 -----
 1. Each is signed by whose it is, is the one that the log names, and follows from the one before.
-2. The order is what was asked and decided, and its plan is worked out from its request again.
+2. The order is what was asked and decided, and its plan is worked out from its request again. What the certificate
+   states of rows, terms and epochs, and so of what the gateway saw, is the plan's.
 3. A refusal is its site's. What a ciphertext holds nobody can judge, and nobody needs to: it stays with its owner.
 """
 
@@ -32,10 +33,11 @@ from privacy.events.blind import (
 from privacy.events.collections import PartyDeclined
 from privacy.homomorphic.blind.documents import BlindData, BlindFinal, BlindGradient, BlindOrder, BlindWeights
 from privacy.homomorphic.blind.shape import PROFILE
-from privacy.homomorphic.blind.spec import BlindSpec
+from privacy.homomorphic.blind.spec import BlindPlan, BlindSpec
 from privacy.homomorphic.documents.endings import Refusal
 from privacy.homomorphic.documents.parties import Identity
 from privacy.homomorphic.documents.signed import Document
+from privacy.release.blind import BlindPredicate
 from privacy.schema import TableSchema
 from privgate.verify.disclosures import cited_entry
 from privgate.verify.history import History, HistoryFindings
@@ -56,6 +58,7 @@ class BlindCase:
         order: What was ordered.
         before: The digest of the document that the next one must name.
         epoch, due: Which epoch's document is due: weights or gradient.
+        stated: What the certificate of its end states, if it is here.
     """
 
     history: History
@@ -66,6 +69,7 @@ class BlindCase:
     before: Digest | None = None
     epoch: int = 0
     due: type[Document] = BlindData
+    stated: BlindPredicate | None = None
 
     def by_gateway(self, kind: type[D], data: bytes) -> D:
         """A document of the gateway's."""
@@ -83,7 +87,12 @@ def blind_jobs(history: History) -> frozenset[JobId]:
 
 
 def check_blind_documents(
-    history: History, files: PartyFiles, known: Mapping[PartyId, Identity], trust: TrustFile | None, origin: str
+    history: History,
+    files: PartyFiles,
+    known: Mapping[PartyId, Identity],
+    trust: TrustFile | None,
+    origin: str,
+    certified: Mapping[JobId, BlindPredicate],
 ) -> StepResult:
     """Judge every document of every training, in the order of the log."""
     findings, jobs, judged = HistoryFindings("Blind trainings", history), blind_jobs(history), 0
@@ -97,7 +106,8 @@ def check_blind_documents(
         if data is None:
             continue
         judged += 1
-        case = cases.setdefault(event.job, BlindCase(history, known, keys, origin))
+        stated = certified.get(event.job)
+        case = cases.setdefault(event.job, BlindCase(history, known, keys, origin, stated=stated))
         for problem in _guarded(case, event, data):
             findings.wrong(found.file, problem, entered.index)
         if trust is None and isinstance(event, BlindOrdered):
@@ -139,6 +149,10 @@ def _order(case: BlindCase, event: BlindOrdered, data: bytes) -> Iterator[str]:
     if spec.plan(TableSchema.from_json(order.plan["schema"])).to_json() != order.plan:
         yield "its plan does not follow from its request"
     yield from _asked(case, order)
+    plan, course = BlindPlan.from_json(order.plan), None if case.stated is None else case.stated.course
+    told = (plan.shape.rows, plan.shape.features, plan.shape.epochs)
+    if course is not None and (course.rows, course.terms, course.epochs) != told:
+        yield "the certificate states other rows, terms or epochs than were ordered"
 
 
 def _asked(case: BlindCase, order: BlindOrder) -> Iterator[str]:

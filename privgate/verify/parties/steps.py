@@ -5,6 +5,7 @@ from __future__ import annotations
 from audit.findings import Findings, StepResult
 from kernel.canonical import Digest
 from kernel.ids import JobId
+from privacy.release.blind import BlindCertificate, BlindPredicate
 from privacy.release.noised import NoisedCertificate, NoisedPredicate
 from privgate.verify import releases
 from privgate.verify.anchor import Anchor
@@ -30,7 +31,8 @@ def check_documents(evidence: Evidence, log: LogAtHand | None, anchor: Anchor) -
     orders, cases = check_orders(log.history, files, known, anchor.trust, log.checkpoint.origin)
     steps = [parties, orders, check_rounds(log.history, files, cases, _artifacts(evidence), _certified(evidence))]
     if blind_jobs(log.history):
-        steps.append(check_blind_documents(log.history, files, known, anchor.trust, log.checkpoint.origin))
+        certified = _certified_blind(evidence)
+        steps.append(check_blind_documents(log.history, files, known, anchor.trust, log.checkpoint.origin, certified))
     return steps
 
 
@@ -48,6 +50,13 @@ def _certified(evidence: Evidence) -> dict[JobId, NoisedPredicate]:
         if predicate is not None:
             found[predicate.job] = predicate
     return found
+
+
+def _certified_blind(evidence: Evidence) -> dict[JobId, BlindPredicate]:
+    """What the certificates of blind trainings in the archive state."""
+    found = [Document.read("", evidence.read(f"{FOLDER}/{name}") or b"") for name in evidence.folder(FOLDER)]
+    stated = [one.certificate.predicate for one in found if isinstance(one.certificate, BlindCertificate)]
+    return {predicate.job: predicate for predicate in stated}
 
 
 def _predicate_in(data: bytes | None) -> NoisedPredicate | None:
