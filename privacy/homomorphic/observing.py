@@ -8,7 +8,9 @@ Rules
    sum, and read the result. Of sites' noise that leaves this site's own share. Of noise by gateway and key holder it
    leaves nothing: what is handed over can be many times the site's numbers, beside which the key holder's noise is
    small.
-3. Where gateway and key holder add the noise, no other site knows any of it; the two together know all of it.
+3. Where gateway and key holder add the noise, no other site knows any of it; the two together know all of it. A site
+   that uploads a number beyond its bound sees whether the job fails, or a result that jumped, by a sum that the key
+   holder's noise is not in yet: the gateway's alone counts against sites.
 4. Names are closed: certificates carry them, and the verifier makes them again.
 """
 
@@ -42,8 +44,8 @@ _OF_TWO: Final = (
     ("whoever reads the result", 0),
     ("gateway", 1),
     ("key holder", 1),
-    ("one other site", 0),
-    ("all other sites together", 0),
+    ("one other site", 1),
+    ("all other sites together", 1),
     ("key holder and all other sites together", 1),
     ("gateway that lies about the sum", 2),
     ("one hostile site and gateway together", 2),

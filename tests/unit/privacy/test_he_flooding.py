@@ -170,14 +170,14 @@ def test_noise_is_drawn_for_what_is_measured_and_a_noised_sum_stays_a_sum() -> N
 
 
 def test_observers_of_noise_by_two_face_the_other_s_and_the_two_together_none() -> None:
-    """Readers and sites face both, gateway and key holder one, which is the priced one, a gateway that lies none."""
+    """Who only reads faces both; gateway, key holder and sites one, the priced one; a gateway that lies none."""
     delta = Delta.parse("0.000001")
     seen = {one.observer: one for one in observers(noise_of("4"), delta)}
     promised = job_epsilon(Gaussian(noise_multiplier=Parameter("4"), count=1), delta=delta).epsilon
-    for one in ("gateway", "key holder", "key holder and all other sites together"):
+    sites = ("one other site", "all other sites together", "key holder and all other sites together")
+    for one in ("gateway", "key holder", *sites):
         assert (seen[one].known, seen[one].epsilon) == (1, promised)
-    for one in ("whoever reads the result", "one other site", "all other sites together"):
-        assert seen[one].noise_multiplier == Parameter("5.656854")
+    assert seen["whoever reads the result"].noise_multiplier == Parameter("5.656854")
     for one in ("gateway that lies about the sum", "one hostile site and gateway together"):
         assert seen[one].epsilon is None
     assert seen["gateway and key holder together"].epsilon is None
@@ -186,6 +186,21 @@ def test_observers_of_noise_by_two_face_the_other_s_and_the_two_together_none() 
     assert by_sites["key holder"].known == 0
     assert by_sites["gateway that lies about the sum"].known == 2
     assert "key holder that decrypts single uploads against the protocol" not in by_sites
+
+
+@pytest.mark.parametrize("sum_and_noise", [-3, 0, 1, 5])
+def test_a_site_beyond_its_bound_sees_a_bit_that_the_key_holder_s_noise_is_not_in(sum_and_noise: int) -> None:
+    """Whether the job fails hangs on the others' sum and the gateway's noise alone: see `observers`."""
+    layout = Layout(profile=WIDE, values=1, bound=BOUND, summands=3, tail=2 * 12 * 64)
+    upload = pack_noise(layout, [layout.limit])[0]  # what a site encrypts nobody can look at
+    others = pack_noise(layout, [sum_and_noise])[0]
+    modulus = layout.profile.plain_modulus
+    decrypted = [[(one + other) % modulus for one, other in zip(upload, others, strict=True)]]
+    if sum_and_noise > 0:
+        with pytest.raises(CorruptError):
+            unpack(layout, decrypted)
+    else:
+        assert unpack(layout, decrypted) == [layout.limit + sum_and_noise]
 
 
 def test_who_adds_noise_is_written_where_it_is_not_the_usual_one() -> None:
