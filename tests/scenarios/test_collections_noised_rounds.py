@@ -140,7 +140,7 @@ def test_an_average_that_went_on_without_a_site_is_charged_whole_and_says_so(mad
     against = {one["observer"]: one for one in stated["epsilons"]}
     assert float(against["one-other-site"]["epsilon"]) <= 1
     assert against["one-other-site"]["noise_multiplier"] == stated["noise"]["noise_multiplier"]
-    assert "In every round 3 sites or" in average.released("MODEL_CARD.md").decode()
+    assert "In every round the noise of 3" in average.released("MODEL_CARD.md").decode()
 
 
 def without_enough_noise(stated: dict[str, Any]) -> None:
