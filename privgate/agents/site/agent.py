@@ -16,6 +16,7 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from typing import ClassVar, Protocol, Self, TypeVar
 
 from kernel.canonical import Digest
@@ -101,8 +102,17 @@ class Site(Agent):
     def _go(self, order: Ordered, papers: Papers) -> None:
         if isinstance(order, BlindOrder):
             self._blind.advance(order, papers)
+            self._require_awaited(order)
         else:
             self._advance(order, papers)
+
+    def _require_awaited(self, order: BlindOrder) -> None:
+        """Wait for no gradient without an end: its time and as long again, then the key is destroyed."""
+        known = self._history(order.job)
+        if known.key is None or known.ended or known.last is None:
+            return
+        if self._clock.now() >= known.last + timedelta(seconds=2 * order.round_seconds):
+            raise RefusalError(Why.DEADLINE)
 
     def _leave(self, order: Ordered, papers: Papers) -> None:
         if isinstance(order, BlindOrder):

@@ -225,6 +225,32 @@ def test_a_gateway_that_orders_by_itself_learns_nothing_of_the_rows(made: Outsou
         assert kinds(carrier) == [DocumentKind.ORDER]
 
 
+class SilentCarrier(BlindCarrier):
+    """A gateway that lists the job for ever and makes no gradient."""
+
+    def gradient(self, weights: bytes) -> bytes:
+        return b""
+
+    def post(self, who: PartyId, place: Place, data: bytes) -> None:
+        super().post(who, place, data)
+        self.kept.pop(Place(self.job, DocumentKind.GRADIENT, place.number or 1), None)
+
+
+def test_a_gradient_that_does_not_come_is_not_waited_for_for_ever(made: Outsourcing) -> None:
+    """Whatever the gateway lists: after its time, and as long again, the site declines and has no key any more."""
+    order = made.order()
+    carrier = SilentCarrier(order, made.signer, made.site)
+    made.turn(carrier)
+    made.clock.advance(2 * order.round_seconds - 1)
+    made.turn(carrier)
+    assert made.why() is None
+    made.clock.advance(2)
+    made.turn(carrier)
+    assert made.why() == "deadline"
+    with made.site.home(made.clock) as home:
+        assert home.papers_of(made.job).get("secret") is None
+
+
 @pytest.mark.slow
 def test_thirty_columns_in_confined_children(tmp_path: Path) -> None:
     """As large as the table that the tutorials train on, each step of the site in a process of its own."""
