@@ -35,6 +35,7 @@ from privgate.client.errors import UnavailableError
 from privgate.client.http import RETRIES
 from privgate.encoding import Row, RowEncoder, rows_of
 from privgate.sdk.errors import ExtraMissingError, JobEndedError
+from privgate.sdk.jobs import ENDED
 from privgate.sdk.questions import Keeping, Kept
 from privgate.sdk.scores import Scores
 from privgate.sdk.view import View
@@ -170,17 +171,16 @@ def _requested(gateway: Gateway, release: str, purpose: str, count: int, key: st
 
 
 def _admitted(job: Job, keeping: Keeping, on_progress: Callable[[Progress], object] | None) -> Job:
-    """The job once its owner has said yes, if that was waited for."""
+    """The job once its owner has said yes, if that was waited for; what was kept of one that ended is destroyed."""
     after = job.refresh()
-    if after.state != WAITS:
-        return after
-    for progress in job.follow():
-        if on_progress is not None:
-            on_progress(progress)
-        if progress.state not in (WAITS, "queued"):
-            break
-    after = job.refresh()
-    if after.state in ("refused", "cancelled", "failed"):
+    if after.state == WAITS:
+        for progress in job.follow():
+            if on_progress is not None:
+                on_progress(progress)
+            if progress.state not in (WAITS, "queued"):
+                break
+        after = job.refresh()
+    if after.state in ENDED - {"finished"}:
         keeping.forget()
         raise JobEndedError(after)
     return after

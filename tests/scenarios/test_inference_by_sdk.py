@@ -20,6 +20,7 @@ from privgate.client import profiles
 from privgate.client.errors import DeniedError
 from privgate.client.profiles import Profile
 from privgate.sdk import inferring
+from privgate.sdk.errors import JobEndedError
 from privgate.sdk.gateway import Gateway
 from tests.support.inference import FEATURES, PEOPLE, RECIPE, SCHEMA, rows_of_patients
 from tests.support.processes import Home
@@ -169,6 +170,27 @@ def test_a_client_that_was_killed_goes_on_with_the_same_job(
     assert found.outputs[0] is not None
     assert found.outputs[0][0] == pytest.approx(in_the_clear(people)[0], abs=10 * found.error)
     assert not keep.exists()
+
+
+def test_a_job_that_ended_while_the_client_was_away_leaves_nothing_kept(
+    people: People, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its question can never be sent: the client is told how it ended, and the same call then asks anew."""
+    keep = tmp_path / "kept"
+
+    def dying(*_: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(inferring._Terms, "send", dying)
+        with pytest.raises(Killed):
+            people.client.infer(people.release, ROWS, purpose=PURPOSE, keep=keep)
+    (job,) = (one for one in people.client.jobs if one.state == "collecting")
+    job.cancel()
+    with pytest.raises(JobEndedError):
+        people.client.infer(people.release, ROWS, purpose=PURPOSE, keep=keep)
+    assert not keep.exists()
+    assert people.client.infer(people.release, ROWS, purpose=PURPOSE, keep=keep).job != job.job
 
 
 def test_whoever_waits_for_people_comes_back_with_the_same_command(
