@@ -148,9 +148,12 @@ class InFolder:
             raise CorruptError("what is kept of the question is damaged", field="keep") from None
 
     def forget(self) -> None:
-        """Overwrite the key first, then empty and remove the folder."""
+        """Overwrite the key first, then empty and remove the folder.
+
+        What opens the vault goes last: a client who is killed here finds a folder that can still be opened.
+        """
         own = (KEY_FILE,) if self._own_key else ()
-        for name in (_SEALED, *own, _BEGUN, _PARCEL, VAULT):
+        for name in (_SEALED, _BEGUN, _PARCEL, VAULT, *own):
             self._papers.drop(name)
         self._papers.path.rmdir()
 
