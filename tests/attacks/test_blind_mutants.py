@@ -1,4 +1,4 @@
-"""Blind ciphertexts with a bit of each fixed byte turned over, signed anew: refused before a library sees them."""
+"""Blind ciphertexts with a bit of each fixed byte turned over, signed anew, and orders whose plan is none: refused."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ import pytest
 from kernel.canonical import Digest
 from kernel.errors import PrivgateError
 from kernel.signing import Ed25519Signer
-from privacy.homomorphic.blind.documents import BlindGradient, BlindOrder, BlindWeights
+from privacy.events.blind import BlindConcluded, BlindOrdered
+from privacy.homomorphic.blind.documents import BlindFinal, BlindGradient, BlindOrder, BlindWeights
 from privacy.homomorphic.blind.judging import read_gradient, read_weights, shape_of
 from privacy.homomorphic.blind.shape import PROFILE
 from privacy.homomorphic.documents.signed import Parcel
 from privacy.homomorphic.wire import Form, ciphertext_form, secret_key_form
+from privgate.verify.history import History
+from privgate.verify.parties.blind import BlindCase, _guarded
 from tests.unit.privacy.test_homomorphic_blind_documents import ORDER
 
 SITE, GATEWAY = Ed25519Signer(b"s" * 32), Ed25519Signer(b"g" * 32)
@@ -69,3 +72,15 @@ def test_weights_without_a_mask_are_refused() -> None:
     form = ciphertext_form(PROFILE, 0, fresh=True)
     with pytest.raises(PrivgateError):
         weights(filled(form)[: -form.seed] + bytes(form.seed))
+
+
+@pytest.mark.parametrize("plan", [{}, {"schema": 1}, dict(ORDER.plan) | {"epochs": "?"}])
+def test_a_plan_that_is_none_is_a_finding_and_stops_no_auditor(plan: dict[str, object]) -> None:
+    """Whatever a gateway signed: its order is wrong, and so is what follows from it; the verifier goes on."""
+    order = replace(ORDER, plan=plan)
+    case = BlindCase(History(), {order.site.party: order.site.who}, (GATEWAY.public_key,), order.gateway)
+    issued = BlindOrdered(job=order.job, order=order.digest, party=order.site.party, profile=order.profile)
+    assert _guarded(case, issued, order.signed(GATEWAY))
+    final = BlindFinal(job=order.job, order=order.digest, previous=BEFORE, epochs=1, model=BEFORE)
+    ended = BlindConcluded(job=order.job, final=final.digest, model=BEFORE, epochs=1)
+    assert _guarded(case, ended, final.signed(SITE))

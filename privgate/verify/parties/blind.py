@@ -38,7 +38,6 @@ from privacy.homomorphic.documents.endings import Refusal
 from privacy.homomorphic.documents.parties import Identity
 from privacy.homomorphic.documents.signed import Document
 from privacy.release.blind import BlindPredicate
-from privacy.schema import TableSchema
 from privgate.verify.disclosures import cited_entry
 from privgate.verify.history import History, HistoryFindings
 from privgate.verify.parties.files import PartyFiles
@@ -146,10 +145,10 @@ def _order(case: BlindCase, event: BlindOrdered, data: bytes) -> Iterator[str]:
     named = (digest_of("job-request/v1", order.spec), spec.dataset, spec.round_seconds)
     if named != (order.spec_digest, order.dataset, order.round_seconds):
         yield "it is not what its request asks for"
-    if spec.plan(TableSchema.from_json(order.plan["schema"])).to_json() != order.plan:
+    plan, course = BlindPlan.from_json(order.plan), None if case.stated is None else case.stated.course
+    if spec.plan(plan.schema).to_json() != order.plan:
         yield "its plan does not follow from its request"
     yield from _asked(case, order)
-    plan, course = BlindPlan.from_json(order.plan), None if case.stated is None else case.stated.course
     told = (plan.shape.rows, plan.shape.features, plan.shape.epochs)
     if course is not None and (course.rows, course.terms, course.epochs) != told:
         yield "the certificate states other rows, terms or epochs than were ordered"
@@ -210,7 +209,7 @@ def _final(case: BlindCase, event: BlindConcluded, data: bytes) -> Iterator[str]
     if case.order is None or (made.job, made.order) != (case.order.job, case.order.digest):
         yield "it is of another job or order"
         return
-    if (made.epochs, made.previous) != (case.order.plan["epochs"], case.before) or case.epoch != made.epochs + 1:
+    if (made.epochs, made.previous) != (case.order.plan.get("epochs"), case.before) or case.epoch != made.epochs + 1:
         yield "it does not follow from the last gradient, or epochs are missing"
 
 
