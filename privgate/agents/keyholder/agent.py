@@ -11,6 +11,8 @@ Rules
 
 from __future__ import annotations
 
+from itertools import takewhile
+
 from kernel import canonical
 from kernel.canonical import Digest
 from kernel.clock import Clock
@@ -36,9 +38,7 @@ from privgate.agents.orders import profile_for
 from privgate.agents.papers import Papers
 from privgate.agents.refusing import RefusalError, Why
 
-ADDED_TAG = "party-added/v1"
-_SECRET, _KEY, _FINAL = "secret", "key", "final"
-_ADDED_LIMIT = 2**20
+_SECRET, _KEY = "secret", "key"
 
 
 class KeyHolder(Agent):
@@ -210,9 +210,9 @@ class KeyHolder(Agent):
 
     def _ended(self, papers: Papers) -> None:
         papers.drop(_SECRET)
-        for number in range(1, MOST_ROUNDS + 1):
-            if papers.get(f"noise-{number}") is None:
-                break
+        drawn_for = takewhile(lambda number: papers.get(f"noise-{number}") is not None, range(1, MOST_ROUNDS + 1))
+        # The last one first: killed in between, the next start still finds all that are left.
+        for number in reversed(list(drawn_for)):
             papers.drop(f"noise-{number}")
 
     def _memory(self, order: Order, papers: Papers, course: Course, number: int) -> bytes:

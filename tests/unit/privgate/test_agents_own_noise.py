@@ -21,7 +21,7 @@ from privacy.homomorphic.statistics.plan import FederatedStatistics
 from privacy.sealing.secret import SecretBytes
 from privgate.agents.rules import Rules
 from tests.support.adding_gateways import adding
-from tests.support.consortium import Consortium, Unconfined
+from tests.support.consortium import Carrier, Consortium, Unconfined
 from tests.unit.privgate.test_agents_kinds import statistics
 
 WIDE = profile_of("bfv-8192-public")
@@ -122,3 +122,26 @@ def test_a_profile_without_room_is_refused_by_every_agent(consortium: Consortium
     order = statistics(NOISE) | {"profile": narrow.name, "profile_digest": narrow.digest}
     assert consortium.play(consortium.carrier(**order)) is None
     assert {consortium.why(party) for party in consortium.everybody} == {"profile"}
+
+
+class Killed(BaseException):
+    """The agent is gone."""
+
+
+def test_all_noise_is_destroyed_however_often_an_agent_dies_over_it(consortium: Consortium) -> None:
+    """Of every round, also when it is killed between two of them: the next start finds what is left."""
+    confined, carrier = Unconfined(), Carrier(b"", consortium.job)
+    rounds = range(1, 4)
+
+    def dying(name: str) -> None:
+        if name == "papers-drop:after-directory-fsync":
+            raise Killed
+
+    with consortium.holder.home(consortium.clock) as home:
+        for number in rounds:
+            home.papers_of(consortium.job).put(f"noise-{number}", b"sealed")
+    for _ in rounds:
+        with consortium.holder.home(consortium.clock, dying) as home, pytest.raises(Killed):
+            consortium.agent(consortium.holder, home, carrier, confined)._ended(home.papers_of(consortium.job))
+    with consortium.holder.home(consortium.clock) as home:
+        assert [home.papers_of(consortium.job).get(f"noise-{number}") for number in rounds] == [None] * len(rounds)
