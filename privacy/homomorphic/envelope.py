@@ -15,7 +15,7 @@ Format: docs/formats/he-upload.md.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from kernel.canonical import Digest
@@ -224,8 +224,3 @@ def _read(expected: Expected, data: bytes, site: PublicKey) -> tuple[Upload, byt
     if not expected.sealed:
         require_upload(expected.layout, body)
     return upload, body
-
-
-def of_site(expected: Expected, site: PartyId) -> Expected:
-    """The same for another site."""
-    return replace(expected, site=site)

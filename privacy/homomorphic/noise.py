@@ -29,7 +29,7 @@ import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+from decimal import ROUND_FLOOR, Context
 from enum import StrEnum
 from fractions import Fraction
 from typing import Any, Final, Self
@@ -51,7 +51,6 @@ LEAST_DEVIATION = 8
 HIDING = Fraction(1, 2**20)
 """By what part the variance is larger where the gateway adds."""
 _DOWN = Context(prec=34, rounding=ROUND_FLOOR)
-_UP = Context(prec=34, rounding=ROUND_CEILING)
 
 
 class Protected(StrEnum):
@@ -277,8 +276,3 @@ def units_of(steps: int, refined: int) -> int:
 def _root(variance: Fraction) -> int:
     """The square root, rounded up."""
     return math.isqrt(variance.numerator // variance.denominator) + 1
-
-
-def rounded_up(number: Decimal) -> Parameter:
-    """A deviation as it is written: never less than it is."""
-    return Parameter(_UP.plus(number))

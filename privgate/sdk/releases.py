@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from privgate.synthetic import SyntheticTable
 
 FILES = ("certificate.json", "receipt.tlog-proof", "MODEL_CARD.md")
-ARTIFACTS = frozenset({"model.safetensors", "evaluation.json", "statistics.json", "glm.json", "synthesis.json"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from kernel.errors import CorruptError, InvalidError, PrivgateError
 from kernel.ids import JobId, PartyId
 from kernel.signing import Ed25519Signer, sign_envelope
 from privacy.homomorphic.documents.signed import Parcel
-from privacy.homomorphic.envelope import Expected, Upload, make_upload, of_site, open_upload, read_upload
+from privacy.homomorphic.envelope import Expected, Upload, make_upload, open_upload, read_upload
 from privacy.homomorphic.layout import Layout
 from privacy.homomorphic.registry import profile_of
 from privacy.homomorphic.sealed import OVERHEAD, new_sealing_key, open_sealed, seal_to, sealing_key_of
@@ -35,7 +35,7 @@ OTHERS: dict[str, Callable[[Expected], Expected]] = {
     "another text of the same round": lambda e: replace(e, round=Digest.of(b"x")),
     "another key": lambda e: replace(e, key=Digest.of(b"x")),
     "another set of sites": lambda e: replace(e, participants=Digest.of(b"two sites")),
-    "another site": lambda e: of_site(e, PartyId.new(os.urandom)),
+    "another site": lambda e: replace(e, site=PartyId.new(os.urandom)),
     "another bound": lambda e: replace(e, layout=replace(e.layout, bound=e.layout.bound // 2)),
     "another number of summands": lambda e: replace(e, layout=replace(e.layout, summands=3)),
     "another profile": lambda e: replace(e, layout=layout_of("bfv-2048-wide-seeded", 10)),
@@ -120,7 +120,7 @@ def test_a_document_with_more_or_less_in_it_is_refused(public: Cast) -> None:
 def test_a_sealed_upload_opens_in_its_place_alone(seeded: Cast) -> None:
     """A dishonest site that re-signs what another sealed gains nothing: the context is part of the key."""
     sealed = Parcel.from_bytes(seeded.parcel()).attachment
-    thief = of_site(seeded.expected, PartyId.new(os.urandom))
+    thief = replace(seeded.expected, site=PartyId.new(os.urandom))
     signer = Ed25519Signer.generate(os.urandom)
     stolen = Parcel(thief.upload(Digest.of(sealed)).signed(signer), sealed).to_bytes()
     assert read_upload(thief, stolen, signer.public_key)
