@@ -10,6 +10,7 @@ from kernel.errors import PrivgateError
 from kernel.events import Event
 from kernel.ids import ReleaseId, Slug
 from policies.vocabulary import Action, Verdict
+from privacy.events.blind import BlindConcluded
 from privacy.events.budget import BudgetCharged, PopulationUncovered
 from privacy.events.inferences import QuestionAnswered
 from privacy.events.jobs import JobEnd, JobEnded
@@ -29,18 +30,19 @@ def _charged(history: History, tally: Tally) -> None:
     """Releases and finished jobs answer each other one to one, and each pair has its charge."""
     charged, ended = history.about("job", BudgetCharged), history.about("job", JobEnded)
     marked = history.about("job", PopulationUncovered)
-    answered = history.about("job", QuestionAnswered)
+    answered, kept = history.about("job", QuestionAnswered), history.about("job", BlindConcluded)
     held = history.about("job", ReleaseHeld)
     for entered in history.judged(ReleaseHeld):
         tally.look()
         job = entered.event.job
         charge, end = first_of(charged.get(job)), first_of(ended.get(job))
         mark = first_of(marked.get(job))
-        answer = first_of(answered.get(job))
-        paid = any(entry is not None and entry.index < entered.index for entry in (charge, mark, answer))
+        answer, word = first_of(answered.get(job)), first_of(kept.get(job))
+        paid = any(entry is not None and entry.index < entered.index for entry in (charge, mark, answer, word))
         tally.demand(
             paid,
-            "a release without a charge, a mark of its disclosure, or a model that gave it, before it",
+            "a release without a charge, a mark of its disclosure, a model that gave it, or its owner's word that he "
+            "has it alone, before it",
             entered,
             entered.event.release,
         )
@@ -153,6 +155,8 @@ def _exact(history: History, tally: Tally) -> None:
             said = asked.uncovered_since == due
             tally.demand(said, "exact results left, and the certificate does not say so", found.held, asked.release)
             continue
+        if found.blind is not None:
+            continue  # it promises nothing to anybody, and says so
         if found.certificate is None:
             tally.cannot_tell("a certificate that is missing or cannot be read", found.held, found.held.event.release)
             continue

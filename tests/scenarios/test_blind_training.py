@@ -15,7 +15,7 @@ import pytest
 
 from audit.archive import Archive
 from compliance.checks.catalogue import CATALOGUE
-from compliance.controls import Evidence
+from compliance.controls import Evidence, Verdict
 from compliance.history import History, read_history
 from kernel import canonical
 from kernel.canonical import Digest
@@ -218,8 +218,8 @@ def test_a_report_knows_such_jobs(made: House, story: Exported) -> None:
     """Its checks pass over them: nobody trains on own rows but where nothing leaves him, and nothing is unpaid."""
     report = build_report(read_history(Archive.open(story.bundle)))
     found = {evidence.check: evidence for evidence in report}
-    for check in ("duties.trainer", "duties.door-keeper", "runs.charged", "certificates.complete"):
-        assert not found[Slug(check)].findings, check
+    assert found.pop(Slug("keys.table")).verdict is Verdict.CANNOT_TELL  # a table of live keys lies in reports alone
+    assert {check: (one.verdict, one.findings) for check, one in found.items() if one.findings} == {}
     assert made.tenant
 
 
