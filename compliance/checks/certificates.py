@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal, localcontext
 
 from compliance.certificates import Certified, certified
@@ -17,15 +17,15 @@ from privacy.accounting.mechanisms import MechanismUse
 from privacy.accounting.price import EXACT, divergence
 from privacy.events.budget import BudgetCharged, BudgetReserved
 from privacy.events.jobs import JobQueued, JobRequested
-from privacy.release.blind import BlindCertificate, check_blind
+from privacy.release.blind import check_blind
 from privacy.release.certificate import PrivacyCertificate
 from privacy.release.check import check
-from privacy.release.disclosure import DisclosureCertificate
 from privacy.release.disclosure_check import check_disclosure
 from privacy.release.inference import InferenceCertificate
 from privacy.release.inference_check import check_inference
 from privacy.release.noised import NoisedCertificate
 from privacy.release.noised_check import check_noised
+from privacy.release.statements import Certificate
 
 RELATIVE = Decimal("1e-9")
 FLOAT_ERROR = Decimal("3e-15")
@@ -43,50 +43,34 @@ def _held(history: History, tally: Tally) -> Iterator[tuple[Certified, PrivacyCe
         elif not found.genuine:
             tally.fault("the certificate is not the one that the log names", found.held, release)
         elif found.disclosure is not None:
-            _disclosed(tally, found, found.disclosure)
+            _of_this_release(tally, found, found.disclosure, check_disclosure(found.disclosure.predicate))
         elif found.noised is not None:
             _noised(history, tally, found, found.noised)
         elif found.inference is not None:
             _answered(history, tally, found, found.inference)
         elif found.blind is not None:
-            _blind(tally, found, found.blind)
+            _of_this_release(tally, found, found.blind, check_blind(found.blind.predicate))
         elif found.certificate is None:
             tally.fault("the certificate is incomplete or malformed", found.held, release)
         else:
             yield found, found.certificate
 
 
-def _disclosed(tally: Tally, found: Certified, certificate: DisclosureCertificate) -> None:
-    """An exact result's certificate has no price to recompute; what it must say, it says, of this very release."""
+def _of_this_release(tally: Tally, found: Certified, certificate: Certificate, problems: Iterable[str]) -> None:
+    """A certificate must be of this very release, and complete by itself: of those without a price that is all."""
     stated, held = certificate.predicate, found.held.event
     same = (stated.release, stated.job, stated.kind, certificate.artifact) == (
         held.release, held.job, held.kind, held.artifact,
     )  # fmt: skip
     tally.demand(same, "it certifies another release, job or artefact", found.held, held.release)
-    for problem in check_disclosure(stated):
-        tally.fault(problem, found.held, held.release)
-
-
-def _blind(tally: Tally, found: Certified, certificate: BlindCertificate) -> None:
-    """Of what its owner has alone nothing is priced; the certificate must be of this very release, and complete."""
-    stated, held = certificate.predicate, found.held.event
-    same = (stated.release, stated.job, stated.kind, certificate.artifact) == (
-        held.release, held.job, held.kind, held.artifact,
-    )  # fmt: skip
-    tally.demand(same, "it certifies another release, job or artefact", found.held, held.release)
-    for problem in check_blind(stated):
+    for problem in problems:
         tally.fault(problem, found.held, held.release)
 
 
 def _noised(history: History, tally: Tally, found: Certified, certificate: NoisedCertificate) -> None:
     """Of a noised result of several sites each price is worked out again, and is the one in its population's ledger."""
-    stated, held = certificate.predicate, found.held.event
-    same = (stated.release, stated.job, stated.kind, certificate.artifact) == (
-        held.release, held.job, held.kind, held.artifact,
-    )  # fmt: skip
-    tally.demand(same, "it certifies another release, job or artefact", found.held, held.release)
-    for problem in check_noised(stated):
-        tally.fault(problem, found.held, held.release)
+    stated = certificate.predicate
+    _of_this_release(tally, found, certificate, check_noised(stated))
     folded = ledgers(history).ledgers
     for site in stated.sites:
         ledger = folded.get(site.population.id)
@@ -102,12 +86,7 @@ def _noised(history: History, tally: Tally, found: Certified, certificate: Noise
 def _answered(history: History, tally: Tally, found: Certified, certificate: InferenceCertificate) -> None:
     """An encrypted answer has no price to recompute; its model's guarantee is the one in the model's certificate."""
     stated, held = certificate.predicate, found.held.event
-    same = (stated.release, stated.job, stated.kind, certificate.artifact) == (
-        held.release, held.job, held.kind, held.artifact,
-    )  # fmt: skip
-    tally.demand(same, "it certifies another release, job or artefact", found.held, held.release)
-    for problem in check_inference(stated):
-        tally.fault(problem, found.held, held.release)
+    _of_this_release(tally, found, certificate, check_inference(stated))
     model = certified(history).get(stated.model.release)
     own = None if model is None or model.certificate is None or not model.genuine else model.certificate.predicate
     copied = own is not None and model is not None and model.held.event.certificate == stated.model.certificate
