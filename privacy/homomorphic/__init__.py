@@ -21,7 +21,9 @@ How it is called
 - parties:     `new_sealing_key(entropy)`, `seal_to(sealing key, context, data)`, `open_sealed(private, context,
                sealed)`.
 - for oneself: `tenseal_backend.approximate` (CKKS: own keys, vectors, evaluation keys, results), `inference` and
-               `Confined().infer`, `blind`.
+               `Confined().infer`.
+- as jobs:     `requests` (sums of several sites), `inferences` (a client asks a released model), `blind` (an owner has
+               a model trained on ciphertexts of own rows); what they sign is in `documents` and with each of them.
 - numbers:     `Grid` (numpy) clips and rounds real numbers to whole ones and back; `packing` and `tenseal_backend` are
                the child's.
 

@@ -2,7 +2,7 @@
 
 Rules
 -----
-1. It is made from a settlement to the key holder alone, and its fields have closed kinds: no free text.
+1. It is made from a settlement that leaves all with the owner, and its fields have closed kinds: no free text.
 2. It promises no differential privacy, and says so: `not_covered` is mandatory and begins with that.
 3. What leaves is the owner's signed last word: it has no number of the model, but a salted commitment.
 
