@@ -9,9 +9,10 @@ Rules
    and before anything leaves it. What either knows does not count for him, and the other's is the priced deviation.
 3. Numbers are refined until each adder's deviation is at least LEAST_DEVIATION steps and the sum's at least
    QUANTA_PER_DEVIATION (RULES 38), so that a sum of discrete Gaussians is worth what one of them is: see below.
-4. A noised number beyond its bound and 12 deviations is moved back to there, which no sum then exceeds. Only the noised
-   number is looked at, so that this costs nothing. The gateway's noise is never moved: it is added modulo the plain
-   modulus, whatever it is.
+4. A site's noised number beyond its bound and 12 deviations is moved back to there, which no sum then exceeds. Only
+   the noised number is looked at, so that the site's own share loses nothing; where others' shares count as well, each
+   of their numbers is moved with a chance below 2^-107, which is not added to delta. The gateway's noise is never
+   moved: it is added modulo the plain modulus, whatever it is.
 5. Where the gateway adds, every deviation is wider by sqrt(1 + HIDING): that pays for the little that a sum's errors
    tell who decrypts it (`flooding`).
 

@@ -26,6 +26,8 @@ from kernel.ids import Slug
 MOST_COEFFICIENT_BITS = {2048: 54, 4096: 109, 8192: 218, 16384: 438, 32768: 881}
 """Degree -> most bits of the coefficient modulus at 128 bits of security."""
 MARGIN = 17
+VEIL = 2**20
+"""A site's own errors in each coefficient of an upload, uniform in [-VEIL, VEIL), where there is room for them."""
 _ERROR_VARIANCE = 10.5
 """Of a fresh error: a centred binomial of 42 coins."""
 
@@ -138,7 +140,7 @@ def margin(profile: Profile) -> float:
 
     A fresh error has the variance v. By a secret key it is the noise; by a public key there are e u + e1 + e2 s with
     ternary u and s on top of each other, v (1 + 4N/3), and where a prime is used for keys alone, that is divided by it
-    and rounding remains, (1 + 2N/3) / 12. Rounding a plaintext adds less than 1/4.
+    and rounding remains, (1 + 2N/3) / 12. Rounding a plaintext adds less than 1/4, a veil VEIL^2 / 3.
     """
     return _room(profile) / math.sqrt(_variance(profile, profile.most_summands))
 
@@ -156,6 +158,12 @@ def flooding(profile: Profile) -> int:
     return 0 if spare < 1 else 1 << (math.isqrt(int(spare)).bit_length() - 1)
 
 
+def veil(profile: Profile) -> int:
+    """How large the errors are that a site adds to its own upload (`flooding` says why); 0 if there is no room."""
+    roomy = profile.scheme is Scheme.BFV and profile.mode is Mode.PUBLIC_KEY and _room(profile) >= VEIL << 18
+    return VEIL if roomy else 0
+
+
 def _variance(profile: Profile, summands: int) -> float:
     """Of the errors of so many fresh ciphertexts together; `margin` says why."""
     ternary = 2 * profile.degree / 3
@@ -164,7 +172,7 @@ def _variance(profile: Profile, summands: int) -> float:
         variance *= 1 + 2 * ternary
         if len(profile.coefficient_primes) > 1:
             variance = variance / profile.coefficient_primes[-1] ** 2 + (1 + ternary) / 12
-    return summands * (variance + 0.25)
+    return summands * (variance + 0.25 + veil(profile) ** 2 / 3)
 
 
 def _room(profile: Profile) -> float:

@@ -10,6 +10,7 @@ from privacy.homomorphic.layout import Layout
 from privacy.homomorphic.packing import Slots
 from privacy.homomorphic.profiles import Mode
 from privacy.homomorphic.tenseal_backend.contexts import context
+from privacy.homomorphic.tenseal_backend.flood import veiled
 from privacy.homomorphic.tenseal_backend.raw import load, save
 from privacy.homomorphic.validator import pieces, require_public_key, require_secret_key
 from privacy.homomorphic.wire import ciphertext_form, public_key_form, secret_key_form
@@ -36,7 +37,7 @@ def encrypt(layout: Layout, key: bytes, slots: Slots) -> bytes:
         encoders[instance].encode(row, plain)
         form = ciphertext_form(profile, instance, fresh=True)
         made.append(save(_encrypted(encryptors[instance], plain, profile.mode), form))
-    return b"".join(made)
+    return veiled(layout, b"".join(made))
 
 
 def _encrypted(encryptor: Any, plain: Any, mode: Mode) -> Any:

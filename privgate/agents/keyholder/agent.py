@@ -24,12 +24,12 @@ from privacy.homomorphic.documents.key import JobKey
 from privacy.homomorphic.documents.order import MOST_ROUNDS, Order
 from privacy.homomorphic.documents.places import Place
 from privacy.homomorphic.documents.rounds import Added, LogHead, Round, RoundResult
-from privacy.homomorphic.documents.signed import DocumentKind, Parcel
+from privacy.homomorphic.documents.signed import PARCEL_LIMIT, DocumentKind, Parcel
 from privacy.homomorphic.noise import drawn, variances, with_noise
 from privacy.homomorphic.sharing import job_key
 from privgate.agents.agent import Agent, Told
 from privgate.agents.channel import Channel
-from privgate.agents.course import MEMORY_LIMIT, Course, Ended, require_hiding
+from privgate.agents.course import Course, Ended, require_hiding
 from privgate.agents.courses import course_of
 from privgate.agents.deeds import Deed
 from privgate.agents.home import Home
@@ -150,7 +150,7 @@ class KeyHolder(Agent):
             papers.put(name, sealed)
             return found
         kept = self._home.vault.open(sealed, kind="noise", job=order.job, round=str(number)).reveal()
-        return [int(one) for one in canonical.decode(kept, limit=MEMORY_LIMIT)]
+        return [int(one) for one in canonical.decode(kept, limit=PARCEL_LIMIT)]
 
     def _sums(self, order: Order, papers: Papers, course: Course, gathered: Gathered) -> list[int]:
         sealed = papers.get(_SECRET)

@@ -9,6 +9,7 @@ from math import sqrt
 
 import numpy as np
 import pytest
+import tenseal.sealapi as seal
 
 from kernel.amounts import Delta
 from kernel.errors import CorruptError, InvalidError
@@ -30,14 +31,17 @@ from privacy.homomorphic.noise import (
 )
 from privacy.homomorphic.observing import observers
 from privacy.homomorphic.packing import pack, pack_noise, unpack
-from privacy.homomorphic.profiles import MARGIN, Mode, Scheme, flooding, margin
+from privacy.homomorphic.profiles import MARGIN, VEIL, Mode, Scheme, flooding, margin, veil
 from privacy.homomorphic.registry import PROFILES, profile_of
 from privacy.homomorphic.tenseal_backend.aggregate import Sum, aggregate
+from privacy.homomorphic.tenseal_backend.contexts import context
 from privacy.homomorphic.tenseal_backend.decrypt import decrypt
 from privacy.homomorphic.tenseal_backend.encrypt import encrypt
 from privacy.homomorphic.tenseal_backend.flood import flooded
 from privacy.homomorphic.tenseal_backend.keys import make_keys
-from privacy.homomorphic.validator import upload_forms
+from privacy.homomorphic.tenseal_backend.raw import load, save
+from privacy.homomorphic.validator import require_public_key, upload_forms
+from privacy.homomorphic.wire import ciphertext_form, public_key_form
 
 WIDE = profile_of("bfv-8192-public")
 LONG = profile_of("bfv-8192-wide-public")
@@ -233,3 +237,60 @@ def test_sites_of_a_job_with_noise_by_two_give_exact_numbers_in_steps() -> None:
     assert float(found.var()) == pytest.approx(float(variance), rel=0.2)
     assert noise.tail(deviation, steps) == 2 * noise.adder_tail(deviation, steps)
     assert noise.excess() == noise.excess(3) == 2
+
+
+def test_where_sites_add_noise_the_errors_are_held_to_what_all_of_theirs_is_priced_at() -> None:
+    """The key holder is told the epsilon of K shares: rho of the errors is a part of that price, not of the larger."""
+    layout, rounds = Layout(profile=WIDE, values=8192 * 3, bound=100, summands=100, tail=10**4), 1
+    errors_cost = leak(layout, rounds)
+    assert errors_cost is not None
+    least = HIDING / (1 + HIDING) / (2 * errors_cost)  # the largest z^2 that pays
+    written = Parameter(str(int(float(least) ** 0.5)))
+    two = SiteNoise(
+        sites=100, tolerated=0, noise_multiplier=written, by=NoiseBy.GATEWAY_AND_KEY_HOLDER,
+        aggregation=Aggregation.GATEWAY,
+    )  # fmt: skip
+    require_hidden(layout, rounds, two)
+    require_hidden(layout, rounds, replace(two, by=NoiseBy.SITES))
+    shared = replace(two, by=NoiseBy.SITES, tolerated=50)
+    with pytest.raises(InvalidError, match="too little room"):
+        require_hidden(layout, rounds, shared)
+    require_hidden(layout, rounds, replace(shared, noise_multiplier=Parameter(str(int(float(least / 2) ** 0.5)))))
+
+
+def test_a_digest_confirms_no_guess_even_under_a_public_key_that_hides_nothing() -> None:
+    """A key holder can make a key under which c0 has no randomness, and c1 shows its own; the site's errors stay."""
+    layout = Layout(profile=WIDE, values=8, bound=100, summands=3)
+    form, key = public_key_form(WIDE, 0), bytearray(make_keys(WIDE).public)
+    primes, special = WIDE.coefficient_primes, WIDE.coefficient_primes[-1]
+    words = np.frombuffer(key, dtype="<u8", count=2 * len(primes) * WIDE.degree, offset=len(form.prefix))
+    words.reshape(2, len(primes), WIDE.degree)[0] = 1
+    words.reshape(2, len(primes), WIDE.degree)[1] = np.array([special % prime for prime in primes], dtype="<u8")[
+        :, None
+    ]
+    require_public_key(WIDE, bytes(key))
+    bare = errors(*(_bare(layout, bytes(key)) for _ in range(2)), layout)
+    assert not any(part.any() for part in bare[:2])
+    assert set(bare[2].tolist()) == {-2, -1, 0, 1, 2}  # the difference of two ternary u, in the clear
+    first, again, *_ = errors(*(encrypt(layout, bytes(key), pack(layout, [7] * 8)) for _ in range(2)), layout)
+    assert (first == again).all()
+    moved = first.astype(float) / VEIL  # the difference of two uniform ones: within 2, of variance 2/3
+    assert np.abs(moved).max() < 2
+    assert abs(moved.var() - 2 / 3) < 6 * sqrt(0.7 / len(moved))
+    assert len(set(first.tolist())) > 0.95 * len(first)
+
+
+def _bare(layout: Layout, key: bytes) -> bytes:
+    """What SEAL makes by itself."""
+    place, plain, found = context(WIDE, 0), seal.Plaintext(), seal.Ciphertext()
+    seal.BatchEncoder(place).encode(pack(layout, [7] * 8)[0], plain)
+    seal.Encryptor(place, load(seal.PublicKey(), place, key)).encrypt(plain, found)
+    return save(found, ciphertext_form(WIDE, 0, fresh=True))
+
+
+def test_uploads_are_veiled_wherever_a_gateway_may_add_them_far_below_the_flood() -> None:
+    """Every profile with room for the flood has the sites' errors, 2^14 times smaller at least."""
+    for profile in PROFILES.values():
+        if profile.scheme is Scheme.BFV:
+            assert bool(veil(profile)) == (profile in (LONG, WIDE))
+            assert veil(profile) << 14 <= flooding(profile)
