@@ -36,11 +36,13 @@ class LocalGateway:
     Attributes:
         home: Its directory: database, blobs, keyring, certificates.
         logs: Where the processes' outputs go.
+        keeps: Open files that API and worker keep open, a lock for one.
     """
 
     home: Path
     logs: Path
     settings: Mapping[str, str] = field(default_factory=dict)
+    keeps: tuple[int, ...] = ()
     _running: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
@@ -73,6 +75,11 @@ class LocalGateway:
         """Where it listens for parties, if the settings say that it does."""
         return f"https://127.0.0.1:{self.party_port_file.read_text(encoding='ascii').strip()}"
 
+    @property
+    def processes(self) -> list[int]:
+        """The numbers of the processes that run."""
+        return [process.pid for process in self._running]
+
     def _for_parties(self) -> list[str]:
         return ["--party-port-file", str(self.party_port_file)] if "PRIVGATE_PARTY_PORT" in self.settings else []
 
@@ -81,6 +88,9 @@ class LocalGateway:
         try:
             if not (self.home / "admin.token").exists():
                 self._run("init", "init", "--organisation", "Demo hospital", "--admin", "Operator")
+            # A gateway that was killed left its port: it would be taken for the new one's.
+            for stale in (self.port_file, self.party_port_file):
+                stale.unlink(missing_ok=True)
             self._start("api", "serve", "--port-file", str(self.port_file), *self._for_parties())
             self._start("worker", "worker")
             self._wait_for_port()
@@ -142,6 +152,7 @@ class LocalGateway:
                     stdout=output,
                     stderr=output,
                     start_new_session=True,
+                    pass_fds=self.keeps,
                 )
             )
 
