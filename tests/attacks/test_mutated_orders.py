@@ -1,10 +1,12 @@
 """Orders of every kind, altered at random places and signed by the gateway's own key: what only a gateway could do.
 
-No agent stops running because of one, and none acts upon an order that is not what its request asks for.
+No agent and no verifier stops running because of one, and no agent acts upon an order that is not what its request asks
+for.
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 import random
@@ -22,6 +24,11 @@ from kernel.signing import sign_envelope
 from privacy.homomorphic.documents.order import Order
 from privacy.homomorphic.requests.following import is_as_asked, plan_follows
 from privgate.agents.verifying import verify_home
+from privgate.verify.history import History
+from privgate.verify.parties.case import Case
+from privgate.verify.parties.endings import ending_problems
+from privgate.verify.parties.orders import log_problems, party_problems
+from privgate.verify.parties.states import state_problems
 from tests.attacks.test_forged_noised_orders import NOISE, ORDERS
 from tests.support.consortium import Carrier, Consortium, Unconfined
 
@@ -91,3 +98,33 @@ def test_no_altered_order_ends_an_agent_or_is_acted_upon(tmp_path: Path, kind: s
                 assert plan_follows(order), party.told[-1]
     for party in of.everybody:
         verify_home(party.path)
+
+
+def looked_at(made: dict[str, Any]) -> list[str] | None:
+    """What a verifier finds about an order in an empty log; nothing if it is no order at all."""
+    try:
+        order = Order.from_json(made)
+    except PrivgateError:
+        return None
+    case, history = Case(order, {}), History()
+    with contextlib.suppress(PrivgateError):
+        assert case.layout.values
+    assert not [*ending_problems(case, history), *state_problems(case, None)]
+    return [*log_problems(order, history), *party_problems(order, 0, history, {})]
+
+
+def test_an_order_of_another_kind_stops_no_verifier(tmp_path: Path) -> None:
+    """A gateway may sign one: there are findings, and the steps after it go on."""
+    honest = Consortium(tmp_path).order().to_json()
+    assert looked_at({**honest, "kind": "he.blind-logistic"})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["exact model", *ORDERS])
+def test_no_altered_order_stops_a_verifier(tmp_path: Path, kind: str) -> None:
+    """Whatever was signed: findings about it, or an error that the verifier knows."""
+    draw, of = random.Random(20261127), Consortium(tmp_path)
+    honest = of.order(**(ORDERS[kind](NOISE) if kind in ORDERS else {})).to_json()
+    found = [looked_at(mutant(honest, draw)) for _ in range(MUTANTS)]
+    assert [one for one in found if one is not None]
+    assert [] not in found

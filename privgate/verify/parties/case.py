@@ -21,6 +21,7 @@ from privacy.homomorphic.registry import profile_of
 from privacy.homomorphic.requests.kinds import CollectionKind
 from privacy.homomorphic.requests.plans import CollectionPlan
 from privacy.homomorphic.requests.questions import question_of
+from privacy.jobs.strict import one_of
 
 
 @dataclass
@@ -46,9 +47,10 @@ class Case:
 
     @cached_property
     def plan(self) -> CollectionPlan:
-        """What every party computed by."""
+        """What every party computed by; raise `InvalidError` if kind or plan is none."""
         noised = self.order.outcome is Outcome.NOISED
-        return question_of(CollectionKind(self.order.kind), noised=noised).read_plan(self.order.plan)
+        kind = one_of(CollectionKind, self.order.kind, "kind")
+        return question_of(kind, noised=noised).read_plan(self.order.plan)
 
     @cached_property
     def layout(self) -> Layout:

@@ -8,7 +8,7 @@ from kernel.errors import PrivgateError
 from privacy.events.budget import BudgetCharged, BudgetReserved
 from privacy.events.jobs import JobEnd, JobEnded
 from privacy.events.releases import ReleaseHeld
-from privacy.homomorphic.requests.kinds import CollectionKind, gaussians_after
+from privacy.homomorphic.requests.kinds import gaussians_after
 from privacy.homomorphic.requests.spec import CollectionSpec
 from privacy.release.noised import NoisedPredicate
 from privgate.verify.history import History
@@ -44,7 +44,7 @@ def _charges(case: Case, history: History, ends: list[JobEnd]) -> Iterator[str]:
     held = [e.event for e in history.of(BudgetReserved) if e.event.job == case.order.job]
     if any(hold.mechanism not in uses for event in held for hold in event.holds):
         yield "what was held is not the price of the ordered plan: another noise, or fewer rounds"
-    due = gaussians_after(CollectionKind(case.order.kind), len(case.rounds))
+    due = gaussians_after(case.order.kind, len(case.rounds))
     if any(charge.times < due for event in charged.values() for charge in event.charges):
         yield "a population was charged for fewer rounds than were opened"
 
