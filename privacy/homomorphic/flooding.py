@@ -5,7 +5,7 @@ Rules
 1. The gateway floods every sum that it makes: to each coefficient of c0 it adds a discrete Gaussian of the profile's
    deviation f (`profiles.flooding`), drawn exactly, modulo each prime.
 2. Each site adds uniform errors of its own to c0 of its upload before it signs (`profiles.veil`), where there is room.
-3. A profile whose room for that is too small for the job is refused (`require_hidden`). There is no sum without.
+3. A profile whose room for either is too small for the job is refused (`require_hidden`). There is no sum without.
 
 What is hidden
 --------------
@@ -49,7 +49,7 @@ from typing import Final
 from kernel.errors import InvalidError
 from privacy.homomorphic.layout import Layout
 from privacy.homomorphic.noise import HIDING, SiteNoise
-from privacy.homomorphic.profiles import flooding
+from privacy.homomorphic.profiles import flooding, veil
 
 LEAST: Final = Fraction(1, 2**20)
 
@@ -69,7 +69,7 @@ def require_hidden(layout: Layout, rounds: int, noise: SiteNoise | None) -> None
     if noise is not None:
         faced = 1 if noise.by_two else noise.excess()
         most = HIDING / (1 + HIDING) / (2 * faced * Fraction(noise.noise_multiplier.number) ** 2)
-    if found is None or found > most:
+    if found is None or found > most or not veil(layout.profile):
         raise InvalidError(
             f"profile `{layout.profile.name}` has too little room to hide how a sum came about: where the gateway "
             "adds, choose `bfv-8192-public` or `bfv-8192-wide-public`, fewer numbers, or fewer rounds",

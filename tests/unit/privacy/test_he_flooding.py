@@ -14,7 +14,7 @@ import tenseal.sealapi as seal
 from kernel.amounts import Delta
 from kernel.errors import CorruptError, InvalidError
 from kernel.events import Parameter
-from privacy.accounting.mechanisms import Gaussian
+from privacy.accounting.mechanisms import LEAST_NOISE, Gaussian
 from privacy.accounting.rdp import job_epsilon
 from privacy.homomorphic.documents.order import Aggregation
 from privacy.homomorphic.flooding import leak, require_hidden
@@ -294,3 +294,7 @@ def test_uploads_are_veiled_wherever_a_gateway_may_add_them_far_below_the_flood(
         if profile.scheme is Scheme.BFV:
             assert bool(veil(profile)) == (profile in (LONG, WIDE))
             assert veil(profile) << 14 <= flooding(profile)
+            layout = Layout(profile=profile, values=1, bound=100, summands=3)
+            if not veil(profile):  # however little noise there is to be worth anything
+                with pytest.raises(InvalidError, match="too little room"):
+                    require_hidden(layout, 1, noise_of(str(LEAST_NOISE)))
