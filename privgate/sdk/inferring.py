@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from kernel.canonical import Digest
-from kernel.errors import CorruptError, InvalidError
+from kernel.errors import ConflictError, CorruptError, InvalidError
 from kernel.ids import JobId
 from privacy.homomorphic.confined import Confined
 from privacy.homomorphic.inferences.question import ask_of
@@ -43,6 +43,7 @@ from privgate.sdk.view import View
 if TYPE_CHECKING:
     from privgate.sdk.gateway import Gateway
     from privgate.sdk.jobs import Job, Progress
+    from privgate.sdk.releases import Release
 
 WAITS = "awaiting-approval"
 
@@ -149,7 +150,7 @@ def infer(
         keeping.keep(kept)
     terms.send(gateway, kept)
     ended = _answered(job, keeping, on_progress)
-    found = gateway.fetch_release(ended.result())
+    found = gateway.fetch_release(_let_go(ended.result(), keeping))
     scores = terms.read(kept, found.certificate, found.artifact, len(given))
     if then is not None:
         then(scores)
@@ -193,6 +194,14 @@ def _answered(job: Job, keeping: Keeping, on_progress: Callable[[Progress], obje
     except JobEndedError:
         keeping.forget()
         raise
+
+
+def _let_go(release: Release, keeping: Keeping) -> Release:
+    """The answer, unless its door-keeper said no: nobody gets it then, and what was kept of it is destroyed."""
+    if release.state in ("refused", "recalled"):
+        keeping.forget()
+        raise ConflictError(f"the answer was {release.state} by its door-keeper: nobody gets it", field="release")
+    return release
 
 
 @dataclass(frozen=True, slots=True)

@@ -222,6 +222,30 @@ def test_whoever_waits_for_people_comes_back_with_the_same_command(
     people.owner.revoke_grant(strict)
 
 
+def test_an_answer_that_its_door_keeper_refuses_is_read_by_nobody(
+    people: People, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client is told so, and nothing of the question is kept: the same command then asks anew."""
+    sign_in(people, tmp_path, monkeypatch)
+    strict = people.owner.grant(
+        principal=people.client.whoami().principal, dataset=people.dataset, purpose=PURPOSE, until="2099-01-01",
+        job_kinds=["he.infer"], approval_required=True,
+    )  # fmt: skip
+    rows, out = tmp_path / "rows.jsonl", tmp_path / "scores.csv"
+    rows.write_text('{"age": 17.5, "sex": "male"}\n')
+    again = ["infer", people.release, "--purpose", PURPOSE, "--rows", str(rows), "--out", str(out)]
+    assert CliRunner().invoke(app, again).exit_code == 8
+    (job,) = (one for one in people.client.jobs if one.state == "awaiting-approval")
+    people.owner.approve(job.job)
+    assert CliRunner().invoke(app, again).exit_code == 8
+    people.owner.check_release(people.client.jobs[job.job].result(), "refuse")
+    refused = CliRunner().invoke(app, again)
+    assert refused.exit_code == 8, refused.output
+    assert not out.exists()
+    assert not (tmp_path / "scores.csv.question").exists()
+    people.owner.revoke_grant(strict)
+
+
 def test_the_command_writes_scores_and_overwrites_nothing(
     people: People, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
