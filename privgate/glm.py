@@ -16,8 +16,9 @@ from typing import Any, Final
 
 from privacy.glm.report import read_glm
 
-_RATIOS: Final[Mapping[str, str]] = {"logistic": "odds_ratio", "poisson": "rate_ratio"}
-_DROWNED = "The noise drowned this model: no number would be honest. Ask for more epsilon, or for fewer predictors."
+RATIOS: Final[Mapping[str, str]] = {"logistic": "odds_ratio", "poisson": "rate_ratio"}
+_HEAD = ("family", "outcome", "counted", "count", "confidence", "table")
+DROWNED = "The noise drowned this model: no number would be honest. Ask for more epsilon, or for fewer predictors."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +64,8 @@ class GlmTable:
     def read(cls, data: bytes) -> GlmTable:
         """Read a released file; raise `InvalidError` if its table does not follow from its noisy sums."""
         body = read_glm(data)
-        ratio = _RATIOS.get(body["family"], "")
-        lines = tuple(_line(dict(line), ratio) for line in body["table"] or ())
+        ratio = RATIOS.get(body["family"], "")
+        lines = tuple(line_of(dict(line), ratio) for line in body["table"] or ())
         return cls(body["family"], body["outcome"], body["count"], lines, body)
 
     def __iter__(self) -> Iterator[Line]:
@@ -91,11 +92,19 @@ class GlmTable:
     @property
     def drowned(self) -> str | None:
         """What is said where there is no table; nothing where there is one."""
-        return None if self.lines else _DROWNED
+        return None if self.lines else DROWNED
+
+    @property
+    def exact(self) -> bool:
+        """Whether no noise was added: a model of one table always has some."""
+        return False
 
     @property
     def legend(self) -> str:
         """What stands under the table: what the errors include, and how much of them is noise."""
+        return self._with_noise()
+
+    def _with_noise(self) -> str:
         shares = sorted(float(line.noise_share) for line in self.lines)
         least, most = (f"{share:.0%}" for share in (shares[0], shares[-1]))
         part = most if least == most else f"{least} to {most}"
@@ -109,12 +118,16 @@ class GlmTable:
     def header(self) -> tuple[str, ...]:
         """The names of the cells."""
         ratio = {"logistic": ("odds ratio", "95 %"), "poisson": ("rate ratio", "95 %")}.get(self.family, ())
-        return ("", "coefficient", "std. error", "low", "high", "p", *ratio, "noise")
+        return ("", "coefficient", "std. error", "low", "high", "p", *ratio, *(() if self.exact else ("noise",)))
 
     @property
     def rows(self) -> tuple[tuple[str, ...], ...]:
         """The cells of each line, as text."""
         return tuple(self._cells(line) for line in self.lines)
+
+    def to_fields(self) -> dict[str, Any]:
+        """What machines read: the table without the sums."""
+        return {name: self.body[name] for name in _HEAD}
 
     def __str__(self) -> str:
         if self.drowned:
@@ -131,13 +144,14 @@ class GlmTable:
 
     def _cells(self, line: Line) -> tuple[str, ...]:
         cells = [line.term, line.coefficient, line.standard_error, line.low, line.high, _p_value(line.p_value)]
-        if self.family in _RATIOS:
+        if self.family in RATIOS:
             ratio = line.ratio
             cells += ["", ""] if ratio is None else [ratio["value"], f"{ratio['low']} to {ratio['high']}"]
-        return (*cells, f"{float(line.noise_share):.0%}")
+        return tuple(cells) if self.exact else (*cells, f"{float(line.noise_share):.0%}")
 
 
-def _line(body: dict[str, Any], ratio: str) -> Line:
+def line_of(body: dict[str, Any], ratio: str) -> Line:
+    """A line of a file; its ratio, if the family has one, stands there under this name."""
     return Line(ratio=body.pop(ratio, None), **body)
 
 

@@ -122,14 +122,14 @@ class Cell:
     Attributes:
         where: A text for each column that cuts the answer into cells; of a quantile, which.
         value: The estimate; nothing where too few rows are there to say.
-        low, high: The interval, at 95 %.
+        low, high: The interval, at 95 %; nothing where no noise was added.
         deviation: Standard deviation of the noise in the value, in the value's own unit; nothing without a value.
     """
 
     where: tuple[str, ...]
     value: str | None
-    low: str
-    high: str
+    low: str | None
+    high: str | None
     deviation: str | None
 
 
@@ -168,10 +168,11 @@ class Answer:
     def __iter__(self) -> Iterator[Cell]:
         if self.query.kind is QueryKind.QUANTILES:
             told = zip(self.body["quantiles"], self.deviations, strict=True)
-            yield from (Cell((q["at"],), q["value"], q["low"], q["high"], of) for q, of in told)
+            yield from (Cell((q["at"],), q["value"], q.get("low"), q.get("high"), of) for q, of in told)
             return
         places = itertools.product(*(_names(axis) for axis in self.query.axes))
-        columns = [self.body[name] for name in ("values", "low", "high")]
+        none = [None] * len(self.deviations)
+        columns = [self.body["values"], *(self.body.get(name, none) for name in ("low", "high"))]
         for where, value, low, high, of in zip(places, *columns, self.deviations, strict=True):
             yield Cell(where, value, low, high, of)
 
@@ -219,6 +220,18 @@ class Statistics:
 
     def __getitem__(self, number: int) -> Answer:
         return self.answers[number]
+
+    @property
+    def legend(self) -> str:
+        """What stands under the answers: whose rows they are of, and what the intervals are of."""
+        return (
+            f"Of the rows on the side `{self.block}`. Intervals, 95 % each, and the value's standard deviation are of "
+            "the noise alone; sampling is not in them."
+        )
+
+    def to_fields(self) -> dict[str, Any]:
+        """What machines read: the answers without the noisy numbers."""
+        return {"block": self.block, "answers": [answer.to_json() for answer in self]}
 
 
 def expected_noise(quote: Quote, facts: DeclaredFacts) -> list[tuple[str, str]]:

@@ -14,19 +14,20 @@ if TYPE_CHECKING:
     from privgate.glm import GlmTable
 
 app = commands("Read coefficients with standard errors that include the noise.")
-_HEAD = ("family", "outcome", "counted", "count", "confidence", "table")
 
 
 @app.command("show")
 def show_coefficients(
-    source: Annotated[str, typer.Argument(help="rel_..., or a glm.json that was fetched.", metavar="RELEASE")],
+    source: Annotated[
+        str, typer.Argument(help="rel_..., or a glm.json or he-glm.json that was fetched.", metavar="RELEASE")
+    ],
     profile: Profile = DEFAULT,
     machine: Machine = False,
 ) -> None:
-    """Coefficients, standard errors, intervals at 95 %, p-values and ratios, worked out again from the noisy sums."""
+    """Coefficients, standard errors, intervals at 95 %, p-values and ratios, of a model of one table or of sites."""
     found = _read(source, profile)
     if machine:
-        dump({name: found.body[name] for name in _HEAD})
+        dump(found.to_fields())
         return
     say_coefficients(found)
 
@@ -42,9 +43,9 @@ def say_coefficients(found: GlmTable) -> None:
 
 
 def _read(source: str, profile: str) -> GlmTable:
-    from privgate.glm import GlmTable
+    from privgate.site_results import glm_of
 
     if not source.startswith("rel_"):
-        return GlmTable.read(Path(source).read_bytes())
+        return glm_of(Path(source).read_bytes())
     with gateway(profile) as connected:
         return connected.releases[source].fetch().glm()

@@ -62,29 +62,37 @@ def ask(
 
 @app.command("show")
 def show_answers(
-    source: Annotated[str, typer.Argument(help="rel_..., or a statistics.json that was fetched.", metavar="RELEASE")],
+    source: Annotated[
+        str,
+        typer.Argument(help="rel_..., or a statistics.json or he-statistics.json that was fetched.", metavar="RELEASE"),
+    ],
     profile: Profile = DEFAULT,
     machine: Machine = False,
 ) -> None:
-    """The answers, each with the interval that holds at 95 % what it would be without noise."""
+    """The answers, each with the interval that holds at 95 % what it would be without noise; covariances of sites."""
     found = _read(source, profile)
     if machine:
-        dump({"block": found.block, "answers": [answer.to_json() for answer in found]})
+        dump(found.to_fields())
     else:
         say_answers(found)
 
 
 def say_answers(found: Statistics) -> None:
-    """Write each answer as a table."""
+    """Write each answer as a table, and each covariance as a matrix."""
+    from privgate.site_results import SitesStatistics
+
     for answer in found:
         say(answer.title)
         header = [axis.column for axis in answer.query.axes] if not answer.query.at else ["quantile"]
-        rows = [[*cell.where, cell.value or "-", cell.low, cell.high, cell.deviation or "-"] for cell in answer]
+        rows = [
+            [*cell.where, *(each or "-" for each in (cell.value, cell.low, cell.high, cell.deviation))]
+            for cell in answer
+        ]
         table([*header, "value", "low", "high", "deviation"], rows)
-    note(
-        f"Of the rows on the side `{found.block}`. Intervals, 95 % each, and the value's standard deviation are of the "
-        "noise alone; sampling is not in them."
-    )
+    for together in found.covariances if isinstance(found, SitesStatistics) else ():
+        say(together.title)
+        table(["", "mean", *together.columns], together.table())
+    note(found.legend)
 
 
 @app.command()
@@ -111,9 +119,9 @@ def synthesise(
 
 
 def _read(source: str, profile: str) -> Statistics:
-    from privgate.statistics import Statistics
+    from privgate.site_results import statistics_of
 
     if not source.startswith("rel_"):
-        return Statistics.read(Path(source).read_bytes())
+        return statistics_of(Path(source).read_bytes())
     with gateway(profile) as connected:
         return connected.releases[source].fetch().statistics()

@@ -214,12 +214,12 @@ class VerifiedRelease:
         return Evaluation.read(self.artifact)
 
     def statistics(self) -> Statistics:
-        """The released statistics, computed again from their noisy numbers: answers with their intervals."""
-        from privgate.statistics import Statistics
+        """The released statistics, of sites as well, computed again from their numbers: answers with intervals."""
+        from privgate.site_results import STATISTICS_FILES, statistics_of
 
-        if self.certificate.artifact_name != "statistics.json":
+        if self.certificate.artifact_name not in STATISTICS_FILES:
             raise InvalidError("this release holds no statistics", field="release")
-        return Statistics.read(self.artifact)
+        return statistics_of(self.artifact)
 
     def synthetic_table(self) -> SyntheticTable:
         """The released counts of a synthetic table; `rows` draws from them, as often as you like and for nothing."""
@@ -230,12 +230,12 @@ class VerifiedRelease:
         return SyntheticTable.read(self.artifact)
 
     def glm(self) -> GlmTable:
-        """The released table of a generalised linear model, worked out again from its noisy sums; `print` shows it."""
-        from privgate.glm import GlmTable
+        """The released table of a generalised linear model, of sites as well, held to its sums; `print` shows it."""
+        from privgate.site_results import GLM_FILES, glm_of
 
-        if self.certificate.artifact_name != "glm.json":
+        if self.certificate.artifact_name not in GLM_FILES:
             raise InvalidError("this release is no generalised linear model", field="release")
-        return GlmTable.read(self.artifact)
+        return glm_of(self.artifact)
 
     def __repr__(self) -> str:
         return f"VerifiedRelease({self.release.release}, {self.certificate.artifact_name}, {self._said()})"

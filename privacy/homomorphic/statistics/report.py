@@ -99,11 +99,11 @@ def _answer(
     if plan.noise is None:
         whole_answer = answer(query, numbers, [_NOTHING] * len(places))
         return _without_intervals(whole_answer)
-    deviations = [_really(plan, plan.vectors[place], sites) for place in places]
+    deviations = [added_deviation(plan, plan.vectors[place], sites) for place in places]
     return answer(query, numbers, deviations)
 
 
-def _really(plan: FederatedStatistics, vector: Vector, sites: int) -> Parameter:
+def added_deviation(plan: FederatedStatistics, vector: Vector, sites: int) -> Parameter:
     """The deviation of the noise that was really added, rounding to whole units included."""
     if plan.noise is None:
         return _NOTHING
