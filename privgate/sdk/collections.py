@@ -45,7 +45,9 @@ class SitesQuote(View):
 
     Attributes:
         result: `exact`: no noise, no epsilon; or `noised`.
-        bytes_per_site_and_round, bytes_per_site_at_most: What a site sends.
+        bytes_per_site_and_round, bytes_of_the_key, bytes_per_site_at_most: What a site sends in a round, what the
+            job's key is, which each site gets or sends once, and both together for all rounds.
+        aggregation: Who adds the uploads: the key holder, or the gateway where it is trusted with that.
         computing_seconds: Of all parties together, on one core each; how long people take to answer is theirs.
         longest_seconds: After which it has failed at the latest, for want of an answer.
         observers: Who holds the secret key, and what each of them sees.
@@ -63,6 +65,7 @@ class SitesQuote(View):
     profile: str
     numbers: int
     bytes_per_site_and_round: int
+    bytes_of_the_key: int
     bytes_per_site_at_most: int
     computing_seconds: int
     longest_seconds: int
@@ -71,6 +74,7 @@ class SitesQuote(View):
     says: str
     request: Mapping[str, Any] = field(repr=False)
     request_digest: str
+    aggregation: str | None = None
     privacy: Mapping[str, Any] | None = None
 
     @classmethod
@@ -87,10 +91,7 @@ class SitesQuote(View):
             ("result", self.says),
             ("sites, rounds", f"{self.sites}, at most {self.rounds_at_most}"),
             ("encryption", f"{self.profile}, {self.numbers} numbers of each site in a round"),
-            (
-                "a site sends",
-                f"{self.bytes_per_site_and_round:,} bytes a round, {self.bytes_per_site_at_most:,} at most",
-            ),
+            ("a site sends", self._sent()),
             (
                 "computing",
                 f"about {self.computing_seconds} s in all; it fails after {self.longest_seconds} s of waiting",
@@ -100,6 +101,16 @@ class SitesQuote(View):
             ("not covered before", ", ".join(self.uncovered_before) or "-"),
             ("request", self.request_digest),
         ]
+
+    def _sent(self) -> str:
+        """What a site sends in each round, and what passes once beside the rounds."""
+        once = self.bytes_per_site_at_most - self.rounds_at_most * self.bytes_per_site_and_round
+        what = f"the job's key passes once, {once:,}"
+        if once > self.bytes_of_the_key:
+            what = f"once the job's key, {self.bytes_of_the_key:,}, and its rows, {once - self.bytes_of_the_key:,}"
+        return (
+            f"{self.bytes_per_site_and_round:,} bytes a round; {what}; {self.bytes_per_site_at_most:,} at most in all"
+        )
 
 
 def _seen(observer: Mapping[str, Any]) -> str:
@@ -117,7 +128,10 @@ def _privacy(privacy: Mapping[str, Any] | None) -> list[tuple[str, object]]:
         ("may be missing", f"{missing} of the sites in a round" if missing else "no site"),
     ]
     told += [
-        (f"epsilon against {one['observer']}", "no bound" if one["epsilon"] is None else one["epsilon"])
+        (
+            f"epsilon against {one['observer']}",
+            "no bound" if one["epsilon"] is None else f"{one['epsilon']} at delta {privacy['delta']}",
+        )
         for one in privacy["observers"]
     ]
     if privacy.get("feasibility") is not None:

@@ -227,13 +227,17 @@ def test_what_cannot_be_added_by_the_gateway_is_refused_in_words(made: House, ho
     cases = (
         (ADDS | {"profile": "bfv-2048-wide-seeded"}, "every site has the secret key"),
         (ADDS | {"profile": "bfv-2048-wide-public"}, "too little room to hide"),
-        (ASKED | {"noise_by": "gateway-and-key-holder"}, "adds the uploads as well"),
+        (ASKED | {"noise_by": "gateway-and-key-holder"}, "say `aggregation: semi-honest-gateway`"),
         (ASKED | BY_TWO | {"tolerated": 1}, "here it is 0"),
         (BY_TWO, "an exact result has no `noise_by`"),
         ({"aggregation": "whoever"}, "must be one of"),
     )
     for asked, words in cases:
         assert words in refused(made["trainer"].post("/v1/quotes", hospitals.body(**asked)), 422)["detail"], asked
+    told = refused(made["trainer"].post("/v1/quotes", hospitals.body(**cases[2][0])), 422)
+    assert told["field"] == "noise_by"
+    says = done(made["trainer"].post("/v1/quotes", hospitals.body(**ASKED, **BY_TWO)))["quote"]["says"]
+    assert "`rules --aggregation semi-honest-gateway` and `--noise-by gateway-and-key-holder`" in says
 
 
 @pytest.mark.slow

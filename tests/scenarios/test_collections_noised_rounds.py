@@ -279,6 +279,9 @@ def test_a_quote_says_whether_a_model_will_drown(made: House, hospitals: Hospita
     lines = dict(SitesQuote.read({"quote": quoted[2], "spec": {}, "request_digest": "sha256:0"}).lines())
     assert "drown" in str(lines["can it succeed"])
     assert lines["may be missing"] == "no site"
+    assert str(lines["epsilon against one other site"]).endswith(f" at delta {quoted[2]['privacy']['delta']}")
+    assert "declines after the job was admitted" in str(lines["result"])
+    assert "the whole job is charged to every population" in str(lines["result"])
 
 
 def test_no_check_of_a_report_finds_fault_with_any_of_it(made: House, model: Exported, average: Exported) -> None:

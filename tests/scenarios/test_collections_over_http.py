@@ -149,6 +149,11 @@ def test_the_sdk_reads_quote_parties_and_certificate(made: House, hospitals: Hos
     """In words who holds the key; fingerprints to compare; a verified release that has no price to ask for."""
     quote = SitesQuote.read(done(made["trainer"].post("/v1/quotes", hospitals.body())))
     said = {name: str(value) for name, value in quote.lines()}
+    machines = quote.to_json()
+    assert machines["aggregation"] == "key-holder"
+    rounds = quote.rounds_at_most * quote.bytes_per_site_and_round
+    assert machines["bytes_of_the_key"] + rounds == quote.bytes_per_site_at_most
+    assert f"key passes once, {quote.bytes_of_the_key:,};" in said["a site sends"]
     assert [name for name, value in said.items() if "holds the secret key" in value] == ["key-holder sees"]
     parties = [Party.read(one) for one in done(made["trainer"].get("/v1/parties"))]
     assert {one.fingerprint for one in parties} == {one.who.fingerprint for one in hospitals.everybody}

@@ -69,13 +69,19 @@ NOISED: Final = (
     "Every site adds its share of the noise before it encrypts. The whole job is held in each population before it "
     "starts; what the rounds that are opened use up is charged, and a job that fails is charged as if all had been."
 )
+DECLINED: Final = (
+    "If a site or the key holder declines after the job was admitted, by its own rules (aggregation, noise_by, "
+    "most_rho) or for another reason, the whole job is charged to every population: ask their people first."
+)
 BY_TWO: Final = (
     "Gateway and key holder each add all of the noise; the sites add none, and trust that the two do not put together "
     "what they know. The whole job is held in each population before it starts; what the rounds that are opened use up "
     "is charged, and a job that fails is charged as if all had been."
 )
 SEMI_HONEST: Final = (
-    "Semi-honest gateway: it adds the uploads, and a gateway that lies can have one site's numbers decrypted."
+    "Semi-honest gateway: it adds the uploads, and a gateway that lies can have one site's numbers decrypted. Agents "
+    "of sites and key holder refuse it unless their own people allowed it by "
+    "`rules --aggregation semi-honest-gateway`{noise}."
 )
 _PER_MILLE: Final = Decimal("0.001")
 
@@ -137,8 +143,12 @@ def _says(spec: CollectionSpec) -> str:
     """What there is to know in words, before anybody says yes."""
     words = WORDS
     if spec.privacy is not None:
-        words = NOISED if spec.privacy.by is NoiseBy.SITES else BY_TWO
-    return words if spec.aggregation is Aggregation.KEY_HOLDER else f"{words} {SEMI_HONEST}"
+        words = f"{NOISED if spec.privacy.by is NoiseBy.SITES else BY_TWO} {DECLINED}"
+    if spec.aggregation is Aggregation.KEY_HOLDER:
+        return words
+    by_two = spec.privacy is not None and spec.privacy.by is not NoiseBy.SITES
+    noise = f" and `--noise-by {NoiseBy.GATEWAY_AND_KEY_HOLDER}`" if by_two else ""
+    return f"{words} {SEMI_HONEST.format(noise=noise)}"
 
 
 def _privacy(

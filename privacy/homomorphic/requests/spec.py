@@ -287,6 +287,12 @@ def _privacy(members: Mapping[str, Any], delta: Delta, question: Question) -> Pr
         raise InvalidError("a noised result needs `epsilon`", field="epsilon")
     by_sites = members.get("noise_by", NoiseBy.SITES.value) == NoiseBy.SITES.value
     tolerated = TOLERATED + question.missing if by_sites else 0
+    if not by_sites and aggregation_of(members) is not Aggregation.GATEWAY:
+        raise InvalidError(
+            "a gateway that adds noise adds the uploads as well: say `aggregation: semi-honest-gateway`, "
+            "or leave `noise_by` out",
+            field="noise_by",
+        )
     privacy = Privacy.from_json({"delta": str(delta), "tolerated": tolerated, **members})
     if privacy.delta != delta:
         raise InvalidError("`delta` is the least of the populations', and is left out", field="delta")
