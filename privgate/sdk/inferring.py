@@ -218,13 +218,16 @@ class _Terms:
     def of(cls, gateway: Gateway, job: Job) -> _Terms:
         """Ask for them; what the gateway says of itself is held against what was requested."""
         body = gateway.connection.get(f"/v1/jobs/{job.job}/question")
-        spec = InferenceSpec.from_json(body["request"])
+        try:
+            spec, received = InferenceSpec.from_json(body["request"]), body["question"]
+            features, schema = FeatureSpec.from_json(body["features"]), TableSchema.from_json(body["table"])
+        except (KeyError, TypeError):
+            raise CorruptError("the gateway's terms are of another form") from None
         if spec.digest != job.request_digest:
             raise CorruptError("the gateway's terms are not those of the request")
-        features, schema = FeatureSpec.from_json(body["features"]), TableSchema.from_json(body["table"])
         if features.extractor is not None or features.width(schema) != spec.shape.features:
             raise CorruptError("the gateway's terms contradict each other: features of another width")
-        return cls(JobId(job.job), spec, features, schema, body["question"])
+        return cls(JobId(job.job), spec, features, schema, received)
 
     def require(self, release: str, purpose: str, rows: int) -> None:
         """Return if that is what was asked for; raise `CorruptError` otherwise."""

@@ -164,8 +164,11 @@ def test_a_client_believes_no_answer_to_another_question(story: Story) -> None:
         replace(terms, received=str(Digest.of(b"other"))).send(cast(Any, None), kept)
 
 
+TERMS = ("request", "question", "features", "table")
+
+
 def test_a_client_asks_no_other_model_than_he_named(made: House, story: Story) -> None:
-    """A gateway that took another request than it was given: another model, purpose, or room for fewer rows."""
+    """A gateway that took another request than it was given (another model, purpose, room for fewer rows), or none."""
     body = done(made["peer"].get(f"/v1/jobs/{story.job}/question"))
     connection = SimpleNamespace(get=lambda _: body)
     job = SimpleNamespace(job=story.job, request_digest=body["request_digest"])
@@ -175,6 +178,10 @@ def test_a_client_asks_no_other_model_than_he_named(made: House, story: Story) -
     for asked in (("rel_" + "a" * 26, purpose, 1), (release, "research", 1), (release, purpose, room + 1)):
         with pytest.raises(CorruptError):
             terms.require(*asked)
+    for broken in ([], *({other: said for other, said in body.items() if other != name} for name in TERMS)):
+        connection.get = lambda _, broken=broken: broken
+        with pytest.raises(CorruptError):
+            inferring._Terms.of(cast(Any, SimpleNamespace(connection=connection)), cast(Any, job))
 
 
 def _other(digest: str) -> str:
