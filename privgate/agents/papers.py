@@ -43,8 +43,11 @@ class Papers:
     """One folder of papers, ours alone.
 
     Args:
-        path: Made if it is not there; its parent is.
+        path: Made if it is not there; its parent is, and may be open to others.
         point: Crash points.
+
+    Raises:
+        InvalidError: What is there is no directory, or a link, or it is not ours alone.
     """
 
     def __init__(self, path: Path, point: Point = no_point) -> None:
@@ -52,9 +55,13 @@ class Papers:
         try:
             path.mkdir(mode=DIRECTORY_MODE)
         except FileExistsError:
-            return
-        with _directory(path.parent) as parent:
+            with _directory(path):
+                return
+        parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
             flush_directory(parent, "papers", point)
+        finally:
+            os.close(parent)
 
     def get(self, name: str) -> bytes | None:
         """The bytes of a paper, or nothing."""

@@ -96,13 +96,15 @@ def _say(scores: Scores, out: Path, *, machine: bool) -> None:
     stated = scores.certificate.predicate
     if machine:
         dump({"job": scores.job, "release": scores.release, "rows": len(scores.outputs), "scored": scored,
-              "file": str(out), "charge": str(stated.charge), "error": scores.error})  # fmt: skip
+              "file": str(out), "charge": str(stated.charge), "error": scores.error,
+              "positive": scores.positive})  # fmt: skip
         return
     guarantee = stated.model.guarantee
     card(
         "scores",
         [
             ("written", f"{out}: {scored} of {len(scores.outputs)} rows scored"),
+            *((("true means", scores.positive),) if scores.positive else ()),
             ("precision", f"a score of size 1 is off by about {scores.error:g}"),
             ("charged", "nothing: the model was paid for when it was made"),
             ("the model's people", f"at most epsilon {guarantee.epsilon} at delta {guarantee.delta}, all together"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kernel.errors import NotFoundError, UnavailableError
+from kernel.errors import ConflictError, NotFoundError, UnavailableError
 
 if TYPE_CHECKING:
     from privgate.sdk.jobs import Job
@@ -32,6 +32,17 @@ class NotPinnedError(NotFoundError):
 
     def __init__(self) -> None:
         super().__init__("no trust file is pinned: compare the operator's keys and run `privgate audit trust --pin`")
+
+
+class AnswerHeldError(ConflictError):
+    """An encrypted answer is there, and its door-keeper has not let it go yet; `release` is its id."""
+
+    def __init__(self, release: str) -> None:
+        super().__init__(
+            f"the answer, {release}, is held: its door-keeper lets it go with `privgate releases check {release} "
+            "release`; then the same `privgate infer` command, or the same call with `keep`, goes on and reads it"
+        )
+        self.release = release
 
 
 class ExtraMissingError(UnavailableError):

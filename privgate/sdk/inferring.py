@@ -6,7 +6,8 @@ Rules
    confined child, where the answer is read, too.
 2. Everything is kept before it is sent, so that a client who was killed goes on with the same key and the same job.
 3. The answer is believed when its certificate is: signed by a pinned key, for this job, this question, this model.
-4. Nothing is sent for another model, purpose or room than was asked for, whatever request the gateway says it took.
+4. Rows that cannot be asked are found before a job is requested; what is refused leaves no job and nothing kept.
+5. Nothing is sent for another model, purpose or room than was asked for, whatever request the gateway says it took.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from kernel.canonical import Digest
-from kernel.errors import ConflictError, CorruptError, InvalidError
+from kernel.errors import ConflictError, CorruptError, InvalidError, PrivgateError
 from kernel.ids import JobId
 from privacy.homomorphic.confined import Confined
 from privacy.homomorphic.inferences.question import ask_of
@@ -31,10 +32,11 @@ from privacy.jobs.features import FeatureSpec
 from privacy.release.artifacts import artifact_problems
 from privacy.release.inference import InferenceCertificate
 from privacy.schema import TableSchema
-from privgate.client.errors import UnavailableError
+from privgate.client.errors import GatewayError, UnavailableError
 from privgate.client.http import RETRIES
-from privgate.encoding import Row, RowEncoder, rows_of
-from privgate.sdk.errors import ExtraMissingError, JobEndedError
+from privgate.encoding import Row, rows_of
+from privgate.sdk.askable import encoded_rows
+from privgate.sdk.errors import AnswerHeldError, ExtraMissingError, JobEndedError
 from privgate.sdk.jobs import ENDED
 from privgate.sdk.questions import Keeping, Kept
 from privgate.sdk.scores import Scores
@@ -60,6 +62,7 @@ class QuestionQuote(View):
         computing_seconds: At the gateway, about.
         longest_seconds: How long it waits for the question.
         observers: Who holds the secret key, and what each of them sees.
+        terms: The model's features, and the columns that they are of.
         request: In its final form; `request_digest` is what an approval would bind.
     """
 
@@ -79,6 +82,7 @@ class QuestionQuote(View):
     longest_seconds: int
     observers: tuple[Mapping[str, Any], ...]
     says: str
+    terms: Mapping[str, Any] = field(repr=False)
     request: Mapping[str, Any]
     request_digest: str
 
@@ -137,16 +141,19 @@ def infer(
     _, given = gateway.pinned, [dict(row) for row in rows_of(rows)]
     if not given:
         raise InvalidError("give at least one row", field="rows")
-    kept = keeping.found()
-    key = keeping.begin(_wanted(release, purpose, given))
-    job = gateway.jobs[str(kept.job)] if kept is not None else _requested(gateway, release, purpose, len(given), key)
+    kept, wanted = keeping.found(), _wanted(release, purpose, given)
+    if kept is None:
+        job = _requested(gateway, _request(gateway, release, purpose, given), keeping, wanted)
+    else:
+        keeping.begin(wanted)
+        job = gateway.jobs[str(kept.job)]
     job = job.refresh()  # asked for again under its key, it is told as it stood then
     if job.state == WAITS and on_waiting is not None:
         on_waiting(job)
     terms = _Terms.of(gateway, _admitted(job, keeping, on_progress))
     terms.require(release, purpose, len(given))
     if kept is None:
-        kept = terms.asked(given)
+        kept = _encrypted(terms, given, job, keeping)
         keeping.keep(kept)
     terms.send(gateway, kept)
     ended = _answered(job, keeping, on_progress)
@@ -163,12 +170,43 @@ def _wanted(release: str, purpose: str, rows: Sequence[Mapping[str, Any]]) -> Di
     return Digest.of(json.dumps([release, purpose, rows], sort_keys=True, default=str).encode())
 
 
-def _requested(gateway: Gateway, release: str, purpose: str, count: int, key: str) -> Job:
+def _request(gateway: Gateway, release: str, purpose: str, rows: Sequence[Row]) -> dict[str, Any]:
+    """The request for these rows; raise `InvalidError` if the model cannot be asked about them."""
     quoted = gateway.quote_inference(release, purpose=purpose)
-    batches = -(-count // quoted.rows_at_most)
+    try:
+        terms = FeatureSpec.from_json(quoted.terms["features"]), TableSchema.from_json(quoted.terms["table"])
+    except (KeyError, TypeError):
+        raise CorruptError("the gateway's terms are of another form") from None
+    encoded_rows(*terms, rows)
+    batches = -(-len(rows) // quoted.rows_at_most)
     if batches > MOST_BATCHES:
         raise InvalidError(f"at most {MOST_BATCHES * quoted.rows_at_most} rows: ask in parts", field="rows")
-    return gateway.submit(request_for(release, purpose=purpose, batches=batches), key=key)
+    return request_for(release, purpose=purpose, batches=batches)
+
+
+def _requested(gateway: Gateway, request: Mapping[str, Any], keeping: Keeping, wanted: Digest) -> Job:
+    """The job; a request that is refused the first time leaves nothing kept."""
+    before = keeping.begun()
+    key = keeping.begin(wanted)
+    try:
+        return gateway.submit(request, key=key)
+    except UnavailableError:
+        raise  # it may have arrived
+    except (GatewayError, PrivgateError):
+        if not before:
+            keeping.forget()
+        raise
+
+
+def _encrypted(terms: _Terms, rows: Sequence[Row], job: Job, keeping: Keeping) -> Kept:
+    """The question; a job that cannot get one is cancelled, for it would wait a day."""
+    try:
+        return terms.asked(rows)
+    except InvalidError:
+        with contextlib.suppress(GatewayError):
+            job.cancel()
+        keeping.forget()
+        raise
 
 
 def _admitted(job: Job, keeping: Keeping, on_progress: Callable[[Progress], object] | None) -> Job:
@@ -197,7 +235,12 @@ def _answered(job: Job, keeping: Keeping, on_progress: Callable[[Progress], obje
 
 
 def _let_go(release: Release, keeping: Keeping) -> Release:
-    """The answer, unless its door-keeper said no: nobody gets it then, and what was kept of it is destroyed."""
+    """The answer, if its door-keeper let it go.
+
+    If he said no nobody gets it, and what was kept of it is destroyed; if he has not looked yet the question is kept.
+    """
+    if release.state == "held":
+        raise AnswerHeldError(release.release)
     if release.state in ("refused", "recalled"):
         keeping.forget()
         raise ConflictError(f"the answer was {release.state} by its door-keeper: nobody gets it", field="release")
@@ -236,10 +279,7 @@ class _Terms:
 
     def asked(self, rows: Sequence[Row]) -> Kept:
         """Encode rows as training does, and encrypt them under a key of their own."""
-        encoder = RowEncoder(self.features, self.schema)
-        encoded = [(place, numbers) for place, row in enumerate(rows) if (numbers := encoder.encode(row)) is not None]
-        if not encoded:
-            raise InvalidError("none of the rows can be scored: a value is missing or unlisted in each", field="rows")
+        encoded = encoded_rows(self.features, self.schema, rows)
         slots, own = self.spec.profile.slots, [one for _, one in encoded]
         batches = [own[at * slots : (at + 1) * slots] for at in range(self.spec.batches)]
         # A batch that no row is left for is sent all the same: how many rows there are stays here.

@@ -6,6 +6,7 @@ Rules
    answer, and nobody else ever.
 2. A folder keeps one question. The same one again goes on where it stood; another is refused.
 3. Once the answer is read the folder is emptied: the key is overwritten.
+4. The folder is made when a question is begun, for its owner alone. The directory that it lies in is its user's affair.
 
 Files: `question.key` (unless the key file lies elsewhere), `vault.json`, `begun.sealed`, `question.sealed` and
 `question.bin`, which holds ciphertexts alone.
@@ -22,7 +23,7 @@ from typing import Any, Final, Protocol
 
 from kernel import canonical
 from kernel.canonical import Digest
-from kernel.errors import ConflictError, CorruptError, PrivgateError
+from kernel.errors import ConflictError, CorruptError, NotFoundError, PrivgateError
 from kernel.ids import JobId
 from kernel.signing import unbase64
 from privacy.homomorphic.documents.signed import Parcel
@@ -60,6 +61,10 @@ class Kept:
 class Keeping(Protocol):
     """Where a question is kept."""
 
+    def begun(self) -> bool:
+        """Whether a question was begun here, so that it may have been asked for."""
+        ...
+
     def begin(self, wanted: Digest) -> str:
         """Return the idempotency key of what is asked for; raise `ConflictError` if another question is kept here."""
         ...
@@ -83,6 +88,10 @@ class InMemory:
     def __init__(self) -> None:
         self._kept: Kept | None = None
 
+    def begun(self) -> bool:
+        """Nothing outlives the process."""
+        return False
+
     def begin(self, wanted: Digest) -> str:  # noqa: ARG002 - the protocol's: there is nothing to compare with
         """A fresh key."""
         return secrets.token_hex(16)
@@ -104,16 +113,20 @@ class InFolder:
     """Sealed in a folder that is ours alone.
 
     Args:
-        folder: Made if it is not there; its parent is.
+        folder: Made by `begin` if it is not there; its parent is.
         key_file: What opens it; by default a file in the folder, made with it.
     """
 
     def __init__(self, folder: Path, key_file: Path | None = None) -> None:
-        self._papers = Papers(folder)
-        self._key_file, self._own_key = key_file or folder / KEY_FILE, key_file is None
-        if self._own_key and not self._key_file.exists():
-            make_key_file(self._key_file, os.urandom)
-        self._vault = self._opened(folder)
+        if not folder.parent.is_dir():
+            raise NotFoundError(f"no directory `{folder.parent}`", field="keep")
+        self._folder, self._key_file, self._own_key = folder, key_file or folder / KEY_FILE, key_file is None
+        self._unlock = None if key_file is None else KeyFile(read_key_file(key_file))
+        self._inside: tuple[Papers, Vault] | None = None
+
+    def begun(self) -> bool:
+        """Whether a key was drawn here; nothing is made by asking."""
+        return self._there() and self._read(_BEGUN) is not None
 
     def begin(self, wanted: Digest) -> str:
         """The key that was drawn for this question, now or before."""
@@ -127,15 +140,15 @@ class InFolder:
 
     def keep(self, kept: Kept) -> None:
         """Ciphertexts as they are, then the key, sealed."""
-        self._papers.put(_PARCEL, kept.asked.parcel)
+        self._opened()[0].put(_PARCEL, kept.asked.parcel)
         body = {"job": str(kept.job), "places": list(kept.places), "secret": text_from(kept.secret.reveal())}
         self._write(_SEALED, body)
 
     def found(self) -> Kept | None:
         """The question that was kept, if its key is here."""
-        body, parcel = self._read(_SEALED), self._papers.get(_PARCEL)
-        if body is None:
+        if not self._there() or (body := self._read(_SEALED)) is None:
             return None
+        parcel = self._opened()[0].get(_PARCEL)
         try:
             question = Question.read(Parcel.from_bytes(parcel or b"").document)
             return Kept(
@@ -153,26 +166,42 @@ class InFolder:
         What opens the vault goes last: a client who is killed here finds a folder that can still be opened.
         """
         own = (KEY_FILE,) if self._own_key else ()
+        papers = self._opened()[0]
         for name in (_SEALED, _BEGUN, _PARCEL, VAULT, *own):
-            self._papers.drop(name)
-        self._papers.path.rmdir()
+            papers.drop(name)
+        papers.path.rmdir()
+        self._inside = None
 
-    def _opened(self, folder: Path) -> Vault:
-        unlock = KeyFile(read_key_file(self._key_file))
-        if self._papers.get(VAULT) is None:
+    def _there(self) -> bool:
+        return self._inside is not None or os.path.lexists(self._folder)
+
+    def _opened(self) -> tuple[Papers, Vault]:
+        """The folder and what opens it; both are made if they are not there."""
+        if self._inside is None:
+            papers = Papers(self._folder)
+            if self._own_key and not self._key_file.exists():
+                make_key_file(self._key_file, os.urandom)
+            unlock = self._unlock or KeyFile(read_key_file(self._key_file))
+            self._inside = papers, self._vault(papers, unlock)
+        return self._inside
+
+    def _vault(self, papers: Papers, unlock: KeyFile) -> Vault:
+        if papers.get(VAULT) is None:
             written, vault = new_vault(unlock, os.urandom)
-            self._papers.keep(VAULT, written)
+            papers.keep(VAULT, written)
             return vault
-        return opened(folder / VAULT, unlock, os.urandom)
+        return opened(self._folder / VAULT, unlock, os.urandom)
 
     def _write(self, name: str, body: Mapping[str, Any]) -> None:
-        self._papers.keep(name, self._vault.seal(canonical.encode(dict(body)), place=name))
+        papers, vault = self._opened()
+        papers.keep(name, vault.seal(canonical.encode(dict(body)), place=name))
 
     def _read(self, name: str) -> Mapping[str, Any] | None:
-        sealed = self._papers.get(name)
+        papers, vault = self._opened()
+        sealed = papers.get(name)
         if sealed is None:
             return None
-        with self._vault.open(sealed, place=name) as plain:
+        with vault.open(sealed, place=name) as plain:
             body = canonical.decode(plain.reveal(), limit=_LIMIT)
         if not isinstance(body, dict):
             raise CorruptError("what is kept of the question is damaged", field="keep")

@@ -6,6 +6,7 @@ import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -46,20 +47,36 @@ class Scores:
         precision = self.certificate.predicate.precision
         return float(precision.expected_error.number) * 2.0**precision.halvings
 
+    @property
+    def positive(self) -> str | None:
+        """What `true` says of a row, if two classes are told apart: `ill = true`, `stage = late`, `age > 60`."""
+        label = self.features.label
+        if label.encoding is Encoding.THRESHOLD and label.above is not None:
+            return f"{label.column} > {label.above}"
+        return f"{label.column} = {label.category}" if label.encoding is Encoding.POSITIVE else None
+
     def predict(self, *, threshold: float = 0.5) -> list[Any]:
         """The prediction for each row, as `Model.predict` gives it."""
         return [None if numbers is None else self._said(numbers, threshold) for numbers in self.outputs]
 
     def table(self) -> tuple[list[str], list[list[Any]]]:
-        """Header and rows: scores, of two classes the probability of the positive one, and the prediction."""
-        binary = not self.classes and self.features.label.encoding is not Encoding.SCALED
-        header = [*(self.classes or ("score",)), *(("probability",) if binary else ()), "prediction"]
+        """Header and rows: scores, of two classes the probability of the positive one, and the prediction.
+
+        Numbers are rounded to what they may be off by; `outputs` has them as they are.
+        """
+        binary, places = self.positive is not None, _places(self.error)
+        header = [
+            *(self.classes or ("score",)),
+            *((f"probability of {self.positive}",) if binary else ()),
+            "prediction",
+        ]
         rows: list[list[Any]] = []
         for numbers, said in zip(self.outputs, self.predict(), strict=True):
             if numbers is None:
                 rows.append([None] * len(header))
                 continue
-            rows.append([*numbers, *((_chance(numbers[0]),) if binary else ()), said])
+            told = [*numbers, *((_chance(numbers[0]),) if binary else ())]
+            rows.append([*(_rounded(number, places) for number in told), self._printed(said)])
         return header, rows
 
     def write(self, path: str | Path) -> Path:
@@ -71,6 +88,14 @@ class Scores:
             writer.writerow(header)
             writer.writerows([_text(value) for value in row] for row in rows)
         return place
+
+    def _printed(self, said: Any) -> Any:
+        """A predicted number, rounded as its score is; anything else as it is."""
+        label = self.features.label
+        if label.encoding is not Encoding.SCALED:
+            return said
+        low, high = bounds_of(label, self.schema.column(label.column))
+        return _rounded(said, _places(self.error * (high - low) / 2))
 
     def _said(self, numbers: Sequence[float], threshold: float) -> Any:
         if self.classes:
@@ -84,6 +109,15 @@ class Scores:
 
 def _chance(score: float) -> float:
     return 1 / (1 + math.exp(-min(max(score, -700.0), 700.0)))
+
+
+def _places(error: float) -> int:
+    """How many digits behind the point say something: the last one is the first that the error changes."""
+    return max(0, -Decimal(str(error)).adjusted())
+
+
+def _rounded(number: float, places: int) -> float:
+    return round(number, places) + 0.0  # no minus before a zero
 
 
 def _text(value: Any) -> str:

@@ -103,7 +103,8 @@ class TrainerVerbs(Session):
 
         Raises:
             DeniedError: No grant lets you ask this model.
-            ConflictError: The answer's door-keeper has not let it go yet; with `keep`, ask again later.
+            InvalidError: The rows lack a column that the model takes, or none can be scored; no job was requested.
+            AnswerHeldError: The answer's door-keeper has not let it go yet; with `keep`, ask again later.
             CorruptError: What came back is not the certified answer to this question.
             ExtraMissingError: The extra `he` is not installed.
         """

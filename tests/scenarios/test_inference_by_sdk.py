@@ -211,6 +211,8 @@ def test_whoever_waits_for_people_comes_back_with_the_same_command(
     held = CliRunner().invoke(app, again)
     assert held.exit_code == 8, held.output
     release = people.client.jobs[job.job].result()
+    assert f"privgate releases check {release.release} release" in held.output
+    assert "goes on" in held.output
     assert release.state == "held"
     people.owner.check_release(release, "release")
     for _ in range(100):
@@ -261,12 +263,59 @@ def test_the_command_writes_scores_and_overwrites_nothing(
     quoted = runner.invoke(app, [*always, "--quote"])
     assert quoted.exit_code == 0, quoted.output
     assert "holds the secret key" in quoted.output
-    done = runner.invoke(app, [*always, "--rows", str(rows), "--out", str(out)])
+    tmp_path.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    done = runner.invoke(app, [*always, "--rows", "rows.csv", "--out", "scores.csv"])
     assert done.exit_code == 0, done.output
+    assert "ill = true" in done.output
     lines = list(csv.DictReader(out.open()))
     assert [line["prediction"] for line in lines] == [
         "" if said is None else str(said).lower()
         for said in people.trainer.releases[people.release].fetch().predict(ROWS)
     ]
+    numbers = [line[name] for line in lines for name in ("score", "probability of ill = true") if line[name]]
+    assert len(numbers) == 2 * sum(bool(line["prediction"]) for line in lines)
+    assert all(len(number.partition(".")[2]) <= 5 for number in numbers)
     assert not (tmp_path / "scores.csv.question").exists()
     assert runner.invoke(app, [*always, "--rows", str(rows), "--out", str(out)]).exit_code == 2
+
+
+def test_rows_that_cannot_be_asked_leave_no_job_and_no_folder(
+    people: People, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A missing column is named, in an ordinary directory; neither it nor rows without values are asked about."""
+    sign_in(people, tmp_path, monkeypatch)
+    tmp_path.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    before, there = {job.job for job in people.client.jobs}, {*tmp_path.iterdir(), tmp_path / "rows.csv"}
+    command = ["infer", people.release, "--purpose", PURPOSE, "--rows", "rows.csv", "--out", "scores.csv"]
+    for written, said in (("age,Sex\n71,male\n", "`sex`"), ("age,sex\n,male\n", "None of the rows can be scored")):
+        Path("rows.csv").write_text(written)
+        refused = CliRunner().invoke(app, command)
+        assert refused.exit_code == 2, refused.output
+        assert said in refused.output.replace("\n", " ")
+    Path("rows.csv").write_text("age,sex\n71,male\n")
+    command[3] = "elsewhere"
+    assert CliRunner().invoke(app, command).exit_code != 0
+    assert {job.job for job in people.client.jobs} == before
+    assert set(tmp_path.iterdir()) == there
+
+
+def test_a_job_whose_terms_differ_from_the_quote_is_cancelled(
+    people: People, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows that turn out not to fit once there is a job: it does not wait a day for nothing, and nothing is kept."""
+
+    def passing(*_: Any) -> list[Any]:
+        return []
+
+    def refusing(*_: Any) -> Any:
+        raise InvalidError("none of the rows can be scored", field="rows")
+
+    before = {job.job for job in people.client.jobs}
+    monkeypatch.setattr(inferring, "encoded_rows", passing)
+    monkeypatch.setattr(inferring._Terms, "asked", refusing)
+    with pytest.raises(InvalidError):
+        people.client.infer(people.release, ROWS, purpose=PURPOSE, keep=tmp_path / "kept")
+    assert {job.state for job in people.client.jobs if job.job not in before} == {"cancelled"}
+    assert not (tmp_path / "kept").exists()

@@ -29,6 +29,7 @@ from privacy.release.inference import InferenceCertificate
 from privacy.schema import TableSchema
 from privgate.sdk import inferring
 from privgate.sdk.questions import Kept
+from privgate.sdk.scores import Scores
 from privgate.verify import verify_bundle
 from privgate.verify.verdict import BundleVerdict, Outcome
 from tests.support.api import House, done, house, neighbour, refused, worker_of
@@ -184,6 +185,27 @@ def test_a_client_asks_no_other_model_than_he_named(made: House, story: Story) -
             inferring._Terms.of(cast(Any, SimpleNamespace(connection=connection)), cast(Any, job))
 
 
+def test_scores_are_written_to_the_digits_that_they_have(story: Story) -> None:
+    """Rounded to what they may be off by; the header says which class `true` is; a row without stays empty."""
+    outputs = ((5.177090000000001,), None, (-0.000001,))
+    features, schema = FeatureSpec.from_json(FEATURES), TableSchema.from_json(SCHEMA)
+    found = Scores(
+        job=story.job, release="", certificate=story.certificate, outputs=outputs, features=features, schema=schema
+    )
+    header, rows = found.table()
+    assert header == ["score", "probability of ill = true", "prediction"]
+    assert [list(map(str, row)) for row in rows] == [
+        ["5.17709", "0.99439", "True"], ["None"] * 3, ["0.0", "0.5", "False"],
+    ]  # fmt: skip
+    assert found.outputs == outputs
+    by_sex = {**FEATURES, "columns": FEATURES["columns"][1:]}
+    above = FeatureSpec.from_json({**by_sex, "label": {"column": "age", "encoding": "threshold", "above": "60"}})
+    assert replace(found, features=above).positive == "age > 60"
+    scaled = FeatureSpec.from_json({**by_sex, "label": {"column": "age", "encoding": "scaled"}})
+    numbers = replace(found, features=scaled, outputs=((0.123456789,),)).table()
+    assert numbers == (["score", "prediction"], [[0.12346, 56.1728]])
+
+
 def _other(digest: str) -> str:
     return str(Digest.of(digest.encode()))
 
@@ -243,6 +265,8 @@ def test_a_quote_says_what_it_takes_and_who_learns_what(made: House) -> None:
     assert (told["charge"], told["rounds"], told["rows_at_most"]) == ("0", 1, 3 * 2048)
     assert told["bytes_of_the_question"] == spec.question_bytes == spec.shape.key_bytes + 3 * spec.shape.request_bytes
     assert [one["observer"] for one in told["observers"] if one["secret_key"]] == ["client"]
+    terms = FeatureSpec.from_json(told["terms"]["features"]), TableSchema.from_json(told["terms"]["table"])
+    assert terms == (FeatureSpec.from_json(FEATURES), TableSchema.from_json(SCHEMA))
 
 
 @pytest.mark.parametrize(

@@ -221,6 +221,7 @@ def _quoted(planned: PlannedInference) -> dict[str, Any]:
         "longest_seconds": QUESTION_SECONDS,
         "observers": [one.to_fields() for one in observers_of_inference(shape)],
         "says": WORDS,
+        "terms": {"features": planned.model.features.to_json(), "table": planned.model.schema.to_json()},
     }
 
 

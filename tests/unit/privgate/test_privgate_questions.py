@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kernel.canonical import Digest
-from kernel.errors import ConflictError
+from kernel.errors import ConflictError, InvalidError, NotFoundError
 from privacy.homomorphic.inferences.question import ask_of
 from privacy.sealing.secret import SecretBytes
 from privgate.agents.papers import Papers
@@ -68,3 +68,42 @@ def test_a_client_that_dies_while_forgetting_can_open_the_folder_again(
     again.begin(WANTED)
     again.forget()
     assert not (tmp_path / "kept").exists()
+
+
+def test_the_directory_around_the_folder_may_be_an_ordinary_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first try works where others may look, by a relative path, too; the folder itself is for its owner alone."""
+    tmp_path.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    made = kept(Path("scores.csv.question"))
+    assert (tmp_path / "scores.csv.question").stat().st_mode & 0o777 == 0o700
+    assert tmp_path.stat().st_mode & 0o777 == 0o755
+    made.forget()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_not_ours_alone_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    """Open to others, or a link: neither key nor vault is put there."""
+    opened, linked = tmp_path / "open", tmp_path / "link"
+    opened.mkdir()
+    opened.chmod(0o755)
+    (tmp_path / "own").mkdir(mode=0o700)
+    linked.symlink_to(tmp_path / "own")
+    for folder in (opened, linked):
+        for attempt in (lambda one: one.begin(WANTED), lambda one: one.found()):
+            with pytest.raises(InvalidError):
+                attempt(InFolder(folder))
+        assert list(folder.iterdir()) == []
+
+
+def test_nothing_is_made_before_a_question_is_begun(tmp_path: Path) -> None:
+    """Looking for one leaves no folder; neither does a key file or a directory that is not there."""
+    fresh = InFolder(tmp_path / "kept")
+    assert (fresh.begun(), fresh.found()) == (False, None)
+    for path, key in ((tmp_path / "kept", tmp_path / "none.key"), (tmp_path / "none" / "kept", None)):
+        with pytest.raises(NotFoundError):
+            InFolder(path, key)
+    assert list(tmp_path.iterdir()) == []
+    fresh.begin(WANTED)
+    assert InFolder(tmp_path / "kept").begun()
