@@ -12,7 +12,6 @@ Form: docs/formats/job-spec.md, "Statistics".
 from __future__ import annotations
 
 import itertools
-import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,11 +25,11 @@ from privacy.jobs.facts import DeclaredFacts
 from privacy.jobs.feasibility import counting_word
 from privacy.jobs.measurements import layout
 from privacy.jobs.plan_head import REPEATS
-from privacy.jobs.queries import Axis, Per, Query, QueryKind, Side
+from privacy.jobs.queries import Axis, Query, QueryKind, Side
 from privacy.jobs.statistics_plan import StatisticsPlan
 from privacy.jobs.statistics_spec import StatisticsSpec
-from privacy.statistics.deviations import deviations, of_mean, short
-from privacy.statistics.intervals import QUANTILE, reach
+from privacy.statistics.deviations import deviations
+from privacy.statistics.expected import reached, title_of
 from privacy.statistics.report import open_statistics
 from privgate.sdk.amounts import Number, decimal_text
 
@@ -163,7 +162,7 @@ class Answer:
     @property
     def title(self) -> str:
         """The query in a few words."""
-        return _title(self.query)
+        return title_of(self.query)
 
     def __iter__(self) -> Iterator[Cell]:
         if self.query.kind is QueryKind.QUANTILES:
@@ -250,7 +249,7 @@ def expected_noise(quote: Quote, facts: DeclaredFacts) -> list[tuple[str, str]]:
     noises = [plan.deviation(measurement) for measurement in plan.measurements]
     people = int(_people(spec, facts))
     return [
-        (_title(query), _reached(query, [noises[place] for place in places], people))
+        (title_of(query), reached(query, [noises[place] for place in places], people))
         for query, places in zip(spec.queries, sources, strict=True)
     ]
 
@@ -265,7 +264,7 @@ def words(quote: Quote, facts: DeclaredFacts) -> list[tuple[str, str]]:
     swings = [2 * float(plan.deviation(each).number) / each.row_bound for each in plan.measurements]
     people = float(_people(spec, facts))
     return [
-        (_title(query), str(counting_word(max(swings[place] for place in places), people)))
+        (title_of(query), str(counting_word(max(swings[place] for place in places), people)))
         for query, places in zip(spec.queries, sources, strict=True)
     ]
 
@@ -290,30 +289,6 @@ def _planned(quote: Quote, facts: DeclaredFacts) -> tuple[StatisticsSpec, Statis
         delta=Delta.parse(quote.delta),
     )
     return spec, plan, laid.sources
-
-
-def _reached(query: Query, noises: Sequence[Parameter], people: int) -> str:
-    noun = "rows" if query.per is Per.ROW else "units"
-    far = reach(float(noises[0].number))
-    if query.summed is None:
-        return f"{far} {noun}" + (", in each cell" if query.axes else "")
-    if query.kind is QueryKind.SUM:
-        return f"{Parameter(far * query.summed.quantum.number)}"
-    of_sum, of_count = (float(noise.number) for noise in noises)
-    each = max(1, people // math.prod(axis.cells for axis in query.axes))
-    # At the bound noise in the count moves a mean most.
-    most = of_mean(query.summed, each * query.summed.centred_bound, each, of_sum, of_count)
-    if most is None:
-        return f"more than its bounds, of {each} {noun}: too few"
-    return f"{short(QUANTILE * most)} at most, of {each} {noun}"
-
-
-def _title(query: Query) -> str:
-    """The query in a few words."""
-    named = [axis.column for axis in query.axes]
-    of = "" if query.summed is None else f" of {query.summed.column}"
-    by = f" by {', '.join(named)}" if named else ""
-    return f"{query.kind}{of}{by}, per {query.per}"
 
 
 def _names(axis: Axis) -> list[str]:

@@ -137,6 +137,8 @@ def _privacy(privacy: Mapping[str, Any] | None) -> list[tuple[str, object]]:
     if privacy.get("feasibility") is not None:
         fits = all(one["fits"] for one in privacy["populations"])
         told.append(("can it succeed", prospect("glm", privacy["feasibility"], fits=fits)))
+    for one in privacy.get("reaches", ()):
+        told.append((f"noise in {one['query']}", f"reaches, at 95 %, plus or minus {one['reach']}"))
     for one in privacy["populations"]:
         room = f"{one['further']} such jobs fit" if one["fits"] else "IT DOES NOT FIT"
         told.append((f"{one['population']} pays", f"{one['budget_share']} of its budget; {room}"))

@@ -134,6 +134,9 @@ def test_the_quote_has_a_price_for_each_population_and_an_epsilon_for_each_obser
     """Share of the budget, whether it fits, how many such jobs fit; nothing is held by asking."""
     before = len(done(made["trainer"].get("/v1/jobs")))
     quote = done(made["trainer"].post("/v1/quotes", hospitals.body(**ASKED)))["quote"]
+    told = quote["privacy"]["reaches"]
+    assert [one["query"] for one in told] == ["count, per row", "histogram by ill, per row"]
+    assert all(one["query"] and one["reach"][0].isdigit() for one in told)
     populations = quote["privacy"]["populations"]
     assert [one["population"] for one in populations] == [site.dataset["population"] for site in hospitals.sites]
     assert all(one["fits"] and 0 < float(one["budget_share"]) < 1 and one["further"] >= 1 for one in populations)

@@ -38,6 +38,8 @@ from privacy.homomorphic.profiles import Mode
 from privacy.homomorphic.registry import profile_of
 from privacy.homomorphic.requests.spec import CollectionSpec
 from privacy.homomorphic.sealed import OVERHEAD
+from privacy.homomorphic.statistics.plan import FederatedStatistics
+from privacy.homomorphic.statistics.report import reaches
 from privacy.homomorphic.wire import public_key_form, secret_key_form
 from privacy.release.observers import observers_of
 
@@ -171,6 +173,7 @@ def _privacy(
         "dropouts": missing,
         "observers": [one.to_json() for one in observers(noise, privacy.delta, noise.sites - missing, count)],
         "populations": budgets,
+        "reaches": reaches(planned.plan, planned.public_size) if isinstance(planned.plan, FederatedStatistics) else [],
         "protects": planned.spec.question.protects.value,
         "noise_by": noise.by.value,
         "tolerated": noise.tolerated,

@@ -26,6 +26,7 @@ from privacy.homomorphic.statistics.plan import GRID, FederatedStatistics, Vecto
 from privacy.jobs.measurements import layout
 from privacy.jobs.strict import members_of
 from privacy.statistics.answers import answer
+from privacy.statistics.expected import reached, title_of
 from privacy.statistics.intervals import CONFIDENCE
 
 FORMAT = "privgate/he-statistics/v1"
@@ -76,6 +77,23 @@ def read_statistics(data: bytes) -> dict[str, Any]:
     if statistics_bytes(plan, sums, body["sites"]) != data:
         raise InvalidError("the answers do not follow from the plan and the sums")
     return dict(body)
+
+
+def reaches(plan: FederatedStatistics, people: int) -> list[dict[str, str]]:
+    """How far the noise of each query will reach at 95 %, all sites being there; covariances have no interval.
+
+    Args:
+        plan: What is asked, with noise.
+        people: How many the populations have together, as declared.
+    """
+    sites = 0 if plan.noise is None else plan.noise.sites
+    return [
+        {
+            "query": title_of(query),
+            "reach": reached(query, [added_deviation(plan, plan.vectors[place], sites) for place in places], people),
+        }
+        for query, places in _asked(plan)
+    ]
 
 
 def _asked(plan: FederatedStatistics) -> Iterator[tuple[Any, tuple[int, ...]]]:

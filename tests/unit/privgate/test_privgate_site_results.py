@@ -21,7 +21,7 @@ from privacy.homomorphic.glm.report import glm_bytes
 from privacy.homomorphic.glm.steps import Unfit, Why
 from privacy.homomorphic.noise import NoiseBy, SiteNoise
 from privacy.homomorphic.statistics.plan import FederatedStatistics
-from privacy.homomorphic.statistics.report import statistics_bytes
+from privacy.homomorphic.statistics.report import reaches, statistics_bytes
 from privacy.homomorphic.statistics.sums import site_sums
 from privacy.jobs.asking import complete_query
 from privacy.jobs.glm_spec import complete_glm
@@ -171,6 +171,18 @@ def test_noised_statistics_have_intervals_and_covariances_have_none(
     read = json.loads(shown(tmp_path, "statistics", data, "--json").stdout)
     assert set(read) == {"privacy", "sites", "confidence", "covariances", "answers"}
     assert read["covariances"] == body["covariances"]
+
+
+def test_a_reach_told_beforehand_is_that_of_the_released_interval() -> None:
+    """Of a count: half of its interval's width, by the noise of all sites; of a mean for the declared size."""
+    body = json.loads(statistics(BY_SITES))
+    told = reaches(FederatedStatistics.from_json(body["plan"]), 800)
+    count = body["answers"][0]
+    far = int(count["high"][0]) - int(count["values"][0])
+    assert told[0] == {"query": "count, per row", "reach": f"{far} rows"}
+    assert told[1]["query"] == "mean of age by sex, per row"
+    assert told[1]["reach"].endswith("of 400 rows")
+    assert len(told) == 3
 
 
 def test_what_does_not_follow_is_not_shown() -> None:
