@@ -6,6 +6,7 @@ from importlib import resources
 from string import Template
 
 from privacy.release.blind import BlindCertificate
+from privacy.release.observers import table_rows
 
 TEMPLATE = "blind_card.md.tmpl"
 
@@ -30,10 +31,7 @@ def blind_card(certificate: BlindCertificate) -> str:
         terms=course.terms,
         agrees=course.agrees_within,
         profile=predicate.encryption.profile,
-        observers="\n".join(
-            f"| {one.observer} | {'yes' if one.secret_key else 'no'} | {', '.join(one.sees)} |"
-            for one in predicate.observers
-        ),
+        observers=table_rows(predicate.observers),
         not_covered="\n".join(f"- {sentence}" for sentence in predicate.not_covered),
         origin=predicate.origin,
         order=course.order,

@@ -7,6 +7,7 @@ from string import Template
 
 from privacy.release.disclosure import DisclosureCertificate
 from privacy.release.noised import NoisedCertificate
+from privacy.release.observers import table_rows
 
 
 def course_card(template: str, certificate: DisclosureCertificate | NoisedCertificate, **own: object) -> str:
@@ -34,10 +35,7 @@ def course_card(template: str, certificate: DisclosureCertificate | NoisedCertif
         learned=course.learned,
         profile=predicate.encryption.profile,
         adder="" if predicate.encryption.aggregation is None else " by the gateway (semi-honest)",
-        observers="\n".join(
-            f"| {one.observer} | {'yes' if one.secret_key else 'no'} | {', '.join(one.sees)} |"
-            for one in predicate.observers
-        ),
+        observers=table_rows(predicate.observers),
         not_covered="\n".join(f"- {sentence}" for sentence in predicate.not_covered),
         origin=predicate.origin,
         order=course.order,

@@ -6,6 +6,7 @@ from importlib import resources
 from string import Template
 
 from privacy.release.inference import AskedModelFacts, InferenceCertificate
+from privacy.release.observers import table_rows
 
 TEMPLATE = "inference_card.md.tmpl"
 
@@ -39,10 +40,7 @@ def inference_card(certificate: InferenceCertificate) -> str:
         client=asked.client,
         expected_error=predicate.precision.expected_error,
         halvings=predicate.precision.halvings,
-        observers="\n".join(
-            f"| {one.observer} | {'yes' if one.secret_key else 'no'} | {', '.join(one.sees)} |"
-            for one in predicate.observers
-        ),
+        observers=table_rows(predicate.observers),
         not_covered="\n".join(f"- {sentence}" for sentence in predicate.not_covered),
         origin=predicate.origin,
         question=asked.digest,

@@ -55,6 +55,13 @@ class ObserverFacts(Record):
     sees: tuple[Seen, ...]
 
 
+def table_rows(observers: tuple[ObserverFacts, ...]) -> str:
+    """The rows of a card's table: who, whether it has the key, what it sees."""
+    return "\n".join(
+        f"| {one.observer} | {'yes' if one.secret_key else 'no'} | {', '.join(one.sees)} |" for one in observers
+    )
+
+
 _ONE_ROUND: Final = frozenset({CollectionKind.HE_STATISTICS})
 """Kinds whose rounds do not build on each other, so that nothing is asked in between."""
 
